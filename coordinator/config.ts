@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type ConfigSources, describeSettings, readSettings, type Settings, Unfit } from '../shared/config.js';
+import { AppError, isRefusal } from '../shared/errors.js';
+import { parseDuration } from '../shared/units.js';
+
+/** How `berth coordinator` is set up, parsed once. */
+export interface CoordinatorConfig {
+  readonly stateDir: string;
+  readonly host: string;
+  /** 0: any free port; `coordinator.json` in the state directory says which. */
+  readonly port: number;
+  readonly nodeLeaseMs: number;
+  readonly logLevel: string;
+}
+
+const DEFAULT_LISTEN = { host: '127.0.0.1', port: 7878 };
+/** As long as Slurm waits for a silent node (SlurmdTimeout). */
+const DEFAULT_NODE_LEASE_MS = 5 * 60 * 1000;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
+
+const SETTINGS = {
+  config: { parse: text, placeholder: 'FILE', help: 'YAML file with these settings as keys (stateDir, listen, ...)' },
+  stateDir: { parse: text, placeholder: 'DIR', help: 'where the log, the tokens and the task logs live' },
+  listen: {
+    parse: parseListen,
+    placeholder: 'HOST:PORT',
+    help: 'address to serve on (127.0.0.1:7878); port 0: any free one',
+  },
+  nodeLease: {
+    parse: parseLease,
+    placeholder: 'DURATION',
+    help: 'how long a silent node is believed before its tasks are lost (5m)',
+  },
+  logLevel: { parse: parseLogLevel, placeholder: 'LEVEL', help: `${LOG_LEVELS.join(', ')} (info)` },
+} as const satisfies Settings;
+
+export const COORDINATOR_HELP = `Usage: berth coordinator [flags]
+
+Runs the coordinator daemon. Every flag is also a variable (--state-dir: BERTH_COORDINATOR_STATE_DIR)
+and a key of the configuration file (stateDir). A flag wins over a variable, a variable over the file.
+
+${describeSettings(SETTINGS)}`;
+
+/** Throws `invalid-request` with every problem found. */
+export async function readCoordinatorConfig(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<CoordinatorConfig> {
+  const given = read({ argv, env, file: null });
+  const { values } =
+    given.config === undefined ? { values: given } : { values: read({ argv, env, file: await load(given.config) }) };
+  return {
+    stateDir: values.stateDir ?? join(homedir(), '.berth', 'coordinator'),
+    ...(values.listen ?? DEFAULT_LISTEN),
+    nodeLeaseMs: values.nodeLease ?? DEFAULT_NODE_LEASE_MS,
+    logLevel: values.logLevel ?? 'info',
+  };
+}
+
+function read(sources: Omit<ConfigSources, 'envPrefix'>) {
+  const given = readSettings(SETTINGS, { ...sources, envPrefix: 'BERTH_COORDINATOR' });
+  if (isRefusal(given)) throw AppError.fromRefusal(given);
+  return given.values;
+}
+
+async function load(path: string): Promise<unknown> {
+  const { parse } = await import('yaml');
+  try {
+    return parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new AppError('invalid-request', `cannot read the configuration file ${path}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+function text(value: string): string | Unfit {
+  return value === '' ? new Unfit('it must not be empty') : value;
+}
+
+function parseListen(value: string): { host: string; port: number } | Unfit {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) return new Unfit(`"${value}" is not HOST:PORT; write 127.0.0.1:7878 or [::1]:7878`);
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+function parseLease(value: string): number | Unfit {
+  const duration = parseDuration(value);
+  if (typeof duration === 'string') return new Unfit(duration);
+  return duration > 0 ? duration : new Unfit('it must be longer than 0s');
+}
+
+function parseLogLevel(value: string): string | Unfit {
+  return LOG_LEVELS.includes(value) ? value : new Unfit(`"${value}" is not one of ${LOG_LEVELS.join(', ')}`);
+}

@@ -1,0 +1,34 @@
+import type { Refusal } from '../../shared/errors.js';
+import type { ClusterView } from '../model/state.js';
+import { agentJoined } from '../rules/agent-joined.js';
+import { agentReported } from '../rules/agent-reported.js';
+import { cancelJob, holdJob, releaseJob } from '../rules/job-control.js';
+import { cordonNode, drainNode, openNode, removeNode } from '../rules/node-control.js';
+import { agentDeparting, agentSilent, coordinatorStarted, timePassed } from '../rules/node-link.js';
+import type { Rule, RuleContext } from '../rules/rule.js';
+import { submitJob } from '../rules/submit-job.js';
+import type { Decision, Input, InputType } from './inputs.js';
+
+/** Which rule answers which input: the whole list. */
+const RULES: { readonly [Type in InputType]: Rule<Type> } = {
+  submitJob,
+  holdJob,
+  releaseJob,
+  cancelJob,
+  agentJoined,
+  agentReported,
+  agentSilent,
+  agentDeparting,
+  cordonNode,
+  drainNode,
+  openNode,
+  removeNode,
+  coordinatorStarted,
+  timePassed,
+};
+
+/** What an input makes true, or why it is refused. Pure. */
+export function decide(view: ClusterView, input: Input, context: RuleContext): Decision | Refusal {
+  const rule = RULES[input.type] as Rule<InputType>;
+  return rule(view, input, context);
+}

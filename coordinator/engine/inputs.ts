@@ -1,0 +1,62 @@
+import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import type { JobSpec } from '../../shared/job-spec/spec.js';
+import type { Hello, Report } from '../../shared/wire/messages.js';
+import type { BerthEvent } from '../model/events.js';
+import type { Deadline } from '../model/indexes.js';
+
+/** Everything that can happen to the coordinator. Rules turn inputs into events or refusals. */
+export type Input =
+  | SubmitJob
+  | { readonly type: 'holdJob'; readonly jobId: JobId }
+  | { readonly type: 'releaseJob'; readonly jobId: JobId }
+  | { readonly type: 'cancelJob'; readonly jobId: JobId; readonly reason: string; readonly by: string }
+  /** An agent said hello on an authenticated connection. */
+  | { readonly type: 'agentJoined'; readonly hello: Hello }
+  | { readonly type: 'agentReported'; readonly nodeId: NodeId; readonly report: Report }
+  /** The connection of a node is gone; it may come back until its lease ends. */
+  | { readonly type: 'agentSilent'; readonly nodeId: NodeId }
+  | { readonly type: 'agentDeparting'; readonly nodeId: NodeId; readonly reason: string }
+  | { readonly type: 'cordonNode'; readonly nodeId: NodeId; readonly reason: string; readonly by: string }
+  | {
+      readonly type: 'drainNode';
+      readonly nodeId: NodeId;
+      readonly reason: string;
+      readonly deadlineMs: number | null;
+      readonly by: string;
+    }
+  | { readonly type: 'openNode'; readonly nodeId: NodeId; readonly by: string }
+  | { readonly type: 'removeNode'; readonly nodeId: NodeId; readonly by: string }
+  /** The coordinator started on an existing log: no connection of before is alive. */
+  | { readonly type: 'coordinatorStarted' }
+  /** These deadlines of the view have passed. */
+  | { readonly type: 'timePassed'; readonly due: readonly Deadline[] };
+
+export interface SubmitJob {
+  readonly type: 'submitJob';
+  readonly spec: JobSpec;
+  readonly by: string;
+  /** `digest` identifies the request's content: the same key with another digest is refused. */
+  readonly key?: { readonly value: string; readonly digest: string };
+}
+
+export type InputType = Input['type'];
+export type InputOf<Type extends InputType> = Extract<Input, { type: Type }>;
+
+/** What an input that was not refused answers, besides its events. */
+export type Reply =
+  | { readonly kind: 'job'; readonly jobId: JobId; readonly isNew: boolean }
+  | { readonly kind: 'done' };
+
+/** A rule's answer: what is now true, and what to tell the one who asked. */
+export interface Decision {
+  readonly events: readonly BerthEvent[];
+  readonly reply?: Reply;
+  /** Work that follows from no event: an order to stop what the view does not know. */
+  readonly effects?: readonly Effect[];
+}
+
+/** Work for the world, performed only after the events behind it are on disk. All of it is idempotent. */
+export type Effect =
+  | { readonly kind: 'start'; readonly nodeId: NodeId; readonly allocationId: AllocationId }
+  | { readonly kind: 'stop'; readonly nodeId: NodeId; readonly allocationId: AllocationId }
+  | { readonly kind: 'sync'; readonly nodeId: NodeId };

@@ -1,0 +1,64 @@
+import { present } from '../../shared/assert.js';
+import { type AllocationId, type NodeId, taskIdOf } from '../../shared/ids.js';
+import type { Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
+import type { Allocation } from '../model/allocation.js';
+import type { ClusterView } from '../model/state.js';
+import { stepOf } from '../model/state.js';
+
+/** What to tell an agent to start; undefined when the allocation is no longer to be started. */
+export function startOrder(view: ClusterView, id: AllocationId): StartOrder | undefined {
+  const allocation = view.allocations.get(id);
+  return allocation?.phase.kind === 'committed' ? orderFor(view, allocation) : undefined;
+}
+
+/** What to tell an agent to stop: an allocation that is being stopped, or one that is not, or no longer, ours. */
+export function stopOrder(view: ClusterView, id: AllocationId): StopOrder | undefined {
+  const phase = view.allocations.get(id)?.phase;
+  if (phase === undefined || phase.kind === 'ended') return { allocationId: id, reason: 'stale' };
+  return phase.kind === 'stopping' ? { allocationId: id, reason: phase.reason } : undefined;
+}
+
+/** The answer to an agent's hello: every allocation that it holds, or should hold, is named. */
+export function syncFor(view: ClusterView, nodeId: NodeId, hello: Hello): Sync {
+  const live = view.index.usage(nodeId).live;
+  const keep: AllocationId[] = [];
+  const stop: StopOrder[] = [];
+  const forget: AllocationId[] = [];
+  for (const { allocationId, phase } of hello.held) {
+    if (phase === 'ended') forget.push(allocationId);
+    else if (live.has(allocationId) && view.allocations.get(allocationId)?.phase.kind !== 'stopping')
+      keep.push(allocationId);
+    else stop.push(present(stopOrder(view, allocationId), `stop order for ${allocationId}`));
+  }
+  const held = new Set(hello.held.map((entry) => entry.allocationId));
+  const start: StartOrder[] = [];
+  for (const id of live) {
+    if (held.has(id)) continue;
+    const order = startOrder(view, id);
+    if (order) start.push(order);
+    else if (view.allocations.get(id)?.phase.kind === 'stopping')
+      stop.push(present(stopOrder(view, id), `stop order for ${id}`));
+  }
+  return { keep, stop, start, forget };
+}
+
+function orderFor(view: ClusterView, allocation: Allocation): StartOrder {
+  const { ref, resources, nodeId } = allocation;
+  const job = present(view.jobs.get(ref.jobId), `job ${ref.jobId}`);
+  const step = present(stepOf(view, ref), `step of ${allocation.id}`);
+  const node = present(view.nodes.get(nodeId), `node ${nodeId}`);
+  const { driver, image, run, env, workdir, timeLimitMs, stop } = step.spec;
+  return {
+    allocationId: allocation.id,
+    jobId: job.id,
+    taskId: taskIdOf(ref),
+    jobName: job.spec.name,
+    namespace: job.spec.namespace,
+    step: step.name,
+    index: ref.index,
+    attempt: ref.attempt,
+    taskCount: step.count,
+    ...{ driver, image, run, env, workdir, resources, timeLimitMs, stop },
+    gpus: node.inventory.gpus.filter((device) => allocation.gpus.includes(device.index)),
+  };
+}

@@ -1,0 +1,83 @@
+import type { Clock, EpochMs } from '../../shared/clock.js';
+import { isRefusal, type Refusal } from '../../shared/errors.js';
+import { applyEvent } from '../model/apply.js';
+import { type BerthEvent, EVENT_VERSION, type LoggedEvent } from '../model/events.js';
+import type { ClusterState, ClusterView } from '../model/state.js';
+import { consequences } from '../rules/consequences.js';
+import { DONE, type RulePolicy } from '../rules/rule.js';
+import { type PlanPolicy, plan } from '../scheduler/plan.js';
+import { decide } from './decide.js';
+import { effectsOf, mayPlace } from './effects.js';
+import type { Effect, Input, Reply } from './inputs.js';
+
+interface TurnOptions {
+  readonly clock: Clock;
+  readonly rules: RulePolicy;
+  readonly planning: PlanPolicy;
+}
+
+/** One turn of the loop, without the waiting: inputs in, events and effects out, the state moved on. Synchronous. */
+export class Turn {
+  readonly #state: ClusterState;
+  readonly #options: TurnOptions;
+  #events: LoggedEvent[] = [];
+  #effects: Effect[] = [];
+  #mustPlan = true;
+
+  constructor(state: ClusterState, options: TurnOptions) {
+    this.#state = state;
+    this.#options = options;
+  }
+
+  get view(): ClusterView {
+    return this.#state;
+  }
+
+  /** Something that waits may fit now. */
+  get mustPlan(): boolean {
+    return this.#mustPlan;
+  }
+
+  /** Decides one input and applies what it makes true, with all that follows. */
+  take(input: Input): Reply | Refusal {
+    const now = this.#options.clock.now();
+    const decision = decide(this.#state, input, { now, policy: this.#options.rules });
+    if (isRefusal(decision)) return decision;
+    for (const event of decision.events) this.#apply(event, now);
+    this.#effects.push(...(decision.effects ?? []));
+    return decision.reply ?? DONE;
+  }
+
+  /** Decides the deadlines that have passed, plans if anything changed, and hands over what this turn has made true. */
+  finish(): { readonly events: readonly LoggedEvent[]; readonly effects: readonly Effect[] } {
+    const due = this.#state.index.takeDue(this.#options.clock.now());
+    if (due.length > 0) {
+      this.take({ type: 'timePassed', due });
+      this.#mustPlan = true;
+    }
+    if (this.#mustPlan) this.#plan();
+    const made = { events: this.#events, effects: this.#effects };
+    this.#events = [];
+    this.#effects = [];
+    return made;
+  }
+
+  #plan(): void {
+    const now = this.#options.clock.now();
+    const { placements, isPartial } = plan(this.#state, this.#options.planning, now);
+    for (const placement of placements) this.#apply({ type: 'allocation.committed', ...placement }, now);
+    this.#mustPlan = isPartial;
+  }
+
+  #apply(first: BerthEvent, now: EpochMs): void {
+    const queue = [first];
+    for (let event = queue.shift(); event; event = queue.shift()) {
+      const logged = { seq: this.#state.lastSeq + 1, at: now, version: EVENT_VERSION, event };
+      applyEvent(this.#state, logged);
+      this.#events.push(logged);
+      this.#effects.push(...effectsOf(this.#state, event));
+      if (mayPlace(event)) this.#mustPlan = true;
+      queue.push(...consequences(this.#state, event, now));
+    }
+  }
+}

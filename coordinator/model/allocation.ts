@@ -1,0 +1,38 @@
+import type { EpochMs } from '../../shared/clock.js';
+import type { AllocationId, AllocationRef, NodeId } from '../../shared/ids.js';
+import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
+import type { Resources } from '../../shared/resources.js';
+
+/** One attempt of one task on one node with concrete devices. Its id is its own fence. */
+export interface Allocation {
+  readonly id: AllocationId;
+  readonly ref: AllocationRef;
+  readonly nodeId: NodeId;
+  readonly resources: Resources;
+  /** Indexes of the node's GPUs that are this attempt's alone. */
+  readonly gpus: readonly number[];
+  readonly committedAt: EpochMs;
+  readonly startedAt?: EpochMs;
+  readonly phase: AllocationPhase;
+}
+
+export type AllocationPhase =
+  | { readonly kind: 'committed' }
+  | { readonly kind: 'preparing'; readonly since: EpochMs }
+  | { readonly kind: 'running'; readonly since: EpochMs }
+  | { readonly kind: 'stopping'; readonly since: EpochMs; readonly reason: StopReason }
+  | { readonly kind: 'ended'; readonly at: EpochMs; readonly end: AllocationEnd; readonly output: OutputSize };
+
+/** Bytes that the attempt wrote; unknown when the node is lost. */
+export type OutputSize = { readonly stdoutBytes: number; readonly stderrBytes: number } | null;
+
+export type AllocationPhaseKind = AllocationPhase['kind'];
+
+/** The planner commits; the agent accepts, starts, ends; users and timers ask to stop. After `ended`, never. */
+export const ALLOCATION_TRANSITIONS: Readonly<Record<AllocationPhaseKind, readonly AllocationPhaseKind[]>> = {
+  committed: ['preparing', 'running', 'stopping', 'ended'],
+  preparing: ['running', 'stopping', 'ended'],
+  running: ['stopping', 'ended'],
+  stopping: ['ended'],
+  ended: [],
+};

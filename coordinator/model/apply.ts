@@ -1,0 +1,60 @@
+import { assert } from '../../shared/assert.js';
+import type { EpochMs } from '../../shared/clock.js';
+import {
+  allocationCommitted,
+  allocationEnded,
+  allocationPreparing,
+  allocationStarted,
+  allocationStopRequested,
+} from './apply-allocation.js';
+import { jobPhaseChanged, jobSubmitted, stepReleased, stepSwept, taskFinished, taskRequeued } from './apply-job.js';
+import { nodeIntakeChanged, nodeLinkChanged, nodeRegistered, nodeRemoved } from './apply-node.js';
+import type { EventOf, EventType, LoggedEvent } from './events.js';
+import type { ClusterState } from './state.js';
+
+/**
+ * Folds one event into the state: the only writer, live and at replay.
+ *
+ * Cost: O(log queue) plus, for sweeps, the tasks concerned. Throws Bug on an event that the state does not allow.
+ */
+export function applyEvent(state: ClusterState, logged: LoggedEvent): void {
+  assert(logged.seq === state.lastSeq + 1, `event ${logged.seq} follows ${state.lastSeq}`);
+  state.lastSeq = logged.seq;
+  const fold = FOLDS[logged.event.type] as Fold<EventType>;
+  fold(state, logged.event, logged.at);
+}
+
+type Fold<Type extends EventType> = (state: ClusterState, event: EventOf<Type>, at: EpochMs) => void;
+
+const FOLDS: { readonly [Type in EventType]: Fold<Type> } = {
+  'job.submitted': jobSubmitted,
+  'job.held': (state, { jobId }, at) => jobPhaseChanged(state, jobId, { kind: 'held', since: at }),
+  'job.released': (state, { jobId }, at) => jobPhaseChanged(state, jobId, { kind: 'active', since: at }),
+  'job.cancelRequested': (state, { jobId, reason }, at) =>
+    jobPhaseChanged(state, jobId, { kind: 'canceling', since: at, reason }),
+  'job.finished': (state, { jobId, outcome, reason }, at) =>
+    jobPhaseChanged(state, jobId, { kind: 'finished', at, outcome, ...(reason === undefined ? {} : { reason }) }),
+  'step.released': stepReleased,
+  'step.swept': stepSwept,
+  'task.requeued': taskRequeued,
+  'task.finished': taskFinished,
+  'allocation.committed': allocationCommitted,
+  'allocation.preparing': allocationPreparing,
+  'allocation.started': allocationStarted,
+  'allocation.stopRequested': allocationStopRequested,
+  'allocation.ended': allocationEnded,
+  'node.registered': nodeRegistered,
+  'node.connected': (state, { nodeId }, at) => nodeLinkChanged(state, nodeId, { kind: 'connected', since: at }),
+  'node.suspected': (state, { nodeId, until }, at) =>
+    nodeLinkChanged(state, nodeId, { kind: 'suspect', since: at, until }),
+  'node.lost': (state, { nodeId }, at) => nodeLinkChanged(state, nodeId, { kind: 'lost', since: at }),
+  'node.departed': (state, { nodeId }, at) => nodeLinkChanged(state, nodeId, { kind: 'departed', since: at }),
+  'node.removed': nodeRemoved,
+  'node.opened': (state, { nodeId }) => nodeIntakeChanged(state, nodeId, { kind: 'open' }),
+  'node.cordoned': (state, { nodeId, reason }, at) =>
+    nodeIntakeChanged(state, nodeId, { kind: 'cordoned', since: at, reason }),
+  'node.draining': (state, { nodeId, reason, deadlineAt }, at) =>
+    nodeIntakeChanged(state, nodeId, { kind: 'draining', since: at, reason, deadlineAt }),
+  'node.drained': (state, { nodeId }, at) =>
+    nodeIntakeChanged(state, nodeId, { kind: 'drained', since: at, reason: 'drained' }),
+};

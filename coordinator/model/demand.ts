@@ -1,0 +1,63 @@
+import type { Constraint, DriverName, StepSpec } from '../../shared/job-spec/spec.js';
+import type { GpuDemand, Resources } from '../../shared/resources.js';
+import type { Inventory } from '../../shared/wire/messages.js';
+import type { NodeClass } from './node.js';
+
+/** Everything about a task that feasibility may read; tasks of equal demand share one interned record. */
+export interface DemandClass {
+  readonly key: string;
+  readonly resources: Resources;
+  readonly gpus: GpuDemand | null;
+  readonly driver: DriverName;
+  readonly constraints: readonly Constraint[];
+}
+
+/** Makes equal classes the same object, so that caches can be keyed by identity. */
+export class ClassTable {
+  readonly #demands = new Map<string, DemandClass>();
+  readonly #nodes = new Map<string, NodeClass>();
+
+  demandOf(spec: StepSpec): DemandClass {
+    const { cpuMillis, memoryMiB, diskMiB, gpus } = spec.resources;
+    const body = {
+      resources: { cpuMillis, memoryMiB, diskMiB },
+      gpus: gpus && {
+        count: gpus.count,
+        ...(gpus.model === null ? {} : { model: gpus.model }),
+        ...(gpus.minMemoryMiB === null ? {} : { minMemoryMiB: gpus.minMemoryMiB }),
+      },
+      driver: spec.driver,
+      constraints: spec.constraints,
+    };
+    return intern(this.#demands, body);
+  }
+
+  nodeClassOf(inventory: Inventory): NodeClass {
+    const { capacity, gpus, labels, attributes, drivers } = inventory;
+    return intern(this.#nodes, {
+      capacity,
+      gpus: gpus.map(withoutUuid),
+      labels: sorted(labels),
+      attributes: sorted(attributes),
+      drivers,
+    });
+  }
+}
+
+/** Two machines that differ only in their devices' serial numbers are of one class. */
+function withoutUuid<Device extends { readonly uuid: string }>(device: Device): Device {
+  return { ...device, uuid: '' };
+}
+
+function sorted(record: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(record).sort(([left], [right]) => (left < right ? -1 : 1)));
+}
+
+function intern<Class extends { readonly key: string }>(table: Map<string, Class>, body: Omit<Class, 'key'>): Class {
+  const key = JSON.stringify(body);
+  const known = table.get(key);
+  if (known) return known;
+  const made = { ...body, key } as unknown as Class;
+  table.set(key, made);
+  return made;
+}

@@ -1,0 +1,102 @@
+import type { EpochMs } from '../../shared/clock.js';
+import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import type { JobSpec } from '../../shared/job-spec/spec.js';
+import type { AllocationEnd, JobOutcome, StopReason, TaskOutcome } from '../../shared/outcome.js';
+import type { Inventory } from '../../shared/wire/messages.js';
+import type { OutputSize } from './allocation.js';
+
+/**
+ * Facts, in the past tense. The log keeps them, `apply` folds them, replay equals live.
+ *
+ * Adding one: union, `apply`, effect if any, golden log, README row. Changing one: raise EVENT_VERSION and upcast.
+ */
+export type BerthEvent =
+  | {
+      readonly type: 'job.submitted';
+      readonly jobId: JobId;
+      readonly sequence: number;
+      readonly spec: JobSpec;
+      readonly by: string;
+      /** The submission's Idempotency-Key with a digest of the request that it came with (P2). */
+      readonly key?: { readonly value: string; readonly digest: string };
+    }
+  | { readonly type: 'job.held'; readonly jobId: JobId }
+  | { readonly type: 'job.released'; readonly jobId: JobId }
+  | { readonly type: 'job.cancelRequested'; readonly jobId: JobId; readonly reason: string; readonly by: string }
+  | { readonly type: 'job.finished'; readonly jobId: JobId; readonly outcome: JobOutcome; readonly reason?: string }
+  /** Its needs have succeeded: its tasks are queued. */
+  | { readonly type: 'step.released'; readonly jobId: JobId; readonly step: string }
+  /** All its tasks that hold no allocation are done with this outcome. */
+  | { readonly type: 'step.swept'; readonly jobId: JobId; readonly step: string; readonly outcome: TaskOutcome }
+  | {
+      readonly type: 'task.requeued';
+      readonly jobId: JobId;
+      readonly step: string;
+      readonly index: number;
+      /** The attempt that it now waits for. */
+      readonly attempt: number;
+      readonly notBefore: EpochMs;
+      readonly spentAttempts: number;
+    }
+  | {
+      readonly type: 'task.finished';
+      readonly jobId: JobId;
+      readonly step: string;
+      readonly index: number;
+      readonly outcome: TaskOutcome;
+    }
+  | {
+      readonly type: 'allocation.committed';
+      readonly allocationId: AllocationId;
+      readonly nodeId: NodeId;
+      readonly gpus: readonly number[];
+    }
+  | { readonly type: 'allocation.preparing'; readonly allocationId: AllocationId }
+  | { readonly type: 'allocation.started'; readonly allocationId: AllocationId; readonly startedAt: EpochMs }
+  | { readonly type: 'allocation.stopRequested'; readonly allocationId: AllocationId; readonly reason: StopReason }
+  | {
+      readonly type: 'allocation.ended';
+      readonly allocationId: AllocationId;
+      readonly end: AllocationEnd;
+      readonly output: OutputSize;
+    }
+  /** A node joined, or came back with another inventory, boot or version. */
+  | {
+      readonly type: 'node.registered';
+      readonly nodeId: NodeId;
+      readonly identity: string;
+      readonly version: string;
+      readonly bootId: string;
+      readonly inventory: Inventory;
+    }
+  | { readonly type: 'node.connected'; readonly nodeId: NodeId }
+  | { readonly type: 'node.suspected'; readonly nodeId: NodeId; readonly until: EpochMs }
+  | { readonly type: 'node.lost'; readonly nodeId: NodeId }
+  | { readonly type: 'node.departed'; readonly nodeId: NodeId; readonly reason: string }
+  | { readonly type: 'node.removed'; readonly nodeId: NodeId; readonly by: string }
+  | { readonly type: 'node.opened'; readonly nodeId: NodeId; readonly by: string }
+  | { readonly type: 'node.cordoned'; readonly nodeId: NodeId; readonly reason: string; readonly by: string }
+  | {
+      readonly type: 'node.draining';
+      readonly nodeId: NodeId;
+      readonly reason: string;
+      readonly deadlineAt: EpochMs | null;
+      readonly by: string;
+    }
+  | { readonly type: 'node.drained'; readonly nodeId: NodeId };
+
+export type EventType = BerthEvent['type'];
+export type EventOf<Type extends EventType> = Extract<BerthEvent, { type: Type }>;
+
+/** Version of the events' shapes, stored with each; `upcast` reads older ones. */
+export const EVENT_VERSION = 1;
+
+/** An event with its place in the log. */
+export interface LoggedEvent {
+  /** 1, 2, 3, ... without gaps. */
+  readonly seq: number;
+  /** The coordinator's clock when it was decided. */
+  readonly at: EpochMs;
+  readonly version: number;
+  readonly event: BerthEvent;
+}

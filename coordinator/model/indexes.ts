@@ -1,0 +1,183 @@
+import { present } from '../../shared/assert.js';
+import type { EpochMs } from '../../shared/clock.js';
+import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import { addResources, NO_RESOURCES, type Resources, subtractResources } from '../../shared/resources.js';
+import type { Allocation } from './allocation.js';
+import { MinHeap } from './heap.js';
+import type { Job, Step } from './job.js';
+
+/** What the live allocations of a node hold of it. */
+export interface NodeUsage {
+  readonly used: Resources;
+  readonly gpus: ReadonlySet<number>;
+  readonly live: ReadonlySet<AllocationId>;
+}
+
+/** A step with tasks to place now or after their back-off. */
+export interface ReadyStep {
+  readonly jobId: JobId;
+  readonly step: string;
+  readonly priority: number;
+  readonly sequence: number;
+  /** Position of the step in its job. */
+  readonly position: number;
+  /** Indexes of requeued tasks; untouched ones are in the step itself. */
+  readonly retries: ReadonlySet<number>;
+}
+
+/** A moment at which something may have to be decided; what is still true then is checked against the state. */
+export type Deadline =
+  | { readonly kind: 'lease'; readonly nodeId: NodeId }
+  | { readonly kind: 'drain'; readonly nodeId: NodeId }
+  | { readonly kind: 'retry' };
+
+/** What is derived from the records, updated in place, never stored. */
+export interface IndexView {
+  usage(nodeId: NodeId): NodeUsage;
+  liveOfJob(jobId: JobId): ReadonlySet<AllocationId>;
+  /** In the order in which they are to be served. */
+  readonly ready: readonly ReadyStep[];
+  /** Tasks that are neither placed nor done, over all jobs. */
+  readonly waitingCount: number;
+  readonly unfinishedJobCount: number;
+  /** The next moment that `takeDue` will yield; undefined when there is none. */
+  nextDeadline(): EpochMs | undefined;
+}
+
+interface MutableUsage {
+  used: Resources;
+  readonly gpus: Set<number>;
+  readonly live: Set<AllocationId>;
+}
+
+interface MutableReady extends ReadyStep {
+  readonly retries: Set<number>;
+}
+
+const NOTHING_USED: NodeUsage = { used: NO_RESOURCES, gpus: new Set(), live: new Set() };
+const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
+
+export class Indexes implements IndexView {
+  readonly ready: MutableReady[] = [];
+  waitingCount = 0;
+  unfinishedJobCount = 0;
+  readonly #usage = new Map<NodeId, MutableUsage>();
+  readonly #liveByJob = new Map<JobId, Set<AllocationId>>();
+  readonly #deadlines = new MinHeap<Deadline>();
+
+  usage(nodeId: NodeId): NodeUsage {
+    return this.#usage.get(nodeId) ?? NOTHING_USED;
+  }
+
+  liveOfJob(jobId: JobId): ReadonlySet<AllocationId> {
+    return this.#liveByJob.get(jobId) ?? NO_ALLOCATIONS;
+  }
+
+  nextDeadline(): EpochMs | undefined {
+    return this.#deadlines.firstAt();
+  }
+
+  /** Removes and returns the deadlines that have passed. */
+  takeDue(now: EpochMs): Deadline[] {
+    const due: Deadline[] = [];
+    for (let at = this.nextDeadline(); at !== undefined && at <= now; at = this.nextDeadline()) {
+      due.push(present(this.#deadlines.pop(), 'deadline'));
+    }
+    return due;
+  }
+
+  addDeadline(at: EpochMs, deadline: Deadline): void {
+    this.#deadlines.push(at, deadline);
+  }
+
+  allocationBegan(allocation: Allocation): void {
+    const usage = this.#usageFor(allocation.nodeId);
+    usage.used = addResources(usage.used, allocation.resources);
+    for (const gpu of allocation.gpus) usage.gpus.add(gpu);
+    usage.live.add(allocation.id);
+    const live = this.#liveByJob.get(allocation.ref.jobId);
+    if (live) live.add(allocation.id);
+    else this.#liveByJob.set(allocation.ref.jobId, new Set([allocation.id]));
+  }
+
+  allocationEnded(allocation: Allocation): void {
+    const usage = this.#usageFor(allocation.nodeId);
+    usage.used = subtractResources(usage.used, allocation.resources);
+    for (const gpu of allocation.gpus) usage.gpus.delete(gpu);
+    usage.live.delete(allocation.id);
+    if (usage.live.size === 0) this.#usage.delete(allocation.nodeId);
+    const live = this.#liveByJob.get(allocation.ref.jobId);
+    live?.delete(allocation.id);
+    if (live?.size === 0) this.#liveByJob.delete(allocation.ref.jobId);
+  }
+
+  retryAdded(job: Job, step: Step, retry: { readonly index: number; readonly notBefore: EpochMs }): void {
+    this.addDeadline(retry.notBefore, { kind: 'retry' });
+    if (job.phase.kind === 'active') this.#readyFor(job, step).retries.add(retry.index);
+  }
+
+  /** Call after any change to a step's queue, or to its job's phase. Cost: O(log ready), O(tasks) when a job is released. */
+  queueChanged(job: Job, step: Step): void {
+    const isServed = job.phase.kind === 'active' && step.isReleased && step.counts.queued > 0;
+    const position = this.#positionOf(job, step);
+    const known = this.#at(position, job, step);
+    if (!isServed) {
+      if (known) this.ready.splice(position, 1);
+    } else if (!known) {
+      const added = this.#readyFor(job, step);
+      for (const task of step.tasks.values()) if (task.phase.kind === 'queued') added.retries.add(task.index);
+    }
+  }
+
+  taskTaken(job: Job, step: Step, index: number): void {
+    this.#at(this.#positionOf(job, step), job, step)?.retries.delete(index);
+    this.queueChanged(job, step);
+  }
+
+  #readyFor(job: Job, step: Step): MutableReady {
+    const position = this.#positionOf(job, step);
+    const known = this.#at(position, job, step);
+    if (known) return known;
+    const made: MutableReady = { ...orderOf(job, step), jobId: job.id, step: step.name, retries: new Set() };
+    this.ready.splice(position, 0, made);
+    return made;
+  }
+
+  #at(position: number, job: Job, step: Step): MutableReady | undefined {
+    const found = this.ready[position];
+    return found && found.jobId === job.id && found.step === step.name ? found : undefined;
+  }
+
+  /** Where the step is, or would be, in `ready`. */
+  #positionOf(job: Job, step: Step): number {
+    const wanted = orderOf(job, step);
+    let low = 0;
+    let high = this.ready.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (compareOrder(present(this.ready[middle], 'ready step'), wanted) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #usageFor(nodeId: NodeId): MutableUsage {
+    let usage = this.#usage.get(nodeId);
+    if (!usage) {
+      usage = { used: NO_RESOURCES, gpus: new Set(), live: new Set() };
+      this.#usage.set(nodeId, usage);
+    }
+    return usage;
+  }
+}
+
+type Order = Pick<ReadyStep, 'priority' | 'sequence' | 'position'>;
+
+function orderOf(job: Job, step: Step): Order {
+  return { priority: job.spec.priority, sequence: job.sequence, position: step.position };
+}
+
+/** Higher priority first, then the older job, then the earlier step. */
+function compareOrder(left: Order, right: Order): number {
+  return right.priority - left.priority || left.sequence - right.sequence || left.position - right.position;
+}

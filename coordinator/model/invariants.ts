@@ -1,0 +1,112 @@
+import type { AllocationId, NodeId } from '../../shared/ids.js';
+import { allocationIdOf, taskIdOf } from '../../shared/ids.js';
+import { rangesCount } from '../../shared/ranges.js';
+import { addResources, fits, NO_RESOURCES } from '../../shared/resources.js';
+import { type Job, NO_TASKS, type Step, type TaskCounts, unfinishedCount } from './job.js';
+import type { ClusterView } from './state.js';
+
+/**
+ * Everything that must hold of the state at all times, recomputed from the records alone.
+ *
+ * @returns one sentence for each claim that does not hold; empty when all do
+ * Cost: O(state). For tests, the simulator and `doctor`; never on the running path.
+ */
+export function violations(view: ClusterView): string[] {
+  const found: string[] = [];
+  const broken = (claim: string): void => void found.push(claim);
+  checkNodes(view, broken);
+  for (const job of view.jobs.values()) checkJob(view, job, broken);
+  checkQueue(view, broken);
+  return found;
+}
+
+type Report = (claim: string) => void;
+
+function checkNodes(view: ClusterView, broken: Report): void {
+  const live = new Map<NodeId, AllocationId[]>();
+  for (const allocation of view.allocations.values()) {
+    if (allocation.phase.kind === 'ended') continue;
+    live.set(allocation.nodeId, [...(live.get(allocation.nodeId) ?? []), allocation.id]);
+    if (!view.nodes.has(allocation.nodeId)) broken(`${allocation.id} lives on unknown node ${allocation.nodeId}`);
+  }
+  for (const node of view.nodes.values()) checkNode(view, { nodeId: node.id, live: live.get(node.id) ?? [] }, broken);
+}
+
+function checkNode(view: ClusterView, held: { nodeId: NodeId; live: readonly AllocationId[] }, broken: Report): void {
+  const { nodeId, live } = held;
+  let used = NO_RESOURCES;
+  const gpus = new Set<number>();
+  for (const id of live) {
+    const allocation = view.allocations.get(id);
+    if (!allocation) continue;
+    used = addResources(used, allocation.resources);
+    for (const gpu of allocation.gpus) {
+      if (gpus.has(gpu)) broken(`GPU ${gpu} of ${nodeId} is held twice`);
+      gpus.add(gpu);
+    }
+  }
+  const usage = view.index.usage(nodeId);
+  if (JSON.stringify(usage.used) !== JSON.stringify(used)) broken(`usage of ${nodeId} is out of date`);
+  if (usage.live.size !== live.length) broken(`live allocations of ${nodeId} are out of date`);
+  const node = view.nodes.get(nodeId);
+  if (node && !fits(used, node.inventory.capacity)) broken(`${nodeId} is oversubscribed`);
+  if (node?.link.kind === 'lost' && live.length > 0) broken(`lost node ${nodeId} still holds ${live.join(', ')}`);
+  if (node?.intake.kind === 'drained' && live.length > 0)
+    broken(`drained node ${nodeId} still holds ${live.join(', ')}`);
+}
+
+function checkJob(view: ClusterView, job: Job, broken: Report): void {
+  let unfinished = 0;
+  for (const step of job.steps.values()) {
+    checkStep(view, { job, step }, broken);
+    unfinished += unfinishedCount(step.counts);
+  }
+  if (unfinished === 0 && job.phase.kind !== 'finished') broken(`${job.id} has no task left but is ${job.phase.kind}`);
+  if (unfinished > 0 && job.phase.kind === 'finished') broken(`${job.id} is finished with ${unfinished} tasks left`);
+}
+
+function checkStep(view: ClusterView, { job, step }: { job: Job; step: Step }, broken: Report): void {
+  const where = `${job.id}/${step.name}`;
+  const counted = recount(step);
+  if (JSON.stringify(counted) !== JSON.stringify(step.counts)) broken(`counts of ${where} are out of date`);
+  if (step.tasks.size + rangesCount(step.untouched) !== step.count) broken(`${where} has lost a task`);
+  for (const task of step.tasks.values()) {
+    const ref = { jobId: job.id, step: step.name, index: task.index };
+    const attempts = task.phase.kind === 'blocked' ? 0 : task.phase.attempt;
+    for (let attempt = 1; attempt <= attempts; attempt += 1) {
+      const id = allocationIdOf({ ...ref, attempt });
+      const isLive = view.allocations.get(id) !== undefined && view.allocations.get(id)?.phase.kind !== 'ended';
+      const shouldLive = task.phase.kind === 'placed' && task.phase.allocationId === id;
+      if (isLive !== shouldLive)
+        broken(`${id} is ${isLive ? 'live' : 'not live'} while ${taskIdOf(ref)} is ${task.phase.kind}`);
+    }
+  }
+}
+
+function recount(step: Step): TaskCounts {
+  const counts = { ...NO_TASKS };
+  const untouched = rangesCount(step.untouched);
+  if (step.swept) counts[step.swept.outcome.kind] += untouched;
+  else counts[step.isReleased ? 'queued' : 'blocked'] += untouched;
+  for (const { phase } of step.tasks.values()) counts[phase.kind === 'done' ? phase.outcome.kind : phase.kind] += 1;
+  return counts;
+}
+
+function checkQueue(view: ClusterView, broken: Report): void {
+  const expected: string[] = [];
+  let waiting = 0;
+  for (const job of view.jobs.values()) {
+    for (const step of job.steps.values()) {
+      waiting += step.counts.blocked + step.counts.queued;
+      const retries = [...step.tasks.values()].filter((task) => task.phase.kind === 'queued').map((task) => task.index);
+      if (job.phase.kind === 'active' && step.isReleased && step.counts.queued > 0) {
+        expected.push(`${job.id}/${step.name}:${retries.sort((left, right) => left - right).join()}`);
+      }
+    }
+  }
+  const actual = view.index.ready.map(
+    (entry) => `${entry.jobId}/${entry.step}:${[...entry.retries].sort((left, right) => left - right).join()}`,
+  );
+  if (expected.sort().join(' ') !== actual.sort().join(' ')) broken(`the queue is ${actual} instead of ${expected}`);
+  if (waiting !== view.index.waitingCount) broken(`${waiting} tasks wait, the index says ${view.index.waitingCount}`);
+}

@@ -1,0 +1,102 @@
+import { AppError } from '../../shared/errors.js';
+import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import type { Allocation } from './allocation.js';
+import { type Job, type Step, unfinishedCount } from './job.js';
+import type { Node } from './node.js';
+import { type ClusterState, type ClusterView, emptyState, type KeyRecord } from './state.js';
+import type { Task } from './task.js';
+
+/** Version of the snapshot's own shape; events have theirs. */
+const SNAPSHOT_VERSION = 1;
+
+interface StoredSnapshot {
+  readonly version: number;
+  readonly seq: number;
+  readonly nextJobSequence: number;
+  readonly jobs: readonly StoredJob[];
+  readonly allocations: readonly Allocation[];
+  readonly nodes: readonly Omit<Node, 'nodeClass'>[];
+  readonly keys: readonly (readonly [string, KeyRecord])[];
+}
+
+type StoredJob = Omit<Job, 'steps'> & { readonly steps: readonly StoredStep[] };
+type StoredStep = Omit<Step, 'spec' | 'demand' | 'tasks' | 'position'> & { readonly tasks: readonly Task[] };
+
+/** The records as JSON text; indexes and classes are derived again by `restore`. Cost: O(state). */
+export function serialize(view: ClusterView): string {
+  const stored: StoredSnapshot = {
+    version: SNAPSHOT_VERSION,
+    seq: view.lastSeq,
+    nextJobSequence: view.nextJobSequence,
+    jobs: [...view.jobs.values()].map((job) => ({ ...job, steps: [...job.steps.values()].map(storedStep) })),
+    allocations: [...view.allocations.values()],
+    nodes: [...view.nodes.values()].map(({ nodeClass: _, ...node }) => node),
+    keys: [...view.keys],
+  };
+  return JSON.stringify(stored);
+}
+
+function storedStep({ spec: _spec, demand: _demand, position: _position, tasks, ...step }: Step): StoredStep {
+  return { ...step, tasks: [...tasks.values()] };
+}
+
+/**
+ * The state that a snapshot holds, with its indexes rebuilt.
+ *
+ * Throws `store-corrupt` when it was written by a later version of Berth.
+ */
+export function restore(body: string): ClusterState {
+  const stored = JSON.parse(body) as StoredSnapshot;
+  if (stored.version !== SNAPSHOT_VERSION) {
+    throw new AppError(
+      'store-corrupt',
+      `the snapshot has version ${stored.version}, this Berth reads ${SNAPSHOT_VERSION}`,
+      {
+        hint: 'start the version of Berth that wrote it',
+      },
+    );
+  }
+  const state = emptyState();
+  state.lastSeq = stored.seq;
+  state.nextJobSequence = stored.nextJobSequence;
+  for (const [value, record] of stored.keys) state.keys.set(value, record);
+  for (const node of stored.nodes) restoreNode(state, node);
+  for (const job of stored.jobs) restoreJob(state, job);
+  for (const allocation of stored.allocations) restoreAllocation(state, allocation);
+  return state;
+}
+
+function restoreNode(state: ClusterState, stored: Omit<Node, 'nodeClass'>): void {
+  const nodeId: NodeId = stored.id;
+  state.nodes.set(nodeId, { ...stored, nodeClass: state.classes.nodeClassOf(stored.inventory) });
+  if (stored.link.kind === 'suspect') state.index.addDeadline(stored.link.until, { kind: 'lease', nodeId });
+  if (stored.intake.kind === 'draining' && stored.intake.deadlineAt !== null) {
+    state.index.addDeadline(stored.intake.deadlineAt, { kind: 'drain', nodeId });
+  }
+}
+
+function restoreJob(state: ClusterState, stored: StoredJob): void {
+  const steps = new Map<string, Step>();
+  const job: Job = { ...stored, steps };
+  for (const [position, spec] of stored.spec.steps.entries()) {
+    const kept = stored.steps[position] as StoredStep;
+    const tasks = new Map(kept.tasks.map((task) => [task.index, task]));
+    steps.set(spec.name, { ...kept, position, spec, demand: state.classes.demandOf(spec), tasks });
+  }
+  const jobId: JobId = job.id;
+  state.jobs.set(jobId, job);
+  if (job.phase.kind !== 'finished') state.index.unfinishedJobCount += 1;
+  for (const step of steps.values()) {
+    state.index.waitingCount += unfinishedCount(step.counts) - step.counts.placed;
+    state.index.queueChanged(job, step);
+    for (const { phase } of step.tasks.values()) {
+      if (phase.kind === 'queued') state.index.addDeadline(phase.notBefore, { kind: 'retry' });
+    }
+  }
+}
+
+function restoreAllocation(state: ClusterState, allocation: Allocation): void {
+  const id: AllocationId = allocation.id;
+  state.allocations.set(id, allocation);
+  if (allocation.phase.kind !== 'ended') state.index.allocationBegan(allocation);
+}

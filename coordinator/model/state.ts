@@ -1,0 +1,80 @@
+import type { EpochMs } from '../../shared/clock.js';
+import type { AllocationId, JobId, NodeId, TaskRef } from '../../shared/ids.js';
+import { rangesHave } from '../../shared/ranges.js';
+import type { Allocation } from './allocation.js';
+import { ClassTable } from './demand.js';
+import { Indexes, type IndexView } from './indexes.js';
+import type { Job, Step } from './job.js';
+import type { Node } from './node.js';
+import type { Task, TaskPhase } from './task.js';
+
+/** How long an Idempotency-Key stands for its job (P2). */
+export const KEY_LIFETIME_MS = 24 * 60 * 60 * 1000;
+
+/** The job that a submission key stands for. */
+export interface KeyRecord {
+  readonly jobId: JobId;
+  readonly digest: string;
+  readonly at: EpochMs;
+}
+
+/** The whole state, read-only: what rules, the planner and the service see. */
+export interface ClusterView {
+  /** The newest event folded in. */
+  readonly lastSeq: number;
+  readonly nextJobSequence: number;
+  /** In submission order. */
+  readonly jobs: ReadonlyMap<JobId, Job>;
+  /** Every attempt of every known job, ended or not. */
+  readonly allocations: ReadonlyMap<AllocationId, Allocation>;
+  readonly nodes: ReadonlyMap<NodeId, Node>;
+  readonly keys: ReadonlyMap<string, KeyRecord>;
+  readonly index: IndexView;
+}
+
+/** The same, as `apply` owns it. Records inside are immutable; only their containers are written to. */
+export interface ClusterState extends ClusterView {
+  lastSeq: number;
+  nextJobSequence: number;
+  readonly jobs: Map<JobId, Job>;
+  readonly allocations: Map<AllocationId, Allocation>;
+  readonly nodes: Map<NodeId, Node>;
+  readonly keys: Map<string, KeyRecord>;
+  readonly classes: ClassTable;
+  readonly index: Indexes;
+}
+
+export function emptyState(): ClusterState {
+  return {
+    lastSeq: 0,
+    nextJobSequence: 1,
+    jobs: new Map(),
+    allocations: new Map(),
+    nodes: new Map(),
+    keys: new Map(),
+    classes: new ClassTable(),
+    index: new Indexes(),
+  };
+}
+
+export function stepOf(view: ClusterView, ref: Pick<TaskRef, 'jobId' | 'step'>): Step | undefined {
+  return view.jobs.get(ref.jobId)?.steps.get(ref.step);
+}
+
+export function taskOf(view: ClusterView, ref: TaskRef): Task | undefined {
+  return stepOf(view, ref)?.tasks.get(ref.index);
+}
+
+/**
+ * Where a task stands, also one that exists only as an index in its step's ranges.
+ *
+ * @returns undefined when the step has no such index
+ */
+export function taskPhase(step: Step, index: number): TaskPhase | undefined {
+  const task = step.tasks.get(index);
+  if (task) return task.phase;
+  if (!rangesHave(step.untouched, index)) return undefined;
+  if (step.swept) return { kind: 'done', at: step.swept.at, attempt: 0, outcome: step.swept.outcome };
+  if (!step.isReleased) return { kind: 'blocked' };
+  return { kind: 'queued', since: step.queuedAt, attempt: 1, notBefore: step.queuedAt };
+}

@@ -1,0 +1,85 @@
+import { type Refusal, refuse } from '../../shared/errors.js';
+import { jobIdOf } from '../../shared/ids.js';
+import type { JobSpec } from '../../shared/job-spec/spec.js';
+import type { Decision, SubmitJob } from '../engine/inputs.js';
+import type { DemandClass } from '../model/demand.js';
+import { ClassTable } from '../model/demand.js';
+import { describeObstacle, obstacleTo } from '../model/feasible.js';
+import { type ClusterView, KEY_LIFETIME_MS } from '../model/state.js';
+import { QUEUE_LIMITS } from './limits.js';
+import type { Rule } from './rule.js';
+
+/** A new job, the job that its key already stands for (P2), or the reason why not. */
+export const submitJob: Rule<'submitJob'> = (view, input, { now }) => {
+  const known = input.key && view.keys.get(input.key.value);
+  if (input.key && known && now - known.at < KEY_LIFETIME_MS) {
+    if (known.digest === input.key.digest)
+      return { events: [], reply: { kind: 'job', jobId: known.jobId, isNew: false } };
+    return refuse(
+      'key-reused',
+      `the key "${input.key.value}" already stands for ${known.jobId}, submitted with another request`,
+      {
+        hint: 'use a new Idempotency-Key for a new job',
+      },
+    );
+  }
+  return refuseIfFull(view) ?? refuseIfImpossible(view, input.spec) ?? accept(view, input);
+};
+
+function accept(view: ClusterView, { spec, by, key }: SubmitJob): Decision {
+  const sequence = view.nextJobSequence;
+  const jobId = jobIdOf(sequence);
+  return {
+    events: [{ type: 'job.submitted', jobId, sequence, spec, by, ...(key ? { key } : {}) }],
+    reply: { kind: 'job', jobId, isNew: true },
+  };
+}
+
+function refuseIfFull(view: ClusterView): Refusal | undefined {
+  const { unfinishedJobCount, waitingCount } = view.index;
+  const hint = 'wait for jobs to finish, or cancel some';
+  if (unfinishedJobCount >= QUEUE_LIMITS.unfinishedJobs) {
+    return refuse(
+      'queue-full',
+      `${unfinishedJobCount} jobs are unfinished, the limit is ${QUEUE_LIMITS.unfinishedJobs}`,
+      { hint },
+    );
+  }
+  if (waitingCount >= QUEUE_LIMITS.waitingTasks) {
+    return refuse('queue-full', `${waitingCount} tasks are waiting, the limit is ${QUEUE_LIMITS.waitingTasks}`, {
+      hint,
+    });
+  }
+  return undefined;
+}
+
+/**
+ * Refuses what no known node could ever hold, even empty. While no node has joined yet nothing is known, and the job waits.
+ */
+function refuseIfImpossible(view: ClusterView, spec: JobSpec): Refusal | undefined {
+  if (spec.allowFutureNodes || view.nodes.size === 0) return undefined;
+  const classes = new ClassTable();
+  for (const [position, step] of spec.steps.entries()) {
+    const nearest = nearestMiss(view, classes.demandOf(step));
+    if (nearest === undefined) continue;
+    return refuse('impossible-resources', `no node could ever hold a task of step "${step.name}": ${nearest}`, {
+      hint: 'ask for less, add such a node, or set allowFutureNodes to wait for one',
+      problems: [{ field: `steps[${position}].resources`, message: nearest }],
+    });
+  }
+  return undefined;
+}
+
+/** Why the best node of all cannot hold the demand; undefined when some node can. */
+function nearestMiss(view: ClusterView, demand: DemandClass): string | undefined {
+  const misses = new Map<string, string>();
+  for (const node of view.nodes.values()) {
+    const obstacle = obstacleTo(demand, node.nodeClass);
+    if (!obstacle) return undefined;
+    if (!misses.has(node.nodeClass.key)) misses.set(node.nodeClass.key, `${node.id}: ${describeObstacle(obstacle)}`);
+  }
+  const shown = [...misses.values()].slice(0, 3);
+  return misses.size > shown.length
+    ? `${shown.join('; ')}; and ${misses.size - shown.length} more kinds of node`
+    : shown.join('; ');
+}
