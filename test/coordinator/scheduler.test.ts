@@ -1,0 +1,181 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { ClassTable } from '../../coordinator/model/demand.js';
+import { obstacleTo } from '../../coordinator/model/feasible.js';
+import { explainStep } from '../../coordinator/scheduler/explain.js';
+import { DEFAULT_PLAN_POLICY, plan } from '../../coordinator/scheduler/plan.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { Constraint } from '../../shared/job-spec/spec.js';
+import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
+import { Scenario } from '../kit/scenario.js';
+
+function placements(cluster: Scenario): [string, string, readonly number[]][] {
+  return cluster.all('allocation.committed').map((event) => [event.allocationId, event.nodeId, event.gpus]);
+}
+
+function whyWaiting(cluster: Scenario, jobId: string, step = 'main') {
+  const job = cluster.job(jobId);
+  const found = job?.steps.get(step);
+  return job && found ? explainStep(cluster.view, job, found, cluster.clock.now()) : undefined;
+}
+
+t.test('the fullest node that still fits is filled first', (t) => {
+  const cluster = new Scenario().join('a').join('b');
+  t.strictSame(placements(cluster.submit(oneStep({ array: '0-4' }))), [
+    ['j1.0#1', 'a', []],
+    ['j1.1#1', 'a', []],
+    ['j1.2#1', 'a', []],
+    ['j1.3#1', 'a', []],
+    ['j1.4#1', 'b', []],
+  ]);
+  t.strictSame(placements(cluster.submit(oneStep({}))), [['j2.0#1', 'b', []]]);
+  t.end();
+});
+
+t.test('higher priority goes first, then the older job; a smaller task may pass one that does not fit', (t) => {
+  const cluster = new Scenario().join('n1').submit(oneStep({ resources: { cpuMillis: 3_000 } }));
+  cluster.submit(oneStep({ resources: { cpuMillis: 2_000 } }));
+  t.strictSame(placements(cluster), [], 'two CPUs do not fit beside three');
+  cluster.submit(oneStep({ resources: { cpuMillis: 4_000 } }, { priority: 10 }));
+  t.strictSame(placements(cluster.submit(oneStep({}))), [['j4.0#1', 'n1', []]]);
+  cluster.exits('j1.0#1');
+  t.strictSame(placements(cluster), [['j2.0#1', 'n1', []]], 'four CPUs do not fit yet, so the next in order goes');
+  cluster.exits('j4.0#1').exits('j2.0#1');
+  t.strictSame(placements(cluster), [['j3.0#1', 'n1', []]]);
+  t.end();
+});
+
+t.test('GPUs are whole devices, named in the placement, the smallest that satisfy, and given back', (t) => {
+  const mixed = [...gpus(2), { index: 2, uuid: 'GPU-2', model: 'NVIDIA T4', memoryMiB: 16_384 }];
+  const gpuStep = (parts: object) =>
+    oneStep({ resources: { gpus: { count: 1, model: null, minMemoryMiB: null, ...parts } } });
+  const cluster = new Scenario().join('g', { inventory: anInventory({ gpus: mixed }) }).join('plain');
+  t.strictSame(placements(cluster.submit(gpuStep({}))), [['j1.0#1', 'g', [2]]], 'the T4 will do');
+  t.strictSame(placements(cluster.submit(gpuStep({ model: 'a100' }))), [['j2.0#1', 'g', [0]]]);
+  t.strictSame(placements(cluster.submit(gpuStep({ minMemoryMiB: 40_000 }))), [['j3.0#1', 'g', [1]]]);
+  cluster.submit(gpuStep({ minMemoryMiB: 40_000 }));
+  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 1 GPUs (0 free) on g' });
+  t.strictSame(placements(cluster.exits('j2.0#1')), [['j4.0#1', 'g', [0]]]);
+  t.match(cluster.submit(gpuStep({ count: 4 })).reply, { refused: 'impossible-resources' });
+  t.end();
+});
+
+t.test('a task without GPUs leaves a GPU node alone while another has room', (t) => {
+  const cluster = new Scenario().join('a', { inventory: anInventory({ gpus: gpus(1) }) }).join('b');
+  t.strictSame(placements(cluster.submit(aJob())), [['j1.0#1', 'b', []]]);
+  t.end();
+});
+
+t.test('constraints read labels and attributes', (t) => {
+  const inventory = anInventory({ labels: { zone: 'eu', ssd: 'yes' }, attributes: { arch: 'x64' } });
+  const nodeClass = new ClassTable().nodeClassOf(inventory);
+  const rows: [Constraint, boolean][] = [
+    [{ key: 'label:zone', op: 'in', values: ['eu', 'us'] }, true],
+    [{ key: 'label:zone', op: 'in', values: ['us'] }, false],
+    [{ key: 'label:zone', op: 'not-in', values: ['us'] }, true],
+    [{ key: 'label:zone', op: 'not-in', values: ['eu'] }, false],
+    [{ key: 'label:ssd', op: 'exists', values: [] }, true],
+    [{ key: 'label:spot', op: 'exists', values: [] }, false],
+    [{ key: 'label:spot', op: 'absent', values: [] }, true],
+    [{ key: 'label:ssd', op: 'absent', values: [] }, false],
+    [{ key: 'label:rack', op: 'not-in', values: ['7'] }, true],
+    [{ key: 'arch', op: 'in', values: ['x64'] }, true],
+    [{ key: 'arch', op: 'in', values: ['arm64'] }, false],
+  ];
+  for (const [constraint, isMet] of rows) {
+    const demand = new ClassTable().demandOf(aStep({ constraints: [constraint] }));
+    t.equal(obstacleTo(demand, nodeClass) === undefined, isMet, JSON.stringify(constraint));
+  }
+  t.end();
+});
+
+t.test('every waiting task has a stated reason', (t) => {
+  const n1 = 'n1' as NodeId;
+  const cluster = new Scenario().submit(aJob());
+  t.match(whyWaiting(cluster, 'j1'), { code: 'no-nodes' });
+  cluster.join('n1').submit(aJob({ hold: true }));
+  t.match(whyWaiting(cluster, 'j2'), { code: 'held', message: /berth release j2/ });
+  cluster.submit(aJob({ steps: [aStep({ name: 'a' }), aStep({ name: 'b', needs: ['a'] })] }));
+  t.match(whyWaiting(cluster, 'j3', 'b'), { code: 'needs', message: 'waits for step a' });
+  cluster.submit(oneStep({ resources: { memoryMiB: 8_000 } }));
+  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 8000 MiB of memory (7168 free) on n1' });
+  cluster.submit(oneStep({ retry: { maxAttempts: 2, backoffMs: 9_000, on: ['exited'] } })).exits('j5.0#1', 1);
+  t.match(whyWaiting(cluster, 'j5'), { code: 'backoff', message: 'retries in 9 s' });
+  cluster.when({ type: 'cordonNode', nodeId: n1, reason: 'fan', by: 'tester' });
+  t.match(whyWaiting(cluster, 'j4'), { code: 'unavailable', message: 'every fitting node is away: n1 is cordoned' });
+  cluster.submit(oneStep({ resources: { cpuMillis: 9_000 } }, { allowFutureNodes: true }));
+  t.match(whyWaiting(cluster, 'j6'), {
+    code: 'no-match',
+    message: 'no node could hold it: n1: needs 9 CPUs, it has 4',
+  });
+  t.equal(whyWaiting(cluster, 'j1'), undefined, 'a placed task does not wait');
+  t.end();
+});
+
+const smallJob = fc.record({
+  cpuMillis: fc.integer({ min: 100, max: 5_000 }),
+  memoryMiB: fc.integer({ min: 64, max: 9_000 }),
+  gpuCount: fc.integer({ min: 0, max: 3 }),
+  taskCount: fc.integer({ min: 1, max: 6 }),
+  priority: fc.integer({ min: -2, max: 2 }),
+});
+
+type SmallJob = typeof smallJob extends fc.Arbitrary<infer Job> ? Job : never;
+
+function fill(jobs: readonly SmallJob[]): Scenario {
+  const cluster = new Scenario();
+  for (const { cpuMillis, memoryMiB, gpuCount, taskCount, priority } of jobs) {
+    const gpus = gpuCount === 0 ? null : { count: gpuCount, model: null, minMemoryMiB: null };
+    cluster.submit(oneStep({ array: `0-${taskCount - 1}`, resources: { cpuMillis, memoryMiB, gpus } }, { priority }));
+  }
+  return cluster;
+}
+
+t.test('no plan oversubscribes, and what waits really does not fit', (t) => {
+  fc.assert(
+    fc.property(fc.array(smallJob, { minLength: 1, maxLength: 8 }), (jobs) => {
+      // The scenario recomputes the invariants after every input, oversubscription among them.
+      const cluster = fill(jobs)
+        .join('a', { inventory: anInventory({ gpus: gpus(2) }) })
+        .join('b');
+      for (const job of cluster.view.jobs.values()) {
+        const step = job.steps.get('main');
+        const why = step && explainStep(cluster.view, job, step, cluster.clock.now());
+        if (why?.code === 'starting') throw new Error(`${job.id} fits and was not placed`);
+      }
+    }),
+    { numRuns: 60, seed: 7 },
+  );
+  t.pass('60 random queues');
+  t.end();
+});
+
+t.test('the plan does not depend on the order in which nodes joined', (t) => {
+  fc.assert(
+    fc.property(fc.array(smallJob, { minLength: 1, maxLength: 6 }), (jobs) => {
+      const plans = [
+        ['a', 'b', 'c'],
+        ['c', 'a', 'b'],
+      ].map((names) => {
+        const cluster = new Scenario();
+        for (const name of names) cluster.join(name);
+        for (const name of names) cluster.when({ type: 'cordonNode', nodeId: name as NodeId, reason: 'x', by: 't' });
+        for (const { cpuMillis, memoryMiB, taskCount, priority } of jobs) {
+          const spec = oneStep(
+            { array: `0-${taskCount - 1}`, resources: { cpuMillis, memoryMiB } },
+            { priority, allowFutureNodes: true },
+          );
+          cluster.submit(spec);
+        }
+        const nodes = new Map(
+          [...cluster.view.nodes].map(([id, node]) => [id, { ...node, intake: { kind: 'open' } as const }]),
+        );
+        return JSON.stringify(plan({ ...cluster.view, nodes }, DEFAULT_PLAN_POLICY, cluster.clock.now()));
+      });
+      if (plans[0] !== plans[1]) throw new Error(`${plans[0]} differs from ${plans[1]}`);
+    }),
+    { numRuns: 40, seed: 11 },
+  );
+  t.pass('40 random queues');
+  t.end();
+});
