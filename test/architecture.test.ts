@@ -1,0 +1,198 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { CODES } from '../shared/errors.js';
+import * as checks from './kit/architecture-checks.js';
+import { functionSizes, methodCount } from './kit/architecture-sizes.js';
+import { listFiles, parseSource, readSources, readText, type SourceFile } from './kit/architecture-source.js';
+
+/** Who may import whom. A file belongs to the first layer that names it; every layer may import itself. */
+const LAYERS: readonly checks.Layer[] = [
+  // The agent wire's generated code, seen by its one translator only.
+  { name: 'codec', files: ['shared/wire/codec.ts', 'shared/wire/codec/'], mayImport: ['shared', 'generated'] },
+  { name: 'generated', files: ['proto/gen/'], mayImport: [] },
+  { name: 'shared', files: ['shared/'], mayImport: ['codec'] },
+
+  // The coordinator's pure middle: (view, input, now) in, events or a plan out.
+  { name: 'model', files: ['coordinator/model/'], mayImport: ['shared'], nature: 'pure' },
+  { name: 'inputs', files: ['coordinator/engine/inputs.ts'], mayImport: ['shared', 'model'], nature: 'pure' },
+  { name: 'rules', files: ['coordinator/rules/'], mayImport: ['shared', 'model', 'inputs'], nature: 'pure' },
+  { name: 'scheduler', files: ['coordinator/scheduler/'], mayImport: ['shared', 'model'], nature: 'pure' },
+
+  // The loop, and what it wants from the world.
+  { name: 'store port', files: ['coordinator/store/store.ts'], mayImport: ['shared', 'model'], nature: 'closed' },
+  {
+    name: 'gateway port',
+    files: ['coordinator/gateway/ports.ts'],
+    mayImport: ['shared', 'model', 'inputs'],
+    nature: 'closed',
+  },
+  {
+    name: 'engine',
+    files: ['coordinator/engine/'],
+    mayImport: ['shared', 'model', 'inputs', 'rules', 'scheduler', 'store port', 'gateway port'],
+    nature: 'closed',
+  },
+
+  // Adapters: each knows its own port and never another adapter.
+  { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },
+  { name: 'gateway', files: ['coordinator/gateway/'], mayImport: ['shared', 'model', 'inputs', 'gateway port'] },
+
+  // Use cases, which ask the scheduler only why something waits; then HTTP around them.
+  { name: 'service', files: ['coordinator/service/'], mayImport: ['shared', 'model', 'inputs', 'scheduler', 'engine'] },
+  { name: 'http', files: ['coordinator/http/'], mayImport: ['shared', 'service'] },
+  { name: 'view', files: ['coordinator/view/'], mayImport: ['shared'] },
+  { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared'] },
+  {
+    name: 'coordinator main',
+    files: ['coordinator/main.ts'],
+    mayImport: ['shared', 'coordinator config', 'model', 'engine', 'store', 'gateway', 'service', 'http'],
+  },
+
+  // The agent: the same shape, smaller.
+  { name: 'agent model', files: ['agent/model/'], mayImport: ['shared'], nature: 'pure' },
+  {
+    name: 'agent ports',
+    files: ['agent/driver/driver.ts', 'agent/store/store.ts', 'agent/link/dialer.ts'],
+    mayImport: ['shared', 'agent model'],
+    nature: 'closed',
+  },
+  {
+    name: 'agent loop',
+    files: ['agent/agent.ts', 'agent/supervise/'],
+    mayImport: ['shared', 'agent model', 'agent ports'],
+    nature: 'closed',
+  },
+  { name: 'agent drivers', files: ['agent/driver/'], mayImport: ['shared', 'agent model', 'agent ports'] },
+  { name: 'agent store', files: ['agent/store/'], mayImport: ['shared', 'agent model', 'agent ports'] },
+  { name: 'agent link', files: ['agent/link/'], mayImport: ['shared', 'agent ports'] },
+  { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared'] },
+  { name: 'agent config', files: ['agent/config.ts'], mayImport: ['shared'] },
+  {
+    name: 'agent main',
+    files: ['agent/main.ts'],
+    mayImport: [
+      'shared',
+      'agent config',
+      'agent loop',
+      'agent drivers',
+      'agent store',
+      'agent link',
+      'agent discovery',
+      'agent ports',
+    ],
+  },
+
+  // The one program, which loads the part that is asked for.
+  { name: 'entry', files: ['scripts/'], mayImport: ['shared', 'coordinator main', 'agent main', 'view'] },
+];
+
+/** Tests see everything. */
+const isTest = (path: string): boolean => path.startsWith('test/');
+
+/** Time, chance, timers and the environment come in through a port or through the configuration. */
+const FORBIDDEN_GLOBALS: readonly checks.ForbiddenGlobal[] = [
+  { code: 'Date.now', instead: 'Clock.now' },
+  { code: 'new Date()', instead: 'Clock.now' },
+  { code: 'performance.now', instead: 'Clock.monotonic' },
+  { code: 'process.hrtime', instead: 'Clock.monotonic' },
+  { code: 'setTimeout', instead: 'Clock.after' },
+  { code: 'setInterval', instead: 'Clock.after' },
+  { code: 'setImmediate', instead: 'Clock.soon' },
+  { code: 'Math.random', instead: 'Random.next' },
+  { code: 'randomBytes', instead: 'Random.token' },
+  { code: 'randomUUID', instead: 'Random.token' },
+  { code: 'process.env', instead: 'the configuration' },
+];
+const MAY_USE_GLOBALS = /^shared\/(clock|random)\.ts$|(^|\/)(config|main)\.ts$/;
+
+/** Ports stay small enough to be written again. */
+const PORTS = [
+  ['coordinator/store/store.ts', 'EventStore'],
+  ['agent/store/store.ts', 'AgentStore'],
+  ['agent/driver/driver.ts', 'TaskDriver'],
+  ['shared/wire/channel.ts', 'Channel'],
+] as const;
+
+const LIMITS = { portMethods: 6, fileLines: 400, functionLines: 70, goodFileLines: 250 } as const;
+const VAGUE_WORDS = ['utils', 'util', 'helper', 'helpers', 'manager', 'common', 'data', 'info', 'misc'];
+
+/** tap and npm run the tests in the checkout's root. */
+const root = process.cwd();
+const sources = readSources(root);
+const programs = sources.filter(({ path }) => !isTest(path));
+
+t.test('the source tree is found', async (t) => {
+  t.ok(existsSync(join(root, 'tsconfig.json')), 'run the tests in the root of the checkout');
+  t.ok(sources.length > 50, `${sources.length} files`);
+});
+
+t.test('every import is permitted by the table of layers', async (t) => {
+  t.same(lines(programs.flatMap((file) => checks.checkLayers(LAYERS, file))), []);
+  t.same(lines(programs.flatMap((file) => checks.checkSynchronous(LAYERS, file))), []);
+  const isGenerated = (path: string): boolean => path.startsWith('proto/gen/');
+  t.same(lines(checks.checkTargets(sources, isGenerated)), []);
+});
+
+t.test('no import closes a cycle', async (t) => {
+  t.same(checks.findCycles(sources), []);
+});
+
+t.test('clock, chance, timers and environment are used in their own files only', async (t) => {
+  const others = programs.filter(({ path }) => !MAY_USE_GLOBALS.test(path));
+  t.same(lines(others.flatMap((file) => checks.checkGlobals(FORBIDDEN_GLOBALS, file))), []);
+});
+
+t.test('the language is used as the house has it', async (t) => {
+  t.same(lines(sources.flatMap(checks.checkLanguage)), []);
+  t.same(lines(sources.flatMap(checks.checkMarks)), []);
+  t.same(lines(sources.flatMap(({ path }) => checks.checkFileName(VAGUE_WORDS, path))), []);
+});
+
+t.test('files and functions keep their size', async (t) => {
+  const large = sources.filter(({ lineCount }) => lineCount > LIMITS.fileLines);
+  t.same(
+    large.map(({ path, lineCount }) => `${path}: ${lineCount} lines`),
+    [],
+  );
+  const long = sources.flatMap(functionSizes).filter(({ lineCount }) => lineCount > LIMITS.functionLines);
+  t.same(
+    long.map(({ path, line, lineCount }) => `${path}:${line}: a function of ${lineCount} lines`),
+    [],
+  );
+  for (const { path, lineCount } of sources) {
+    if (lineCount > LIMITS.goodFileLines) t.comment(`${path} has ${lineCount} lines; ${LIMITS.goodFileLines} is good`);
+  }
+});
+
+t.test('a port has at most six methods', async (t) => {
+  for (const [path, name] of PORTS) {
+    const count = methodCount(sourceAt(path), name) ?? 0;
+    t.ok(count > 0 && count <= LIMITS.portMethods, `${name} has ${count} methods`);
+  }
+});
+
+t.test('every error code has its row in the README, as the program has it', async (t) => {
+  const readme = readText(root, 'README.md') ?? '';
+  for (const [code, row] of Object.entries(CODES)) {
+    const cells = [`\`${code}\``, row.httpStatus, row.exitCode, row.retryable ? 'yes' : 'no', row.title];
+    t.match(readme, `| ${cells.join(' | ')} |`, `the row of ${code}`);
+  }
+});
+
+t.test('no file names a package registry or a folder of one machine', async (t) => {
+  t.notMatch(readText(root, 'package-lock.json'), /"resolved": "https?:/, 'the lock file names no registry');
+  const isStrange = (text: string): boolean => text.includes(`${root}/`) || /\/(home|Users)\/[A-Za-z]+\//.test(text);
+  t.same(
+    listFiles(root).filter((path) => isStrange(readText(root, path) ?? '')),
+    [],
+  );
+});
+
+function sourceAt(path: string): SourceFile {
+  return sources.find((file) => file.path === path) ?? parseSource(path, '');
+}
+
+function lines(offences: readonly checks.Offence[]): string[] {
+  return offences.map(({ path, line, message }) => `${path}:${line}: ${message}`);
+}
