@@ -1,0 +1,16 @@
+import { footprint } from './footprint.js';
+import { latency } from './latency.js';
+import { throughput } from './throughput.js';
+
+/** A bench takes its flags and returns its figures; its progress goes to stderr. */
+const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = { footprint, latency, throughput };
+
+const [name = '', ...args] = process.argv.slice(2);
+const bench = BENCHES[name];
+if (bench === undefined) {
+  console.error(`usage: npm run -s bench -- ${Object.keys(BENCHES).join('|')} [flags]`);
+  process.exitCode = 64;
+} else {
+  const figures = await bench(args);
+  console.log(JSON.stringify({ bench: name, ...figures }));
+}
