@@ -25,9 +25,9 @@ const FORMAT_BYTE_UNITS = ['PiB', 'TiB', 'GiB', 'MiB', 'KiB'] as const;
 const DURATION_UNITS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const;
 type DurationUnit = keyof typeof DURATION_UNITS;
 
-const SIZE = /^(\d{1,15}(?:\.\d{1,9})?)\s*([a-z]+)$/i;
+const SIZE = /^(\d{1,16}(?:\.\d{1,9})?)\s*([a-z]+)$/i;
 const BARE_NUMBER = /^\d+(\.\d+)?$/;
-const DURATION = /^(?:\d{1,15}(?:\.\d{1,9})?(?:ms|d|h|m|s)\s*)+$/;
+const DURATION = /^(?:\d{1,16}(?:\.\d{1,9})?(?:ms|d|h|m|s)\s*)+$/;
 const DURATION_PART = /(\d+(?:\.\d+)?)(ms|d|h|m|s)/g;
 const CPUS = /^(\d{1,9}(?:\.\d{1,9})?)(m?)$/;
 

@@ -1,0 +1,81 @@
+import type { ObjectShape } from './read.js';
+
+/**
+ * Which fields the input form has. A field that this version cannot honour is refused, never ignored, with what to
+ * do instead.
+ */
+const UNSUPPORTED = {
+  pools: 'choosing among pools is not supported by this version; select nodes with "constraints"',
+  pool: 'choosing a pool is not supported by this version; select nodes with "constraints"',
+  target: 'other targets than this cluster are not supported by this version; remove the field',
+  targets: 'other targets than this cluster are not supported by this version; remove the field',
+  gang: 'tasks that start together are not supported by this version; use "array" for independent tasks',
+  exclusive: 'having a node to itself is not supported by this version; ask for all of the node\'s "resources"',
+  licences: 'counted licences are not supported by this version; remove the field',
+  licenses: 'counted licences are not supported by this version; remove the field',
+  volumes: 'volumes are not supported by this version; use paths that exist on the node',
+  inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
+  outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
+  secrets: 'secrets are not supported by this version; read them from a protected file on the node',
+  maxParallel: 'limiting how many tasks run at once is not supported by this version; remove the field',
+  user: 'running as another user is not supported by this version; tasks run as the user of their node',
+  network: 'choosing a network is not supported by this version; remove the field',
+};
+
+const GPU_SHARE = 'sharing a GPU is not supported by this version; ask for whole GPUs with gpus.count';
+
+const JOB_FIELDS = ['name', 'namespace', 'priority', 'labels', 'hold', 'allowFutureNodes'] as const;
+
+/** Fields of a step that also stand at the top of a one-step job. */
+export const STEP_FIELDS = [
+  'array',
+  'count',
+  'driver',
+  'image',
+  'command',
+  'script',
+  'args',
+  'env',
+  'workdir',
+  'resources',
+  'constraints',
+  'timeLimit',
+  'retry',
+  'stop',
+] as const;
+
+const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus'] as const;
+const RETRY_FIELDS = ['maxAttempts', 'backoff', 'on'] as const;
+const STOP_FIELDS = ['signal', 'grace'] as const;
+
+const NESTED_STEP_FIELDS = Object.fromEntries([
+  ...RESOURCE_FIELDS.map((name) => [name, `resources.${name}`] as const),
+  ...RETRY_FIELDS.map((name) => [name, `retry.${name}`] as const),
+  ...STOP_FIELDS.map((name) => [name, `stop.${name}`] as const),
+]);
+
+export const JOB_SHAPE: ObjectShape = {
+  fields: [...JOB_FIELDS, 'steps', ...STEP_FIELDS],
+  unsupported: UNSUPPORTED,
+  elsewhere: { ...NESTED_STEP_FIELDS, needs: 'steps[].needs' },
+};
+
+export const STEP_SHAPE: ObjectShape = {
+  fields: ['name', 'needs', ...STEP_FIELDS],
+  unsupported: UNSUPPORTED,
+  elsewhere: NESTED_STEP_FIELDS,
+};
+
+export const RESOURCES_SHAPE: ObjectShape = {
+  fields: RESOURCE_FIELDS,
+  unsupported: { licences: UNSUPPORTED.licences, licenses: UNSUPPORTED.licenses, exclusive: UNSUPPORTED.exclusive },
+};
+
+export const GPUS_SHAPE: ObjectShape = {
+  fields: ['count', 'model', 'minMemory'],
+  unsupported: { share: GPU_SHARE, memory: GPU_SHARE },
+};
+
+export const RETRY_SHAPE: ObjectShape = { fields: RETRY_FIELDS };
+export const STOP_SHAPE: ObjectShape = { fields: STOP_FIELDS };
+export const CONSTRAINT_SHAPE: ObjectShape = { fields: ['key', 'op', 'values'] };

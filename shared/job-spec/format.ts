@@ -1,0 +1,72 @@
+import { cpusOf, formatDuration, formatMiB } from '../units.js';
+import type { Constraint, GpuSpec, JobSpec, ResourceSpec, RunSpec, StepSpec } from './spec.js';
+
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
+export interface JsonObject {
+  readonly [key: string]: JsonValue;
+}
+
+/**
+ * The published form of a specification: units in words, defaults written out, what is empty left out.
+ *
+ * It is a valid input form: `parseJobSpec` makes the same specification of it.
+ */
+export function formatJobSpec(spec: JobSpec): JsonObject {
+  return {
+    name: spec.name,
+    namespace: spec.namespace,
+    priority: spec.priority,
+    ...filled({ labels: spec.labels }),
+    hold: spec.hold,
+    allowFutureNodes: spec.allowFutureNodes,
+    steps: spec.steps.map(formatStep),
+  };
+}
+
+function formatStep(step: StepSpec): JsonObject {
+  return {
+    name: step.name,
+    ...filled({ needs: step.needs }),
+    array: step.array,
+    driver: step.driver,
+    ...(step.image === null ? {} : { image: step.image }),
+    ...formatRun(step.run),
+    ...filled({ env: step.env }),
+    ...(step.workdir === null ? {} : { workdir: step.workdir }),
+    resources: formatResources(step.resources),
+    ...filled({ constraints: step.constraints.map(formatConstraint) }),
+    ...(step.timeLimitMs === null ? {} : { timeLimit: formatDuration(step.timeLimitMs) }),
+    retry: { maxAttempts: step.retry.maxAttempts, backoff: formatDuration(step.retry.backoffMs), on: step.retry.on },
+    stop: { signal: step.stop.signal, grace: formatDuration(step.stop.graceMs) },
+  };
+}
+
+function formatRun(run: RunSpec): JsonObject {
+  return run.kind === 'command' ? { command: run.argv } : { script: run.script, ...filled({ args: run.args }) };
+}
+
+function formatResources({ cpuMillis, memoryMiB, diskMiB, gpus }: ResourceSpec): JsonObject {
+  return {
+    cpus: cpusOf(cpuMillis),
+    memory: formatMiB(memoryMiB),
+    disk: formatMiB(diskMiB),
+    ...(gpus === null ? {} : { gpus: formatGpus(gpus) }),
+  };
+}
+
+function formatGpus({ count, model, minMemoryMiB }: GpuSpec): JsonObject {
+  return {
+    count,
+    ...(model === null ? {} : { model }),
+    ...(minMemoryMiB === null ? {} : { minMemory: formatMiB(minMemoryMiB) }),
+  };
+}
+
+function formatConstraint({ key, op, values }: Constraint): JsonObject {
+  return { key, op, ...filled({ values }) };
+}
+
+/** The fields that have anything in them. */
+function filled(fields: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => Object.keys(value ?? {}).length > 0));
+}

@@ -1,0 +1,210 @@
+import Type from 'typebox';
+import { RETRYABLE_ENDS, SIGNAL_NAMES } from '../outcome.js';
+import { STEP_FIELDS } from './fields.js';
+import { PRIORITY_CLASSES } from './parse.js';
+import { SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
+
+/**
+ * The input form as JSON Schema, for editors and the API's description.
+ *
+ * It says what has the right shape; `parseJobSpec` decides, and says more: units, circles, names that do not exist.
+ * Keywords are limited to those that draft-07 has too, since validators of that age are still common.
+ */
+const NAME_PATTERN = '^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$';
+const STEP_NAME_PATTERN = '^[a-z][a-z0-9-]{0,62}$';
+const SIZE_PATTERN = '^\\s*\\d+(\\.\\d+)?\\s*([kKmMgGtTpP][iI]?)?[bB]\\s*$';
+const DURATION_PATTERN = '^\\s*(\\d+(\\.\\d+)?(ms|d|h|m|s)\\s*)+$';
+const CPUS_PATTERN = '^\\s*\\d+(\\.\\d+)?m?\\s*$';
+const RANGES_PATTERN = '^\\s*\\d+(-\\d+(:\\d+)?)?\\s*(,\\s*\\d+(-\\d+(:\\d+)?)?\\s*)*$';
+const ENV_NAME_PATTERN = '^(?!BERTH_)[A-Za-z_][A-Za-z0-9_]*$';
+
+const closed = { additionalProperties: false } as const;
+
+const scalar = Type.Union([Type.String(), Type.Number(), Type.Boolean()]);
+const name = (description: string) => Type.String({ pattern: NAME_PATTERN, description });
+const size = (description: string) =>
+  Type.String({ pattern: SIZE_PATTERN, examples: ['15GiB', '512MiB'], description });
+const duration = (description: string) =>
+  Type.String({ pattern: DURATION_PATTERN, examples: ['90s', '1h30m'], description });
+const names = <const Names extends readonly string[]>(values: Names, description: string) =>
+  Type.Union(
+    values.map((value) => Type.Literal(value)),
+    { description },
+  );
+
+const gpus = Type.Union(
+  [
+    Type.Integer({ minimum: 0, maximum: SPEC_LIMITS.maxGpus }),
+    Type.Object(
+      {
+        count: Type.Integer({ minimum: 0, maximum: SPEC_LIMITS.maxGpus }),
+        model: Type.Optional(Type.String({ minLength: 1, description: "Part of the model's name; case is ignored." })),
+        minMemory: Type.Optional(size('Memory that each GPU has at least.')),
+      },
+      closed,
+    ),
+  ],
+  { description: 'Whole GPUs: a count, or a count with a model or memory.' },
+);
+
+const resources = Type.Object(
+  {
+    cpus: Type.Optional(
+      Type.Union([Type.Number({ exclusiveMinimum: 0 }), Type.String({ pattern: CPUS_PATTERN })], {
+        description: `Processors: 2, 0.5 or "250m". Default ${SPEC_DEFAULTS.cpuMillis / 1_000}.`,
+      }),
+    ),
+    memory: Type.Optional(size(`Memory. Default ${SPEC_DEFAULTS.memoryMiB}MiB.`)),
+    disk: Type.Optional(size('Scratch space. Default none.')),
+    gpus: Type.Optional(gpus),
+  },
+  { ...closed, description: 'What one task needs.' },
+);
+
+const constraint = Type.Union([
+  Type.String({ minLength: 1, examples: ['label:zone=eu', 'arch in (x64, arm64)', 'label:ssd', '!label:spot'] }),
+  Type.Object(
+    {
+      key: Type.String({ description: 'label:NAME, or a node attribute such as arch.' }),
+      op: names(['in', 'not-in', 'exists', 'absent'], 'How the value is compared.'),
+      values: Type.Optional(Type.Array(scalar, { maxItems: SPEC_LIMITS.maxConstraintValues })),
+    },
+    closed,
+  ),
+]);
+
+const retry = Type.Object(
+  {
+    maxAttempts: Type.Optional(Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxAttempts, description: 'In all.' })),
+    backoff: Type.Optional(duration('Wait before the second attempt; doubles with each further one.')),
+    on: Type.Optional(
+      Type.Array(names(RETRYABLE_ENDS, 'An end.'), {
+        description:
+          'Ends after which the task is tried again. Default: lost and rejected; when maxAttempts is given, all but time-limit.',
+      }),
+    ),
+  },
+  { ...closed, description: 'When a task is tried again.' },
+);
+
+const stop = Type.Object(
+  {
+    signal: Type.Optional(
+      Type.String({
+        enum: SIGNAL_NAMES.flatMap((signal) => [signal, signal.slice(3)]),
+        description: 'Default SIGTERM.',
+      }),
+    ),
+    grace: Type.Optional(duration('Time to stop by itself before SIGKILL. Default 30s.')),
+  },
+  { ...closed, description: 'How a task is asked to stop.' },
+);
+
+const array = Type.Union(
+  [
+    Type.String({ pattern: RANGES_PATTERN, examples: ['1-100', '1-9:2,20'] }),
+    Type.Array(Type.Integer({ minimum: 0 }), { minItems: 1 }),
+  ],
+  { description: 'Task indexes.' },
+);
+
+const stepFields = {
+  array: Type.Optional(array),
+  count: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxTasksPerStep, description: 'So many tasks, indexes from 0.' }),
+  ),
+  driver: Type.Optional(names(['process', 'docker'], 'Default docker when an image is given, else process.')),
+  image: Type.Optional(Type.String({ pattern: '^\\S+$', description: 'Container image; for the docker driver.' })),
+  command: Type.Optional(
+    Type.Array(scalar, { minItems: 1, maxItems: SPEC_LIMITS.maxArgs, description: 'Program and arguments; no shell.' }),
+  ),
+  script: Type.Optional(Type.String({ minLength: 1, description: 'Script; /bin/sh runs it unless it has a #! line.' })),
+  args: Type.Optional(Type.Array(scalar, { maxItems: SPEC_LIMITS.maxArgs, description: 'Arguments of the script.' })),
+  env: Type.Optional(
+    Type.Record(Type.String(), scalar, {
+      propertyNames: { pattern: ENV_NAME_PATTERN },
+      maxProperties: SPEC_LIMITS.maxEnvEntries,
+      description: 'Environment variables.',
+    }),
+  ),
+  workdir: Type.Optional(Type.String({ pattern: '^/', description: 'Absolute path; default a fresh directory.' })),
+  resources: Type.Optional(resources),
+  constraints: Type.Optional(
+    Type.Array(constraint, {
+      maxItems: SPEC_LIMITS.maxConstraints,
+      description: 'Conditions on the node; all must hold.',
+    }),
+  ),
+  timeLimit: Type.Optional(duration('A task that runs longer is stopped.')),
+  retry: Type.Optional(retry),
+  stop: Type.Optional(stop),
+};
+
+/** What a step's fields may not be together. */
+const runRules = [
+  { not: { required: ['command', 'args'] } },
+  { not: { required: ['array', 'count'] } },
+  { not: { required: ['driver', 'image'], properties: { driver: { const: 'process' } } } },
+  { anyOf: [{ required: ['image'] }, { not: { required: ['driver'], properties: { driver: { const: 'docker' } } } }] },
+];
+
+const needs = Type.Union([Type.String(), Type.Array(Type.String())], {
+  description: 'Steps that must succeed first.',
+});
+
+const step = Type.Object(
+  {
+    name: Type.Optional(Type.String({ pattern: STEP_NAME_PATTERN, description: 'Unique in the job.' })),
+    needs: Type.Optional(needs),
+    ...stepFields,
+  },
+  { ...closed, oneOf: [{ required: ['command'] }, { required: ['script'] }], allOf: runRules },
+);
+
+const priority = Type.Union(
+  [
+    Type.Integer({ minimum: PRIORITY_CLASSES.lowest, maximum: PRIORITY_CLASSES.highest }),
+    names(Object.keys(PRIORITY_CLASSES), ''),
+  ],
+  { description: 'Higher goes first.', default: SPEC_DEFAULTS.priority },
+);
+
+const steps = Type.Array(step, { minItems: 1, maxItems: SPEC_LIMITS.maxSteps, description: 'Steps in any order.' });
+
+/** The input form: a job with `steps`, or a one-step job whose step's fields stand at the top. */
+export const jobSpecSchema = Type.Object(
+  {
+    name: Type.Optional(name("Default: the command's name.")),
+    namespace: Type.Optional(name(`Default: ${SPEC_DEFAULTS.namespace}.`)),
+    priority: Type.Optional(priority),
+    labels: Type.Optional(
+      Type.Record(Type.String(), scalar, {
+        propertyNames: { pattern: NAME_PATTERN },
+        maxProperties: SPEC_LIMITS.maxLabels,
+        description: 'For finding jobs again.',
+      }),
+    ),
+    hold: Type.Optional(Type.Boolean({ description: 'Start nothing until the job is released.', default: false })),
+    allowFutureNodes: Type.Optional(
+      Type.Boolean({ description: 'Accept the job even if no present node could ever run it.', default: false }),
+    ),
+    steps: Type.Optional(steps),
+    ...stepFields,
+  },
+  {
+    ...closed,
+    description: 'A job: what runs, how often, with what.',
+    oneOf: [{ required: ['steps'] }, { required: ['command'] }, { required: ['script'] }],
+    allOf: [...runRules, ...STEP_FIELDS.map((field) => ({ not: { required: ['steps', field] } }))],
+  },
+);
+
+/** The schema as a document of its own, for `berth schema` and for editors. */
+export function jobSpecJsonSchema(): Readonly<Record<string, unknown>> {
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    $id: 'urn:berth:schema:job-spec',
+    title: 'Berth job specification',
+    ...jobSpecSchema,
+  };
+}

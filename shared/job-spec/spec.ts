@@ -1,0 +1,130 @@
+import type { RetryableEnd } from '../outcome.js';
+
+/**
+ * A job specification in its canonical form: every default filled in, every quantity in one spelling.
+ *
+ * `berth run -- cmd`, a YAML file and a script with directives all become this; it is what the log keeps and what
+ * the API returns. The input form (units, shorthands, omissions) is in `parse.ts`, its JSON Schema in `schema.ts`.
+ */
+export interface JobSpec {
+  readonly name: string;
+  readonly namespace: string;
+  /** Higher goes first. -1000 to 1000, 0 by default. */
+  readonly priority: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** In dependency order: a step comes after every step that it needs. */
+  readonly steps: readonly StepSpec[];
+  /** Accept the job even if no present node could ever hold it. */
+  readonly allowFutureNodes: boolean;
+  /** Submit held: nothing starts until it is released. */
+  readonly hold: boolean;
+}
+
+export type DriverName = 'process' | 'docker';
+
+export interface StepSpec {
+  readonly name: string;
+  /** Names of steps that must succeed first. */
+  readonly needs: readonly string[];
+  /** Task indexes in range notation, ascending and disjoint: `0`, `1-100`, `1-9:2,20`. */
+  readonly array: string;
+  readonly driver: DriverName;
+  /** Container image; only with `driver: docker`. */
+  readonly image: string | null;
+  readonly run: RunSpec;
+  readonly env: Readonly<Record<string, string>>;
+  /** Absolute path; a fresh directory of the attempt's own when null. */
+  readonly workdir: string | null;
+  readonly resources: ResourceSpec;
+  /** All must hold. */
+  readonly constraints: readonly Constraint[];
+  readonly timeLimitMs: number | null;
+  readonly retry: RetrySpec;
+  readonly stop: StopSpec;
+}
+
+/** What runs: an argument vector, never re-joined into a shell string; or a script with its `#!` line. */
+export type RunSpec =
+  | { readonly kind: 'command'; readonly argv: readonly string[] }
+  | { readonly kind: 'script'; readonly script: string; readonly args: readonly string[] };
+
+export interface ResourceSpec {
+  readonly cpuMillis: number;
+  readonly memoryMiB: number;
+  readonly diskMiB: number;
+  readonly gpus: GpuSpec | null;
+}
+
+export interface GpuSpec {
+  readonly count: number;
+  readonly model: string | null;
+  readonly minMemoryMiB: number | null;
+}
+
+/** A condition on a node: `label:zone = eu`, `arch = x64`. */
+export interface Constraint {
+  /** `label:KEY` for a label, else a node attribute (see the README's list). */
+  readonly key: string;
+  readonly op: ConstraintOp;
+  readonly values: readonly string[];
+}
+
+export type ConstraintOp = 'in' | 'not-in' | 'exists' | 'absent';
+
+export interface RetrySpec {
+  /** 1 means: never a second attempt while the first might still run (P4). */
+  readonly maxAttempts: number;
+  /** Delay before the second attempt; doubles with each further one, up to MAX_BACKOFF_MS. */
+  readonly backoffMs: number;
+  readonly on: readonly RetryableEnd[];
+}
+
+export interface StopSpec {
+  readonly signal: string;
+  readonly graceMs: number;
+}
+
+/** Named limits of a job; each has its own error message. */
+export const SPEC_LIMITS = {
+  maxSpecBytes: 1024 * 1024,
+  maxSteps: 1_000,
+  maxTasksPerStep: 1_000_000,
+  maxArgs: 4_096,
+  maxArgBytes: 128 * 1024,
+  maxEnvEntries: 1_024,
+  maxLabels: 64,
+  maxConstraints: 64,
+  maxGpus: 1_024,
+  maxAttempts: 100,
+  maxGraceMs: 60 * 60 * 1000,
+  maxTimeLimitMs: 366 * 24 * 60 * 60 * 1000,
+  maxCpuMillis: 1_000_000_000,
+  /** 1 PiB: of memory, of disk, of a GPU's memory. The wire's fields have 32 bits. */
+  maxMiB: 1024 ** 3,
+  /** Of a label's or constraint's value and a GPU's model. */
+  maxValueLength: 256,
+  /** Of a path or an image reference. */
+  maxPathLength: 4_096,
+  maxConstraintValues: 64,
+} as const;
+
+export const MAX_BACKOFF_MS = 60 * 60 * 1000;
+
+export const SPEC_DEFAULTS = {
+  namespace: 'default',
+  priority: 0,
+  cpuMillis: 1_000,
+  memoryMiB: 512,
+  diskMiB: 0,
+  /** A lost node costs no task: it is requeued, twice at most. A command's own failure is final unless asked. */
+  retry: { maxAttempts: 3, backoffMs: 5_000, on: ['lost', 'rejected'] },
+  stop: { signal: 'SIGTERM', graceMs: 30_000 },
+} as const satisfies {
+  namespace: string;
+  priority: number;
+  cpuMillis: number;
+  memoryMiB: number;
+  diskMiB: number;
+  retry: RetrySpec;
+  stop: StopSpec;
+};

@@ -1,0 +1,138 @@
+import { MAIN_STEP, STEP_NAME } from '../ids.js';
+import { shown } from '../units.js';
+import { readArray } from './array.js';
+import { readConstraint } from './constraints.js';
+import { STEP_SHAPE } from './fields.js';
+import { child, type Field, invalid, isRecord, item } from './findings.js';
+import { hasShape, readList, readOneOf, readOr, readScalarText, readText, readTextMap } from './read.js';
+import { readResources } from './resources.js';
+import { readRun } from './run.js';
+import { readRetry, readStop, readTimeLimit } from './run-policy.js';
+import { type DriverName, SPEC_LIMITS, type StepSpec } from './spec.js';
+import { inDependencyOrder } from './step-order.js';
+
+/** The steps of a list, in dependency order. */
+export function readSteps(field: Field): readonly StepSpec[] {
+  if (!Array.isArray(field.value)) {
+    invalid(field, 'must be a list of steps, each with "name" and "command" or "script"');
+    return [];
+  }
+  if (field.value.length === 0) invalid(field, 'is empty; a job has at least one step');
+  if (field.value.length > SPEC_LIMITS.maxSteps) {
+    invalid(field, `has ${field.value.length} steps; at most ${SPEC_LIMITS.maxSteps} are allowed`);
+    return [];
+  }
+  const isOnly = field.value.length === 1;
+  const fields = field.value.map((value, position) => item(field, position, value));
+  const steps = fields.map((step) => readListedStep(step, isOnly));
+  return inDependencyOrder(steps, fields);
+}
+
+/** Reads the fields of a step that may also stand at the top of a one-step job; `name` is known by now. */
+export function readStep(field: Field, name: string): StepSpec {
+  const image = readOr(child(field, 'image'), readImage, null);
+  return {
+    name,
+    needs: [],
+    array: readArray(field),
+    driver: readDriver(field, image),
+    image,
+    run: readRun(field),
+    env: readOr(child(field, 'env'), readEnv, {}),
+    workdir: readOr(child(field, 'workdir'), readWorkdir, null),
+    resources: readResources(child(field, 'resources')),
+    constraints: readOr(child(field, 'constraints'), readConstraints, []),
+    timeLimitMs: readOr(child(field, 'timeLimit'), readTimeLimit, null),
+    retry: readRetry(child(field, 'retry')),
+    stop: readStop(child(field, 'stop')),
+  };
+}
+
+function readListedStep(field: Field, isOnly: boolean): StepSpec {
+  hasShape(field, STEP_SHAPE, 'a step, which is an object with fields');
+  const name = child(field, 'name');
+  if (name.value === undefined && !isOnly && isRecord(field.value)) {
+    invalid(name, 'is missing; with several steps each has a name');
+  }
+  const step = readStep(field, readOr(name, readStepName, isOnly ? MAIN_STEP : ''));
+  return { ...step, needs: readOr(child(field, 'needs'), readNeeds, []) };
+}
+
+function readStepName(field: Field): string | undefined {
+  const name = readText(field, 'a name');
+  if (name === undefined || STEP_NAME.test(name)) return name;
+  return invalid(
+    field,
+    `${shown(name)} is not a step name; start with a lower-case letter, then lower-case letters, digits and dashes, 63 at most`,
+  );
+}
+
+/** Whether the steps exist is checked when all are known. */
+function readNeeds(field: Field): readonly string[] | undefined {
+  if (typeof field.value === 'string') return [field.value];
+  const needs = readList(field, SPEC_LIMITS.maxSteps, (entry) => readText(entry, 'the name of a step'));
+  return needs && [...new Set(needs)];
+}
+
+function readDriver(step: Field, image: string | null): DriverName {
+  const field = child(step, 'driver');
+  const driver = readOr(field, readDriverName, image === null ? 'process' : 'docker');
+  if (driver === 'docker' && child(step, 'image').value === undefined) {
+    invalid(child(step, 'image'), 'is missing; the docker driver runs a container image, for example python:3.12');
+  }
+  if (driver === 'process' && field.value === 'process' && image !== null) {
+    invalid(child(step, 'image'), 'is only for the docker driver; remove it or write "driver: docker"');
+  }
+  return driver;
+}
+
+function readDriverName(field: Field): DriverName | undefined {
+  return readOneOf(field, ['process', 'docker']);
+}
+
+const IMAGE = /^[^\s]+$/;
+
+function readImage(field: Field): string | undefined {
+  const image = readText(field, 'a container image');
+  if (image === undefined) return undefined;
+  if (!IMAGE.test(image)) return invalid(field, `${shown(image)} is not an image; write for example python:3.12`);
+  return isShortEnough(field, image) ? image : undefined;
+}
+
+function readWorkdir(field: Field): string | undefined {
+  const path = readText(field, 'a path');
+  if (path === undefined) return undefined;
+  if (!path.startsWith('/')) return invalid(field, `${shown(path)} is not absolute; write the path on the node from /`);
+  return isShortEnough(field, path) ? path : undefined;
+}
+
+function isShortEnough(field: Field, text: string): boolean {
+  if (text.length <= SPEC_LIMITS.maxPathLength) return true;
+  invalid(field, `is ${text.length} characters long; at most ${SPEC_LIMITS.maxPathLength} are allowed`);
+  return false;
+}
+
+const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+function readEnv(field: Field): Readonly<Record<string, string>> | undefined {
+  return readTextMap(field, { max: SPEC_LIMITS.maxEnvEntries, name: envNameComplaint, value: readEnvValue });
+}
+
+function envNameComplaint(name: string): string | undefined {
+  if (name.startsWith('BERTH_')) return 'is reserved; names that begin with BERTH_ are set by Berth itself';
+  return ENV_NAME.test(name)
+    ? undefined
+    : 'is not a variable name; use letters, digits and underscores, no digit first';
+}
+
+function readEnvValue(field: Field): string | undefined {
+  const value = readScalarText(field, 'a value ("" for an empty one)');
+  if (value === undefined) return undefined;
+  const bytes = Buffer.byteLength(`${field.path.at(-1)}=${value}`);
+  if (bytes < SPEC_LIMITS.maxArgBytes) return value;
+  return invalid(field, `is ${bytes} bytes long with its name; fewer than ${SPEC_LIMITS.maxArgBytes} are allowed`);
+}
+
+function readConstraints(field: Field) {
+  return readList(field, SPEC_LIMITS.maxConstraints, readConstraint);
+}

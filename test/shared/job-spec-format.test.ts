@@ -1,0 +1,146 @@
+import { isDeepStrictEqual } from 'node:util';
+import fc from 'fast-check';
+import t from 'tap';
+import { Compile } from 'typebox/schema';
+import { isRefusal } from '../../shared/errors.js';
+import { formatJobSpec } from '../../shared/job-spec/format.js';
+import { parseJobSpec } from '../../shared/job-spec/parse.js';
+import { jobSpecJsonSchema, jobSpecSchema } from '../../shared/job-spec/schema.js';
+import { type Constraint, type JobSpec, SPEC_LIMITS } from '../../shared/job-spec/spec.js';
+import { RETRYABLE_ENDS } from '../../shared/outcome.js';
+import { WRONG_SPECS } from './wrong-specs.js';
+
+function complaint(input: unknown): string | undefined {
+  const spec = parseJobSpec(input);
+  return isRefusal(spec) ? spec.detail : undefined;
+}
+
+const text = fc.string({ maxLength: 20 }).map((value) => value.replaceAll('\0', '0'));
+const stepName = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
+const size = fc.integer({ min: 1, max: SPEC_LIMITS.maxMiB });
+const record = (key: fc.Arbitrary<string>) => fc.dictionary(key, text, { maxKeys: 4 });
+
+const constraints = fc.oneof(
+  fc.record({
+    key: fc.constantFrom('arch', 'label:a.b'),
+    op: fc.constantFrom('exists', 'absent'),
+    values: fc.constant([]),
+  }),
+  fc.record({
+    key: fc.constantFrom('os', 'label:zone'),
+    op: fc.constantFrom('in', 'not-in'),
+    values: fc.uniqueArray(text, { minLength: 1, maxLength: 3 }).map((values) => values.sort()),
+  }),
+) as fc.Arbitrary<Constraint>;
+
+const run = fc.oneof(
+  fc.record({
+    kind: fc.constant('command' as const),
+    argv: fc.tuple(text.filter(Boolean), text).map((argv) => [...argv]),
+  }),
+  fc.record({
+    kind: fc.constant('script' as const),
+    script: text.map((line) => `#!/bin/sh\n${line}`),
+    args: fc.array(text, { maxLength: 2 }),
+  }),
+);
+
+const anyStep = fc.record({
+  name: stepName,
+  array: fc.constantFrom('0', '1-100', '1-9:2,20', '0-1'),
+  image: fc.option(fc.constantFrom('python:3.12', 'a/b@sha256:0')),
+  run,
+  env: record(fc.constantFrom('PATH', '__proto__', 'toString', 'x_1')),
+  workdir: fc.option(fc.constantFrom('/', '/data/x y')),
+  resources: fc.record({
+    cpuMillis: fc.integer({ min: 1, max: SPEC_LIMITS.maxCpuMillis }),
+    memoryMiB: size,
+    diskMiB: fc.nat({ max: 4_096 }),
+    gpus: fc.option(
+      fc.record({
+        count: fc.integer({ min: 1, max: 8 }),
+        model: fc.option(fc.constant('A100')),
+        minMemoryMiB: fc.option(size),
+      }),
+    ),
+  }),
+  constraints: fc.array(constraints, { maxLength: 3 }),
+  timeLimitMs: fc.option(fc.integer({ min: 1, max: SPEC_LIMITS.maxTimeLimitMs })),
+  retry: fc.record({
+    maxAttempts: fc.integer({ min: 1, max: 100 }),
+    backoffMs: fc.nat({ max: 3_600_000 }),
+    on: fc.subarray([...RETRYABLE_ENDS]),
+  }),
+  stop: fc.record({ signal: fc.constantFrom('SIGTERM', 'SIGUSR1'), graceMs: fc.nat({ max: 3_600_000 }) }),
+});
+
+/** Each step may need those before it, so any list is in dependency order already. */
+const anySpec: fc.Arbitrary<JobSpec> = fc.record({
+  name: fc.constantFrom('a', 'night-run.2'),
+  namespace: fc.constantFrom('default', 'Lab_1'),
+  priority: fc.integer({ min: -1_000, max: 1_000 }),
+  labels: record(fc.constantFrom('a', 'team.x', 'constructor')),
+  steps: fc.uniqueArray(anyStep, { minLength: 1, maxLength: 4, selector: ({ name }) => name }).map((steps) =>
+    steps.map((one, position) => ({
+      ...one,
+      driver: one.image === null ? ('process' as const) : ('docker' as const),
+      needs: steps
+        .slice(0, position)
+        .filter((_, before) => before % 2 === 0)
+        .map(({ name }) => name),
+    })),
+  ),
+  allowFutureNodes: fc.boolean(),
+  hold: fc.boolean(),
+});
+
+t.test('the published form of any specification is read back as the same one', async (t) => {
+  const schema = Compile(jobSpecSchema);
+  t.doesNotThrow(() =>
+    fc.assert(
+      // Cloned, since the generator's objects have no prototype.
+      fc.property(anySpec.map(structuredClone), (spec) => {
+        const published = JSON.parse(JSON.stringify(formatJobSpec(spec)));
+        return isDeepStrictEqual(parseJobSpec(published), spec) && schema.Check(published);
+      }),
+      { numRuns: 200 },
+    ),
+  );
+});
+
+t.test('the schema accepts and refuses what the parser does', async (t) => {
+  const schema = Compile(jobSpecSchema);
+  const good: object[] = [
+    { command: ['a', 1, true] },
+    { script: 'x', args: ['y'], count: 3, priority: 'low', labels: { a: 1 } },
+    { command: ['a'], resources: { cpus: '250m', memory: '15GiB', gpus: 2 }, stop: { signal: 'INT' } },
+    { command: ['a'], image: 'b', driver: 'docker', env: { A: 1 }, constraints: ['arch=x64'], timeLimit: '1h30m' },
+    {
+      steps: [
+        { name: 'a', command: ['a'] },
+        { name: 'b', needs: 'a', script: 'x', array: '1-9:2,20' },
+      ],
+    },
+  ];
+  for (const input of good) {
+    t.strictSame(complaint(input), undefined);
+    t.ok(schema.Check(input), JSON.stringify(input));
+  }
+  // Beyond a schema: byte lengths, arithmetic on ranges and units, the script's own text, names of other steps.
+  const beyond =
+    /NUL|bytes long|backwards|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with/;
+  const shaped = WRONG_SPECS.filter(
+    ([input, message]) => !beyond.test(`${message}`) && !beyond.test(complaint(input) ?? ''),
+  );
+  t.ok(shaped.length > 25);
+  for (const [input] of shaped) t.notOk(schema.Check(input), JSON.stringify(input)?.slice(0, 80));
+});
+
+t.test('the published schema is one document with an id and a title', async (t) => {
+  t.match(jobSpecJsonSchema(), {
+    $id: 'urn:berth:schema:job-spec',
+    title: String,
+    type: 'object',
+    additionalProperties: false,
+  });
+});
