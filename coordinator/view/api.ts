@@ -1,0 +1,161 @@
+/** The documents of the HTTP interface, as far as the client reads them. Times are RFC 3339, durations milliseconds. */
+export interface Counts {
+  readonly blocked: number;
+  readonly queued: number;
+  readonly placed: number;
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly canceled: number;
+  readonly dropped: number;
+}
+
+export interface JobView {
+  readonly id: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly priority: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly state: 'held' | 'active' | 'canceling' | 'finished';
+  readonly outcome: 'succeeded' | 'failed' | 'canceled' | null;
+  readonly reason: string | null;
+  /** The highest exit code of its tasks, once it is finished. */
+  readonly exitCode: number | null;
+  readonly submittedAt: string;
+  readonly submittedBy: string;
+  readonly startedAt: string | null;
+  readonly finishedAt: string | null;
+  readonly counts: Counts;
+  readonly taskCount: number;
+  readonly steps: readonly StepView[];
+  readonly waitingReason: string | null;
+}
+
+export interface StepView {
+  readonly name: string;
+  readonly needs: readonly string[];
+  readonly array: string;
+  readonly state: 'blocked' | 'queued' | 'running' | 'finished';
+  readonly counts: Counts;
+}
+
+export interface TaskView {
+  readonly id: string;
+  readonly jobId: string;
+  readonly step: string;
+  readonly index: number;
+  readonly state: 'blocked' | 'queued' | 'placed' | 'done';
+  readonly outcome: { readonly kind: string } | null;
+  readonly exitCode: number | null;
+  readonly attempt: number;
+  readonly node: string | null;
+  readonly reason: string | null;
+  readonly notBefore: string | null;
+  readonly attempts?: readonly AttemptView[];
+}
+
+export interface AttemptView {
+  readonly attempt: number;
+  readonly allocationId: string;
+  readonly node: string;
+  readonly state: 'committed' | 'preparing' | 'running' | 'stopping' | 'ended';
+  readonly end: AttemptEnd | null;
+  readonly gpus: readonly number[];
+  readonly committedAt: string;
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+  readonly ranMs: number | null;
+  readonly output: { readonly stdoutBytes: number; readonly stderrBytes: number } | null;
+}
+
+export interface AttemptEnd {
+  readonly kind: string;
+  readonly exitCode?: number;
+  readonly signal?: string;
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+export interface Sizes {
+  readonly cpuMillis: number;
+  readonly memoryMiB: number;
+  readonly diskMiB: number;
+  readonly gpuCount: number;
+}
+
+export interface NodeView {
+  readonly name: string;
+  readonly state: string;
+  readonly link: string;
+  readonly intake: string;
+  readonly reason: string | null;
+  readonly version: string;
+  readonly capacity: Sizes;
+  readonly free: Sizes;
+  readonly gpus: readonly NodeGpu[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly drivers: readonly string[];
+  readonly allocations: number;
+  readonly usage: NodeUsage | null;
+  readonly registeredAt: string;
+  readonly since: string;
+}
+
+export interface NodeGpu {
+  readonly index: number;
+  readonly uuid: string;
+  readonly model: string;
+  readonly memoryMiB: number;
+  readonly allocationId: string | null;
+}
+
+export interface NodeUsage {
+  readonly cpuUsedMillis: number;
+  readonly memoryUsedMiB: number;
+  readonly diskFreeMiB: number;
+  readonly load: number;
+  readonly clockOffsetMs: number;
+}
+
+export interface WhyView {
+  readonly job: string;
+  readonly phase: string;
+  readonly waiting: readonly WaitingTasks[];
+}
+
+export interface WaitingTasks {
+  readonly step: string;
+  /** Range text: `1-100`. */
+  readonly tasks: string;
+  readonly count: number;
+  readonly reason: { readonly code: string; readonly message: string };
+}
+
+export interface JobPage {
+  readonly jobs: readonly JobView[];
+  readonly nextCursor: string | null;
+}
+
+export interface TaskPage {
+  readonly tasks: readonly TaskView[];
+  readonly nextCursor: string | null;
+}
+
+export type OutputStreamName = 'stdout' | 'stderr';
+
+/** One line of a job's output stream: a piece of one attempt's stdout or stderr, and where it belongs. */
+export interface OutputChunk {
+  readonly task: string;
+  readonly attempt: number;
+  readonly stream: OutputStreamName;
+  readonly offset: number;
+  readonly text?: string;
+  readonly base64?: string;
+}
+
+export interface EventView {
+  readonly seq: number;
+  readonly at: string;
+  readonly type: string;
+  readonly [field: string]: unknown;
+}

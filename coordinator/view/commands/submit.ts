@@ -1,0 +1,153 @@
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { type Command, Option } from 'commander';
+import { AppError, isRefusal, type Refusal } from '../../../shared/errors.js';
+import { RUN_FLAGS, type RunFlagValues, specInputFromFlags } from '../../../shared/job-spec/flags.js';
+import type { JobSpec } from '../../../shared/job-spec/spec.js';
+import { attend } from '../attend.js';
+import type { Context } from '../context.js';
+import { EXIT, exitCodeOfError } from '../exit-code.js';
+import { printFault } from '../format/fault.js';
+import { examples, type Host, optionalDurationFlag } from '../host.js';
+import { announce, submitSpec } from '../submit.js';
+
+const FILE_HELP = 'a job file (YAML or JSON) or a script with #BERTH or #SBATCH lines; - for standard input';
+
+interface AttendFlags {
+  readonly wait?: true;
+  readonly detach?: true;
+  readonly timeout?: string;
+  readonly print?: true;
+}
+
+type Flags = AttendFlags & RunFlagValues;
+
+/** `run` stays with the job, as a shell would; `submit` leaves it, as a batch system would. */
+export function addSubmitCommands(host: Host): void {
+  const run = host.program
+    .command('run')
+    .summary('run a command or a job file and stay with it')
+    .description("Submit a job, print its output as it comes, and exit with its task's exit code.")
+    .usage('[flags] -- command [args...]\n       berth run [flags] FILE [-- args...]')
+    .argument('[file...]', FILE_HELP)
+    .option('--wait', 'stay until the job is finished (as is the default)')
+    .addOption(new Option('-d, --detach', 'print the id and leave').conflicts('wait'))
+    .option('--timeout <duration>', 'stay no longer than this (exit code 124); the job continues')
+    .option('--print', 'print the job specification that would be submitted, and submit nothing')
+    .addHelpText(
+      'after',
+      examples(
+        'berth run -- echo hello',
+        'berth run -c 4 -m 15GiB -t 4m -- ./align scan-7.nii',
+        "berth run --array 1-100 -- sh -c 'echo task $BERTH_TASK_INDEX'",
+        'berth run -d job.yaml',
+        'berth run --cpus 8 train.sh -- --epochs 10',
+      ),
+    )
+    .action(async (words: string[], flags: Flags) => {
+      if (words.length > 1) throw needsDashes(words.join(' '));
+      host.exit(await perform(host, { file: words[0], flags, staysByDefault: true }));
+    });
+  const submit = host.program
+    .command('submit')
+    .summary('submit a job file')
+    .description('Submit a job file and print its id.')
+    .usage('[flags] FILE [-- args...]')
+    .argument('<file>', FILE_HELP)
+    .option('--wait', "wait until the job is finished and exit with its task's exit code")
+    .option('--timeout <duration>', 'with --wait, wait no longer than this (exit code 124); the job continues')
+    .option('--print', 'print the job specification that would be submitted, and submit nothing')
+    .addHelpText(
+      'after',
+      examples('berth submit job.yaml', 'berth submit --wait train.sh', 'berth submit - < job.yaml'),
+    )
+    .action(async (file: string, flags: Flags) => {
+      host.exit(await perform(host, { file, flags, staysByDefault: false }));
+    });
+  for (const command of [run, submit]) addSpecFlags(command);
+}
+
+function addSpecFlags(command: Command): void {
+  command.optionsGroup('Job:');
+  for (const { flag, short, value, repeatable, help } of RUN_FLAGS) {
+    const names = short === undefined ? flag : `${short}, ${flag}`;
+    const option = new Option(value === null ? names : `${names} <${value}>`, help);
+    if (repeatable) option.argParser<string[]>((text, before) => [...(before ?? []), text]);
+    command.addOption(option);
+  }
+}
+
+interface Submission {
+  readonly file: string | undefined;
+  readonly flags: Flags;
+  readonly staysByDefault: boolean;
+}
+
+async function perform(host: Host, { file, flags, staysByDefault }: Submission): Promise<number> {
+  const { context, trailing } = host;
+  const timeoutMs = optionalDurationFlag('--timeout', flags.timeout);
+  const spec = await readSpec(context, { file, flags, trailing });
+  if (isRefusal(spec)) {
+    const fault = AppError.fromRefusal(spec);
+    printFault(context.err, fault, file === '-' ? '<stdin>' : file);
+    return exitCodeOfError(fault);
+  }
+  if (flags.print) {
+    const { formatJobSpec } = await import('../../../shared/job-spec/format.js');
+    context.out.write(`${JSON.stringify(formatJobSpec(spec), null, 2)}\n`);
+    return EXIT.succeeded;
+  }
+  const job = await submitSpec(context, spec);
+  const stays = flags.wait ?? (staysByDefault && !flags.detach);
+  if (!stays || !staysByDefault) announce(context, job);
+  return stays ? attend(context, [job], { timeoutMs, showsOutput: staysByDefault }) : EXIT.succeeded;
+}
+
+interface SpecSource {
+  readonly file: string | undefined;
+  readonly flags: Flags;
+  readonly trailing: readonly string[] | undefined;
+}
+
+async function readSpec(context: Context, { file, flags, trailing }: SpecSource): Promise<JobSpec | Refusal> {
+  const values = runFlagValues(flags);
+  if (file === undefined) {
+    if (trailing === undefined || trailing.length === 0) throw nothingToRun();
+    const { parseJobSpec } = await import('../../../shared/job-spec/parse.js');
+    return parseJobSpec(specInputFromFlags({ ...values, command: trailing }));
+  }
+  const text = file === '-' ? await context.readInput() : await readJobFile(file);
+  const { parseJobText } = await import('../../../shared/job-spec/text.js');
+  return parseJobText(text, {
+    ...(file === '-' ? {} : { fileName: basename(file) }),
+    flags: trailing === undefined ? values : { ...values, args: trailing },
+  });
+}
+
+function nothingToRun(): AppError {
+  return new AppError('invalid-request', 'there is nothing to run', {
+    hint: 'write berth run -- COMMAND, or berth run FILE',
+  });
+}
+
+async function readJobFile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    if (isMissing) throw needsDashes(path);
+    throw new AppError('invalid-request', `cannot read the job file: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Words that are no file are most likely a command. */
+function needsDashes(words: string): AppError {
+  return new AppError('invalid-request', `there is no job file "${words}"`, {
+    hint: `to run a command, put -- before it: berth run -- ${words}`,
+  });
+}
+
+/** The flags of the specification, without those of the client itself. */
+function runFlagValues(flags: Flags): RunFlagValues {
+  return Object.fromEntries(RUN_FLAGS.flatMap(({ key }) => (flags[key] === undefined ? [] : [[key, flags[key]]])));
+}

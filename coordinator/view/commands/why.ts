@@ -1,0 +1,43 @@
+import type { WaitingTasks, WhyView } from '../api.js';
+import { segment } from '../client.js';
+import type { Context } from '../context.js';
+import { EXIT } from '../exit-code.js';
+import { isTabular, printListing } from '../format/listing.js';
+import type { Column } from '../format/table.js';
+import { examples, type FormatFlags, formatOption, type Host } from '../host.js';
+import { selectJob } from '../selector.js';
+
+export function addWhyCommand(host: Host): void {
+  host.program
+    .command('why')
+    .summary('say why tasks of a job wait')
+    .description('Say for each waiting task of a job what it waits for.')
+    .argument('<job>', 'j42, last or @name')
+    .addOption(formatOption())
+    .addHelpText('after', examples('berth why last', 'berth why j42 -o json'))
+    .action(async (target: string, flags: FormatFlags) => host.exit(await why(host.context, target, flags)));
+}
+
+const COLUMNS: readonly Column<WaitingTasks>[] = [
+  { title: 'STEP', text: (waiting) => waiting.step },
+  { title: 'TASKS', text: (waiting) => waiting.tasks },
+  { title: 'COUNT', text: (waiting) => String(waiting.count), align: 'right' },
+  { title: 'CODE', text: (waiting) => waiting.reason.code, isWide: true },
+  { title: 'REASON', text: (waiting) => waiting.reason.message },
+];
+
+async function why(context: Context, target: string, { output }: FormatFlags): Promise<number> {
+  const job = await selectJob(context.api, target);
+  const view = await context.api.get<WhyView>(`/jobs/${segment(job.id)}/why`);
+  if (view.waiting.length === 0 && isTabular(output)) {
+    context.out.write(`no task of ${job.id} waits; it is ${view.phase}\n`);
+    return EXIT.succeeded;
+  }
+  printListing(context, output, {
+    document: view,
+    rows: view.waiting,
+    columns: COLUMNS,
+    name: (waiting) => `${job.id}.${waiting.step}`,
+  });
+  return EXIT.succeeded;
+}

@@ -1,0 +1,59 @@
+import type { AttemptEnd, AttemptView, TaskView } from '../api.js';
+import { paintState } from './job.js';
+import type { Column } from './table.js';
+import { localTime, roughDuration } from './time.js';
+
+export function taskState(task: TaskView): string {
+  if (task.outcome !== null) return task.outcome.kind;
+  return task.state === 'placed' ? 'running' : task.state;
+}
+
+export function taskColumns(): readonly Column<TaskView>[] {
+  return [
+    { title: 'TASK', text: (task) => task.id },
+    { title: 'STATE', text: taskState, paint: (text, task, colors) => paintState(text, taskState(task), colors) },
+    { title: 'ATTEMPT', text: (task) => String(task.attempt), align: 'right' },
+    { title: 'EXIT', text: (task) => (task.exitCode === null ? '-' : String(task.exitCode)), align: 'right' },
+    { title: 'NODE', text: (task) => task.node ?? '-' },
+    { title: 'REASON', text: (task) => task.reason ?? '-' },
+  ];
+}
+
+export function taskFields(task: TaskView): readonly (readonly [string, string | null])[] {
+  return [
+    ['Task', task.id],
+    ['Step', task.step],
+    ['Index', String(task.index)],
+    ['State', taskState(task)],
+    ['Reason', task.reason],
+    ['Exit code', task.exitCode === null ? null : String(task.exitCode)],
+    ['Attempt', String(task.attempt)],
+    ['Node', task.node],
+    ['Not before', task.notBefore && localTime(task.notBefore)],
+  ];
+}
+
+export function attemptColumns(): readonly Column<AttemptView>[] {
+  return [
+    { title: 'ATTEMPT', text: (attempt) => attempt.allocationId },
+    { title: 'NODE', text: (attempt) => attempt.node },
+    { title: 'STATE', text: (attempt) => attempt.state },
+    { title: 'GPUS', text: (attempt) => attempt.gpus.join(',') },
+    { title: 'STARTED', text: (attempt) => localTime(attempt.startedAt) },
+    { title: 'RAN', text: (attempt) => (attempt.ranMs === null ? '-' : roughDuration(attempt.ranMs)), align: 'right' },
+    { title: 'OUTPUT', text: outputText, align: 'right' },
+    { title: 'END', text: (attempt) => endText(attempt.end) },
+  ];
+}
+
+/** How an attempt ended, in words. */
+export function endText(end: AttemptEnd | null): string {
+  if (end === null) return '-';
+  if (end.exitCode !== undefined && end.kind === 'exited') return `exit code ${end.exitCode}`;
+  if (end.signal !== undefined) return `killed by ${end.signal}`;
+  return [end.kind, end.reason, end.message].filter((part) => part !== undefined).join(': ');
+}
+
+function outputText({ output }: AttemptView): string {
+  return output === null ? '-' : `${output.stdoutBytes}+${output.stderrBytes}B`;
+}

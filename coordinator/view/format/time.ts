@@ -1,0 +1,36 @@
+import type { EpochMs } from '../../../shared/clock.js';
+
+const UNITS: readonly (readonly [string, number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+];
+
+/** A duration to the two units that matter: `3d4h`, `1m12s`, `0s`. */
+export function roughDuration(durationMs: number): string {
+  let restMs = Math.max(0, durationMs);
+  const parts: string[] = [];
+  for (const [unit, unitMs] of UNITS) {
+    const count = Math.floor(restMs / unitMs);
+    restMs -= count * unitMs;
+    if (count > 0) parts.push(`${count}${unit}`);
+    else if (parts.length > 0) break;
+    if (parts.length === 2) break;
+  }
+  return parts.join('') || '0s';
+}
+
+/** How long ago a time of the API was; only for the eye, as two machines' clocks may differ. */
+export function age(time: string | null, now: EpochMs): string {
+  return time === null ? '-' : roughDuration(now - Date.parse(time));
+}
+
+/** `2026-11-30 14:03:59` in this machine's time zone. */
+export function localTime(time: string | null): string {
+  if (time === null) return '-';
+  const at = new Date(time);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const date = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `${date} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}
