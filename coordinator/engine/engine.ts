@@ -63,12 +63,18 @@ export class Engine implements EngineHandle {
     this.#snapshotSeq = snapshotSeq;
   }
 
-  /** Reads the log back and takes up the work. Throws what `EventStore.open` throws. */
+  /** Reads the log back and takes up the work. Throws what the store throws, which is closed then. */
   static async open(options: EngineOptions): Promise<Engine> {
     const { state, snapshotSeq } = await recover(options.store);
+    options.log.info('event log read back', { seq: state.lastSeq, snapshotSeq, jobCount: state.jobs.size });
     const engine = new Engine(options, new Turn(state, options), snapshotSeq);
-    await engine.handle({ type: 'coordinatorStarted' });
-    return engine;
+    try {
+      await engine.handle({ type: 'coordinatorStarted' });
+      return engine;
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
   }
 
   /** The running state. It may be ahead of the disk: only effects and tests may look without `read`. */

@@ -5,6 +5,15 @@ import type { Allocation } from '../model/allocation.js';
 import type { ClusterView } from '../model/state.js';
 import { stepOf } from '../model/state.js';
 
+/** The view put into the words of the wire, as the gateway asks for them. */
+export function ordersOf(view: ClusterView) {
+  return {
+    startOrder: (id: AllocationId) => startOrder(view, id),
+    stopOrder: (id: AllocationId) => stopOrder(view, id),
+    syncFor: (nodeId: NodeId, hello: Hello) => syncFor(view, nodeId, hello),
+  };
+}
+
 /** What to tell an agent to start; undefined when the allocation is no longer to be started. */
 export function startOrder(view: ClusterView, id: AllocationId): StartOrder | undefined {
   const allocation = view.allocations.get(id);

@@ -1,0 +1,103 @@
+import { systemClock } from '../shared/clock.js';
+import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
+import type { Log } from '../shared/log.js';
+import { VERSION } from '../shared/version.js';
+import type { Channel } from '../shared/wire/channel.js';
+import { Engine } from './engine/engine.js';
+import { ordersOf } from './engine/orders.js';
+import { AgentGateway } from './gateway/agent-session.js';
+import type { TaskLogs } from './gateway/task-logs.js';
+import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
+import { openService, type Service } from './service/service.js';
+import { SqliteStore } from './store/sqlite.js';
+
+/** RFC 6455's "try again later". */
+const TRY_AGAIN_LATER = 1013;
+
+/** What requests and agents meet: the present service and gateway, or why there is none. It stays; lives come and go. */
+export class Front {
+  service: Service | Refusal = refuse('store-unavailable', 'the coordinator is reading its log');
+  #gateway: AgentGateway | undefined;
+
+  enter(service: Service, gateway: AgentGateway): void {
+    this.service = service;
+    this.#gateway = gateway;
+  }
+
+  leave(reason: Refusal): void {
+    this.service = reason;
+    this.#gateway = undefined;
+  }
+
+  accept(channel: Channel): void {
+    if (this.#gateway) this.#gateway.accept(channel);
+    else channel.close(TRY_AGAIN_LATER, 'the coordinator is not ready');
+  }
+}
+
+export interface LifeOptions {
+  readonly stateDir: string;
+  readonly nodeLeaseMs: number;
+  readonly logs: TaskLogs;
+  readonly front: Front;
+  readonly log: Log;
+}
+
+/** One engine with what hangs on it, from the reading of the log to the failure of its store. */
+export class Life {
+  readonly #engine: Engine;
+  readonly #gateway: AgentGateway;
+  readonly #service: Service;
+  readonly #failed: Promise<unknown>;
+
+  private constructor(engine: Engine, hanging: { gateway: AgentGateway; service: Service; failed: Promise<unknown> }) {
+    this.#engine = engine;
+    this.#gateway = hanging.gateway;
+    this.#service = hanging.service;
+    this.#failed = hanging.failed;
+  }
+
+  /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
+  static async begin({ stateDir, nodeLeaseMs, logs, front, log }: LifeOptions): Promise<Life> {
+    let fail: (error: unknown) => void = () => {};
+    const failed = new Promise<unknown>((resolve) => {
+      fail = resolve;
+    });
+    let gateway: AgentGateway | undefined;
+    const engine = await Engine.open({
+      store: new SqliteStore({ stateDir }),
+      clock: systemClock,
+      log,
+      rules: { nodeLeaseMs },
+      planning: DEFAULT_PLAN_POLICY,
+      // Before there is a gateway no agent is connected, so there is nobody to tell.
+      perform: (effects) => gateway?.perform(effects),
+      onFailure: fail,
+    });
+    const parts = { engine, logs, clock: systemClock };
+    gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: ordersOf(engine.view) });
+    const service = openService({ ...parts, usageOf: gateway.usageOf.bind(gateway) });
+    front.enter(service, gateway);
+    return new Life(engine, { gateway, service, failed });
+  }
+
+  /** The store's failure, or undefined when `stop` was aborted first. Rejects with what is not the store's fault. */
+  async ended(stop: AbortSignal): Promise<AppError | undefined> {
+    const failure = await Promise.race([this.#failed, aborted(stop)]);
+    if (failure === undefined || isAppError(failure, 'store-unavailable')) return failure;
+    throw failure;
+  }
+
+  async close(): Promise<void> {
+    this.#service.close();
+    this.#gateway.close();
+    await this.#engine.close();
+  }
+}
+
+export function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}
