@@ -54,7 +54,9 @@ export class Engine implements EngineHandle {
   #isRunning = false;
   #closed: AppError | undefined;
   #idle: Promise<void> = Promise.resolve();
+  /** Up to where the newest snapshot, saved or being saved, reaches. */
   #snapshotSeq: number;
+  #snapshotSaved: Promise<void> = Promise.resolve();
   #cancelAlarm: Cancel = () => {};
 
   private constructor(options: EngineOptions, turn: Turn, snapshotSeq: number) {
@@ -112,7 +114,8 @@ export class Engine implements EngineHandle {
     this.#closed ??= new AppError('shutting-down', 'the coordinator is stopping');
     this.#cancelAlarm();
     await this.#idle;
-    if (this.#closed.code === 'shutting-down') await this.#saveSnapshot();
+    if (this.#closed.code === 'shutting-down') this.#saveSnapshot();
+    await this.#snapshotSaved;
     await this.#options.store.close();
   }
 
@@ -164,14 +167,17 @@ export class Engine implements EngineHandle {
       for (const { reject } of batch) reject(error);
       throw error;
     }
-    if (this.view.lastSeq - this.#snapshotSeq >= ENGINE_LIMITS.eventsPerSnapshot) await this.#saveSnapshot();
+    if (this.view.lastSeq - this.#snapshotSeq >= ENGINE_LIMITS.eventsPerSnapshot) this.#saveSnapshot();
   }
 
-  async #saveSnapshot(): Promise<void> {
+  /** In the background, beside further appends. A snapshot that fails costs time at the next start and nothing else. */
+  #saveSnapshot(): void {
+    const { store, log } = this.#options;
     const seq = this.view.lastSeq;
     if (seq === this.#snapshotSeq) return;
-    await this.#options.store.saveSnapshot({ seq, body: serialize(this.view) });
     this.#snapshotSeq = seq;
+    const saving = store.saveSnapshot({ seq, body: serialize(this.view) });
+    this.#snapshotSaved = saving.catch((error: unknown) => log.warn('snapshot could not be saved', { seq, error }));
   }
 
   #setAlarm(): void {
