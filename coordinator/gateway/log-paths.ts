@@ -1,0 +1,23 @@
+import { join } from 'node:path';
+import type { AllocationRef } from '../../shared/ids.js';
+import type { LogStream } from '../../shared/wire/messages.js';
+
+/** Where one stream of one attempt is kept. */
+export interface LogPaths {
+  readonly directory: string;
+  /** Grows while output arrives. */
+  readonly part: string;
+  /** What `part` is renamed to once it is whole: the name says so, across restarts. */
+  readonly whole: string;
+  /** Holds the number of bytes that were dropped, in decimal; there is none when nothing was. */
+  readonly gap: string;
+}
+
+const EXTENSIONS: Readonly<Record<LogStream, string>> = { stdout: 'out', stderr: 'err' };
+
+/** A job's folder holds all its output, and nothing else. */
+export function logPaths(root: string, ref: AllocationRef, stream: LogStream): LogPaths {
+  const directory = join(root, 'logs', ref.jobId);
+  const whole = join(directory, `${ref.step}.${ref.index}#${ref.attempt}.${EXTENSIONS[stream]}`);
+  return { directory, part: `${whole}.part`, whole, gap: `${whole}.gap` };
+}

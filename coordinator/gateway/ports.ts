@@ -1,0 +1,22 @@
+import type { Refusal } from '../../shared/errors.js';
+import type { AllocationId, NodeId } from '../../shared/ids.js';
+import type { Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
+import type { Input, Reply } from '../engine/inputs.js';
+
+/** The part of the engine that the gateway uses. */
+export interface EngineHandle {
+  /** Resolves when everything that follows from the input is on disk; rejects when that cannot be. */
+  handle(input: Input): Promise<Reply | Refusal>;
+  /** The same for several, in order, as one. */
+  handleAll(inputs: readonly Input[]): Promise<void>;
+}
+
+/** What the gateway asks of the engine's state to put an effect into words. */
+export interface OrderSource {
+  /** Undefined when the allocation has ended meanwhile: nothing is to be started. */
+  startOrder(allocationId: AllocationId): StartOrder | undefined;
+  /** Undefined when nothing is known of the allocation. */
+  stopOrder(allocationId: AllocationId): StopOrder | undefined;
+  /** The whole truth for one agent; names everything that `hello` says it holds. */
+  syncFor(nodeId: NodeId, hello: Hello): Sync;
+}

@@ -1,0 +1,81 @@
+import type { RunSpec } from '../../job-spec/spec.js';
+import type { StartOrder, StopOrder, Sync } from '../messages.js';
+import { gpuFromWire, gpuToWire, resourcesFromWire, resourcesToWire, whole } from './amounts.js';
+import * as field from './fields.js';
+import type { WireStart, WireStop, WireSync } from './generated.js';
+import { DRIVERS } from './hello.js';
+import { STOP_REASONS } from './reports.js';
+
+export function syncToWire(sync: Sync): WireSync {
+  return {
+    keep: [...sync.keep],
+    stop: [...sync.stop],
+    start: sync.start.map(startToWire),
+    forget: [...sync.forget],
+  };
+}
+
+export function syncFromWire(sync: WireSync): Sync {
+  return {
+    keep: field.each(sync.keep, field.allocationId, 'sync.keep'),
+    stop: field.each(sync.stop, stopFromWire, 'sync.stop'),
+    start: field.each(sync.start, startFromWire, 'sync.start'),
+    forget: field.each(sync.forget, field.allocationId, 'sync.forget'),
+  };
+}
+
+export function startToWire(order: StartOrder): WireStart {
+  const { image, run, env, workdir, resources, gpus, timeLimitMs, stop, ...names } = order;
+  return {
+    ...names,
+    ...resourcesToWire(resources),
+    image: image ?? '',
+    workdir: workdir ?? '',
+    argv: [...(run.kind === 'command' ? run.argv : run.args)],
+    script: run.kind === 'script' ? run.script : '',
+    env: { ...env },
+    gpus: gpus.map(gpuToWire),
+    timeLimitMs: whole(timeLimitMs ?? 0),
+    stopSignal: stop.signal,
+    stopGraceMs: whole(stop.graceMs),
+  };
+}
+
+export function startFromWire(start: WireStart, where: string): StartOrder {
+  return {
+    allocationId: field.allocationId(start.allocationId, `${where}.allocationId`),
+    jobId: field.jobId(start.jobId, `${where}.jobId`),
+    taskId: field.taskId(start.taskId, `${where}.taskId`),
+    jobName: start.jobName ?? '',
+    namespace: start.namespace ?? '',
+    step: field.filled(start.step, `${where}.step`),
+    index: field.count(start.index, `${where}.index`),
+    attempt: field.count(start.attempt, `${where}.attempt`),
+    taskCount: field.count(start.taskCount, `${where}.taskCount`),
+    driver: field.oneOf(start.driver, DRIVERS, `${where}.driver`),
+    image: start.image || null,
+    run: runFromWire(start, where),
+    env: { ...start.env },
+    workdir: start.workdir || null,
+    resources: resourcesFromWire(start, where),
+    gpus: field.each(start.gpus, gpuFromWire, `${where}.gpus`),
+    timeLimitMs: field.count(start.timeLimitMs, `${where}.timeLimitMs`) || null,
+    stop: {
+      signal: field.filled(start.stopSignal, `${where}.stopSignal`),
+      graceMs: field.count(start.stopGraceMs, `${where}.stopGraceMs`),
+    },
+  };
+}
+
+function runFromWire({ script, argv }: WireStart, where: string): RunSpec {
+  if (script) return { kind: 'script', script, args: argv ?? [] };
+  if (!argv?.length) throw field.violation(`${where}.argv`, 'is missing: there is neither a command nor a script');
+  return { kind: 'command', argv };
+}
+
+export function stopFromWire(stop: WireStop, where: string): StopOrder {
+  return {
+    allocationId: field.allocationId(stop.allocationId, `${where}.allocationId`),
+    reason: field.oneOf(stop.reason, STOP_REASONS, `${where}.reason`),
+  };
+}

@@ -1,0 +1,107 @@
+import { assertNever } from '../../assert.js';
+import type { AllocationEnd, StopReason } from '../../outcome.js';
+import type { Held, HeldPhase, Report, ReportedEnd } from '../messages.js';
+import { whole } from './amounts.js';
+import * as field from './fields.js';
+import { type WireEnd, type WireHeld, type WirePhase, type WireReport, wire } from './generated.js';
+
+export function heldToWire(held: Held): WireHeld {
+  return {
+    ...reportToWire(held),
+    // 0 on the wire says that the command never started; what started this very moment did so 1 ms ago.
+    startedAgeMs: held.startedAgeMs === undefined ? 0 : Math.max(1, whole(held.startedAgeMs)),
+  };
+}
+
+export function heldFromWire(held: WireHeld, where: string): Held {
+  const startedAgeMs = field.count(held.startedAgeMs, `${where}.startedAgeMs`);
+  return { ...reportFromWire(held, where), ...(startedAgeMs === 0 ? {} : { startedAgeMs }) };
+}
+
+export function reportToWire(report: Report): WireReport {
+  return {
+    allocationId: report.allocationId,
+    phase: PHASE_TO_WIRE[report.phase],
+    ageMs: whole(report.ageMs),
+    ...(report.end === undefined ? {} : { end: endToWire(report.end) }),
+  };
+}
+
+export function reportFromWire(report: WireReport, where: string): Report {
+  const phase = PHASE_FROM_WIRE.get(report.phase ?? 0);
+  if (phase === undefined) throw field.violation(`${where}.phase`, `is ${report.phase ?? 0}, which is no phase`);
+  return {
+    allocationId: field.allocationId(report.allocationId, `${where}.allocationId`),
+    phase,
+    ageMs: field.count(report.ageMs, `${where}.ageMs`),
+    ...(phase === 'ended' ? { end: endFromWire(field.required(report.end, `${where}.end`), `${where}.end`) } : {}),
+  };
+}
+
+function endToWire({ end, stdoutBytes, stderrBytes }: ReportedEnd): WireEnd {
+  const sizes = { stdoutBytes: whole(stdoutBytes), stderrBytes: whole(stderrBytes) };
+  const ran = 'ranMs' in end ? { ranMs: whole(end.ranMs) } : {};
+  const exit = 'exitCode' in end ? { exitCode: end.exitCode, hasExitCode: true } : {};
+  const { kind } = end;
+  switch (kind) {
+    case 'exited':
+      return { kind, ...exit, ...ran, ...sizes };
+    case 'signaled':
+      return { kind, signal: end.signal, ...ran, ...sizes };
+    case 'stopped':
+      return { kind, reason: end.reason, ...exit, ...ran, ...sizes };
+    case 'start-failed':
+    case 'rejected':
+    case 'lost':
+      return { kind, message: end.message, ...sizes };
+    default:
+      return assertNever(kind, 'allocation end');
+  }
+}
+
+function endFromWire(end: WireEnd, where: string): ReportedEnd {
+  return {
+    end: allocationEndFromWire(end, where),
+    stdoutBytes: field.count(end.stdoutBytes, `${where}.stdoutBytes`),
+    stderrBytes: field.count(end.stderrBytes, `${where}.stderrBytes`),
+  };
+}
+
+const END_KINDS = ['exited', 'signaled', 'start-failed', 'rejected', 'stopped', 'lost'] as const;
+export const STOP_REASONS: readonly StopReason[] = ['canceled', 'time-limit', 'drained', 'preempted', 'stale'];
+
+function allocationEndFromWire(end: WireEnd, where: string): AllocationEnd {
+  const kind = field.oneOf(end.kind, END_KINDS, `${where}.kind`);
+  const ranMs = field.count(end.ranMs, `${where}.ranMs`);
+  const exitCode = field.count(end.exitCode, `${where}.exitCode`);
+  switch (kind) {
+    case 'exited':
+      return { kind, exitCode, ranMs };
+    case 'signaled':
+      return { kind, signal: field.filled(end.signal, `${where}.signal`), ranMs };
+    case 'stopped': {
+      const reason = field.oneOf(end.reason, STOP_REASONS, `${where}.reason`);
+      return { kind, reason, ranMs, ...(end.hasExitCode ? { exitCode } : {}) };
+    }
+    case 'start-failed':
+    case 'rejected':
+    case 'lost':
+      return { kind, message: end.message ?? '' };
+    default:
+      return assertNever(kind, 'allocation end');
+  }
+}
+
+const PHASE_TO_WIRE: Readonly<Record<HeldPhase, WirePhase>> = {
+  preparing: wire.Phase.PREPARING,
+  running: wire.Phase.RUNNING,
+  stopping: wire.Phase.STOPPING,
+  ended: wire.Phase.ENDED,
+};
+
+const PHASE_FROM_WIRE: ReadonlyMap<number, HeldPhase> = new Map([
+  [wire.Phase.PREPARING, 'preparing'],
+  [wire.Phase.RUNNING, 'running'],
+  [wire.Phase.STOPPING, 'stopping'],
+  [wire.Phase.ENDED, 'ended'],
+]);

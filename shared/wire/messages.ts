@@ -1,0 +1,167 @@
+import type { AllocationId, JobId, NodeId, TaskId } from '../ids.js';
+import type { DriverName, RunSpec, StopSpec } from '../job-spec/spec.js';
+import type { AllocationEnd, StopReason } from '../outcome.js';
+import type { GpuDevice, Resources } from '../resources.js';
+
+/** Version of the agent wire; a coordinator serves agents of PROTOCOL_VERSION - 1 and PROTOCOL_VERSION. */
+export const PROTOCOL_VERSION = 1;
+export const OLDEST_AGENT_PROTOCOL = 1;
+
+/** The wire's messages in the program's own types; `codec.ts` maps them to and from protobuf. */
+export type Body =
+  | { readonly kind: 'hello'; readonly hello: Hello }
+  | { readonly kind: 'welcome'; readonly welcome: Welcome }
+  | { readonly kind: 'refuse'; readonly refuse: Refuse }
+  | { readonly kind: 'sync'; readonly sync: Sync }
+  | { readonly kind: 'orders'; readonly orders: Orders }
+  | { readonly kind: 'reports'; readonly reports: readonly Report[] }
+  | { readonly kind: 'departing'; readonly reason: string }
+  | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
+  | { readonly kind: 'log-chunk'; readonly chunk: LogChunk }
+  | { readonly kind: 'log-ack'; readonly ack: LogAck }
+  | { readonly kind: 'nothing' };
+
+export type BodyKind = Body['kind'];
+
+/** Kinds that travel in sequence, are acknowledged and resent; all others are samples or carry their own offsets. */
+export const SEQUENCED_KINDS: ReadonlySet<BodyKind> = new Set(['sync', 'orders', 'reports', 'departing']);
+
+export interface Frame {
+  /** 0 when outside the sequence. */
+  readonly seq: number;
+  readonly ack: number;
+  readonly body: Body;
+}
+
+export interface Hello {
+  readonly protocol: number;
+  readonly version: string;
+  readonly nodeId: NodeId;
+  readonly identity: string;
+  readonly instance: string;
+  readonly bootId: string;
+  readonly inventory: Inventory;
+  readonly held: readonly Held[];
+}
+
+export interface Inventory {
+  readonly capacity: Resources;
+  readonly gpus: readonly GpuDevice[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly drivers: readonly DriverName[];
+}
+
+export type HeldPhase = 'preparing' | 'running' | 'stopping' | 'ended';
+
+/** An allocation as the agent holds it. */
+export interface Held {
+  readonly allocationId: AllocationId;
+  readonly phase: HeldPhase;
+  /** Present exactly when `phase` is ended. */
+  readonly end?: ReportedEnd;
+  /** Milliseconds since it entered the phase, on the agent's monotonic clock. */
+  readonly ageMs: number;
+  /** Milliseconds since the command started; absent if it never did. */
+  readonly startedAgeMs?: number;
+}
+
+export interface ReportedEnd {
+  readonly end: AllocationEnd;
+  /** Bytes that the attempt wrote in all: its log is whole when this much has arrived. */
+  readonly stdoutBytes: number;
+  readonly stderrBytes: number;
+}
+
+export interface Welcome {
+  readonly protocol: number;
+  readonly version: string;
+  readonly heartbeatMs: number;
+}
+
+export interface Refuse {
+  readonly code: string;
+  readonly message: string;
+  /** The agent must not come back by itself. */
+  readonly final: boolean;
+}
+
+export interface Sync {
+  readonly keep: readonly AllocationId[];
+  readonly stop: readonly StopOrder[];
+  readonly start: readonly StartOrder[];
+  /** Ended allocations whose record the agent may forget. */
+  readonly forget: readonly AllocationId[];
+}
+
+export interface Orders {
+  readonly start: readonly StartOrder[];
+  readonly stop: readonly StopOrder[];
+}
+
+export interface StartOrder {
+  readonly allocationId: AllocationId;
+  readonly jobId: JobId;
+  readonly taskId: TaskId;
+  readonly jobName: string;
+  readonly namespace: string;
+  readonly step: string;
+  readonly index: number;
+  readonly attempt: number;
+  readonly taskCount: number;
+  readonly driver: DriverName;
+  readonly image: string | null;
+  readonly run: RunSpec;
+  readonly env: Readonly<Record<string, string>>;
+  readonly workdir: string | null;
+  readonly resources: Resources;
+  /** The devices that are this attempt's alone. */
+  readonly gpus: readonly GpuDevice[];
+  readonly timeLimitMs: number | null;
+  readonly stop: StopSpec;
+}
+
+export interface StopOrder {
+  readonly allocationId: AllocationId;
+  readonly reason: StopReason;
+}
+
+export interface Report {
+  readonly allocationId: AllocationId;
+  readonly phase: HeldPhase;
+  readonly end?: ReportedEnd;
+  /** Milliseconds since it happened, on the agent's monotonic clock. */
+  readonly ageMs: number;
+}
+
+export interface Heartbeat {
+  readonly cpuUsedMillis: number;
+  readonly memoryUsedMiB: number;
+  readonly diskFreeMiB: number;
+  /** The agent's wall clock, shown as an offset and never used to decide anything (P10). */
+  readonly sentAt: number;
+  readonly load: number;
+}
+
+export type LogStream = 'stdout' | 'stderr';
+
+export interface LogChunk {
+  readonly allocationId: AllocationId;
+  readonly stream: LogStream;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  /** The stream ends after these bytes. */
+  readonly last: boolean;
+}
+
+/**
+ * Where a stream stands at the coordinator. An answer that brings the agent no further than one before it asks to go
+ * back: what was sent from there on has not been taken. The same answer is not repeated for each chunk on its way.
+ */
+export interface LogAck {
+  readonly allocationId: AllocationId;
+  readonly stream: LogStream;
+  /** The coordinator has the stream on disk up to here. */
+  readonly offset: number;
+  readonly complete: boolean;
+}

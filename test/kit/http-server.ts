@@ -1,0 +1,220 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Engine } from '../../coordinator/engine/engine.js';
+import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
+import type { Server } from '../../coordinator/http/context.js';
+import { buildServer } from '../../coordinator/http/server.js';
+import { serialize } from '../../coordinator/model/snapshot.js';
+import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
+import { openService, type Service } from '../../coordinator/service/service.js';
+import { MemoryStore } from '../../coordinator/store/memory.js';
+import { type Clock, systemClock } from '../../shared/clock.js';
+import type { Refusal } from '../../shared/errors.js';
+import { type AllocationId, type NodeId, parseAllocationId } from '../../shared/ids.js';
+import { type LogFields, silentLog } from '../../shared/log.js';
+import type { AllocationEnd } from '../../shared/outcome.js';
+import { systemRandom } from '../../shared/random.js';
+import type { LogStream } from '../../shared/wire/messages.js';
+import { aHello } from './builders.js';
+import { LEASE_MS } from './scenario.js';
+
+export const TOKEN = 'berth_admin_test';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** The text as JSON; undefined when it is none. */
+  // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects by comparing.
+  readonly body: any;
+}
+
+export interface SendOptions {
+  readonly body?: object | string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** TOKEN when absent; null sends none. */
+  readonly token?: string | null;
+}
+
+export interface TestServerOptions {
+  /** How many times faster than ours the service's clock runs: long poll, ping and recheck come sooner. */
+  readonly speed?: number;
+  readonly retainedEventCount?: number;
+}
+
+/** The real interface on a real socket, over the real engine on a store in memory and task logs on disk. */
+export class TestServer {
+  readonly server: Server;
+  readonly engine: Engine;
+  readonly logs: TaskLogs;
+  readonly service: Service;
+  /** What `service()` answers instead of the service, when set. */
+  outage: Refusal | undefined;
+  readonly errors: LogFields[] = [];
+  readonly #store: MemoryStore;
+  readonly #folder: string;
+  #url = '';
+
+  constructor(parts: { store: MemoryStore; engine: Engine; logs: TaskLogs; clock: Clock; folder: string }) {
+    const { store, engine, logs, clock, folder } = parts;
+    this.#store = store;
+    this.engine = engine;
+    this.logs = logs;
+    this.#folder = folder;
+    this.service = openService({ engine, logs, clock, usageOf: () => undefined });
+    this.server = buildServer({
+      service: () => this.outage ?? this.service,
+      authenticate: (token) => (token === TOKEN ? { name: 'admin' } : undefined),
+      version: '0.1.0-test',
+      random: systemRandom,
+      log: { ...silentLog, error: (_message, fields = {}) => void this.errors.push(fields) },
+    });
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  async listen(): Promise<void> {
+    await this.server.listen({ host: '127.0.0.1', port: 0 });
+    this.#url = `http://127.0.0.1:${(this.server.server.address() as AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    await this.server.close();
+    this.service.close();
+    await this.engine.close();
+    await this.logs.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Opens a request; the answer's body is the caller's to read. */
+  open(method: string, path: string, options: SendOptions & { readonly signal?: AbortSignal } = {}): Promise<Response> {
+    const { body, headers = {}, token = TOKEN, signal } = options;
+    return fetch(this.#url + path, {
+      method,
+      headers: {
+        ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+        ...(typeof body === 'object' ? { 'content-type': 'application/json' } : {}),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  async send(method: string, path: string, options: SendOptions = {}): Promise<Answer> {
+    const response = await this.open(method, path, options);
+    const text = await response.text();
+    const isJson = /json$/.test((response.headers.get('content-type') ?? '').split(';')[0] ?? '');
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: isJson && text !== '' ? JSON.parse(text) : undefined,
+    };
+  }
+
+  get(path: string, options: SendOptions = {}): Promise<Answer> {
+    return this.send('GET', path, options);
+  }
+
+  post(path: string, body?: object | string, options: SendOptions = {}): Promise<Answer> {
+    return this.send('POST', path, { ...options, ...(body === undefined ? {} : { body }) });
+  }
+
+  /** The id of a job submitted with this document. */
+  async submit(document: object): Promise<string> {
+    const answer = await this.post('/v1/jobs', document);
+    if (answer.status !== 201) throw new Error(`not accepted: ${answer.text}`);
+    return answer.body.job.id;
+  }
+
+  /** A node of four CPUs joins, or comes back. */
+  async join(name: string): Promise<void> {
+    await this.engine.handle({ type: 'agentJoined', hello: aHello(name) });
+  }
+
+  /** The node says that the attempt runs. */
+  async started(id: string): Promise<void> {
+    const allocationId = id as AllocationId;
+    const report = { allocationId, phase: 'running', ageMs: 0 } as const;
+    await this.engine.handle({ type: 'agentReported', nodeId: this.#nodeOf(allocationId), report });
+  }
+
+  /** The node says how the attempt ended, and how many bytes it wrote to stdout. */
+  async ended(
+    id: string,
+    end: AllocationEnd = { kind: 'exited', exitCode: 0, ranMs: 5 },
+    stdoutBytes = 0,
+  ): Promise<void> {
+    const allocationId = id as AllocationId;
+    const report = { allocationId, phase: 'ended', ageMs: 0, end: { end, stdoutBytes, stderrBytes: 0 } } as const;
+    await this.engine.handle({ type: 'agentReported', nodeId: this.#nodeOf(allocationId), report });
+  }
+
+  /** Output of the attempt arrives behind what has arrived before. */
+  async wrote(id: string, text: string | Uint8Array, more: { stream?: LogStream; last?: boolean } = {}): Promise<void> {
+    const ref = parseAllocationId(id);
+    if (!ref) throw new Error(`${id} is no allocation id`);
+    const stream = more.stream ?? 'stdout';
+    const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+    const offset = await this.logs.size(ref, stream);
+    await this.logs.write({ allocationId: id as AllocationId, stream, offset, bytes, last: more.last ?? false });
+  }
+
+  /** Events older than the retained ones are gone afterwards. */
+  async forgetOldEvents(): Promise<void> {
+    await this.#store.saveSnapshot({ seq: this.engine.view.lastSeq, body: serialize(this.engine.view) });
+  }
+
+  #nodeOf(id: AllocationId): NodeId {
+    const allocation = this.engine.view.allocations.get(id);
+    if (!allocation) throw new Error(`there is no allocation ${id}`);
+    return allocation.nodeId;
+  }
+}
+
+export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-http-'));
+  const clock = fastClock(options.speed ?? 1);
+  const { retainedEventCount } = options;
+  const store = new MemoryStore(retainedEventCount === undefined ? {} : { retainedEventCount });
+  const engine = await Engine.open({
+    store,
+    clock: systemClock,
+    log: silentLog,
+    rules: { nodeLeaseMs: LEASE_MS },
+    planning: DEFAULT_PLAN_POLICY,
+    perform: () => {},
+    onFailure: () => {},
+  });
+  const logs = new TaskLogs({ stateDir: folder, clock: systemClock, log: silentLog });
+  const server = new TestServer({ store, engine, logs, clock, folder });
+  await server.listen();
+  return server;
+}
+
+/** The machine's clock, whose durations pass `speed` times as fast. */
+function fastClock(speed: number): Clock {
+  return {
+    ...systemClock,
+    monotonic: () => systemClock.monotonic() * speed,
+    after: (delayMs, fire) => systemClock.after(delayMs / speed, fire),
+  };
+}
+
+/** The lines of a stream, one at a time. */
+export async function* linesOf(response: Response): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const piece of response.body ?? []) {
+    rest += decoder.decode(piece as Uint8Array, { stream: true });
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  if (rest !== '') yield rest;
+}
