@@ -10,25 +10,26 @@ export function ordersOf(view: ClusterView) {
   return {
     startOrder: (id: AllocationId) => startOrder(view, id),
     stopOrder: (id: AllocationId) => stopOrder(view, id),
+    nodeOf: (id: AllocationId) => view.allocations.get(id)?.nodeId,
     syncFor: (nodeId: NodeId, hello: Hello) => syncFor(view, nodeId, hello),
   };
 }
 
 /** What to tell an agent to start; undefined when the allocation is no longer to be started. */
-export function startOrder(view: ClusterView, id: AllocationId): StartOrder | undefined {
+function startOrder(view: ClusterView, id: AllocationId): StartOrder | undefined {
   const allocation = view.allocations.get(id);
   return allocation?.phase.kind === 'committed' ? orderFor(view, allocation) : undefined;
 }
 
 /** What to tell an agent to stop: an allocation that is being stopped, or one that is not, or no longer, ours. */
-export function stopOrder(view: ClusterView, id: AllocationId): StopOrder | undefined {
+function stopOrder(view: ClusterView, id: AllocationId): StopOrder | undefined {
   const phase = view.allocations.get(id)?.phase;
   if (phase === undefined || phase.kind === 'ended') return { allocationId: id, reason: 'stale' };
   return phase.kind === 'stopping' ? { allocationId: id, reason: phase.reason } : undefined;
 }
 
 /** The answer to an agent's hello: every allocation that it holds, or should hold, is named. */
-export function syncFor(view: ClusterView, nodeId: NodeId, hello: Hello): Sync {
+function syncFor(view: ClusterView, nodeId: NodeId, hello: Hello): Sync {
   const live = view.index.usage(nodeId).live;
   const keep: AllocationId[] = [];
   const stop: StopOrder[] = [];

@@ -9,6 +9,7 @@ import {
   type BodyKind,
   type Heartbeat,
   type Hello,
+  type LogAck,
   type LogChunk,
   type Orders,
   PROTOCOL_VERSION,
@@ -17,7 +18,7 @@ import {
 } from '../../shared/wire/messages.js';
 import { Session } from '../../shared/wire/session.js';
 import { LogAnswers } from './log-answers.js';
-import type { EngineHandle } from './ports.js';
+import type { EngineHandle, OrderSource } from './ports.js';
 import type { TaskLogs } from './task-logs.js';
 
 /** What an agent last said of its machine: shown, never used to decide anything. */
@@ -30,6 +31,7 @@ export interface NodeUsage {
 
 export interface ConnectionOptions {
   readonly engine: EngineHandle;
+  readonly orders: OrderSource;
   readonly logs: Pick<TaskLogs, 'write'>;
   readonly clock: Clock;
   readonly log: Log;
@@ -137,7 +139,7 @@ export class AgentConnection {
         this.#takeHeartbeat(body.heartbeat);
         return undefined;
       case 'log-chunk':
-        return this.#takeOutput(body.chunk);
+        return this.#takeOutput(nodeId, body.chunk);
       default:
         throw new AppError('protocol-violation', `an agent sends no ${body.kind}`);
     }
@@ -162,8 +164,19 @@ export class AgentConnection {
     this.#usage = { heartbeat, receivedAt, clockOffsetMs: heartbeat.sentAt - receivedAt };
   }
 
-  async #takeOutput(chunk: LogChunk): Promise<void> {
+  async #takeOutput(nodeId: NodeId, chunk: LogChunk): Promise<void> {
+    if (this.#options.orders.nodeOf(chunk.allocationId) !== nodeId) {
+      this.#disown(nodeId, chunk);
+      return;
+    }
     const ack = await this.#answers.take(chunk);
     if (ack !== undefined) this.#session.send({ kind: 'log-ack', ack });
+  }
+
+  /** A node writes only the output of its own allocations; what is nobody's it may throw away. */
+  #disown(nodeId: NodeId, { allocationId, stream, offset, bytes }: LogChunk): void {
+    this.#options.log.warn('output of a foreign allocation refused', { nodeId, allocationId });
+    const ack: LogAck = { allocationId, stream, offset: offset + bytes.length, complete: true };
+    this.#session.send({ kind: 'log-ack', ack });
   }
 }

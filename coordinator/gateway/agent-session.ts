@@ -5,11 +5,6 @@ import type { Hello, Orders, Refuse } from '../../shared/wire/messages.js';
 import type { Effect } from '../engine/inputs.js';
 import { AgentConnection, type ConnectionOptions, type NodeUsage } from './agent-connection.js';
 import { inUse, isSameProcess, refusedJoin, wrongProtocol } from './join-refusals.js';
-import type { OrderSource } from './ports.js';
-
-export interface AgentGatewayOptions extends ConnectionOptions {
-  readonly orders: OrderSource;
-}
 
 /** A connection whose place another agent claims must give a sign of life within this time to keep it. */
 const PROBE_MS = 5_000;
@@ -20,7 +15,7 @@ const PROBE_MS = 5_000;
  * Orders for a node that is not connected are dropped: the sync at its next connection says the same.
  */
 export class AgentGateway {
-  readonly #options: AgentGatewayOptions;
+  readonly #options: ConnectionOptions;
   readonly #connections = new Set<AgentConnection>();
   readonly #byNode = new Map<NodeId, AgentConnection>();
   readonly #byIdentity = new Map<string, AgentConnection>();
@@ -28,7 +23,7 @@ export class AgentGateway {
   readonly #believed = new Set<NodeId>();
   #isClosing = false;
 
-  constructor(options: AgentGatewayOptions) {
+  constructor(options: ConnectionOptions) {
     this.#options = options;
   }
 

@@ -17,6 +17,8 @@ export interface OrderSource {
   startOrder(allocationId: AllocationId): StartOrder | undefined;
   /** Undefined when nothing is known of the allocation. */
   stopOrder(allocationId: AllocationId): StopOrder | undefined;
+  /** Where an allocation was placed; undefined when it is not known here. */
+  nodeOf(allocationId: AllocationId): NodeId | undefined;
   /** The whole truth for one agent; names everything that `hello` says it holds. */
   syncFor(nodeId: NodeId, hello: Hello): Sync;
 }

@@ -206,8 +206,10 @@ async function untilHeard(peer: Peer, clock: ManualClock, isHeard: () => boolean
 }
 
 t.test('output is answered when it is on disk, and many chunks behind a gap ask for one step back', async (t) => {
-  const { clock, logs, join } = await coordinator(t);
+  const { clock, engine, logs, join } = await coordinator(t);
   const agent = await join('m1', aHello('n1'));
+  void engine.handle({ type: 'submitJob', spec: oneStep({ name: 'train' }), by: 'test' });
+  await clock.advance(100);
   const acks = () => agent.heard.flatMap((body) => (body.kind === 'log-ack' ? [body.ack] : []));
   for (const offset of [10, 20, 30]) agent.session.sendLog(aChunk(offset, '0123456789'));
   await untilHeard(agent, clock, () => acks().length > 0);
@@ -217,6 +219,18 @@ t.test('output is answered when it is on disk, and many chunks behind a gap ask 
   await untilHeard(agent, clock, () => acks().length > 2);
   t.strictSame(acks(), [anAck(0), anAck(10), anAck(13, { complete: true })]);
   t.equal(await logs.isComplete(ref, 'stdout'), true);
+});
+
+t.test('a node cannot write the output of what is not its own; it may throw it away', async (t) => {
+  const { clock, engine, logs, join } = await coordinator(t);
+  await join('m1', aHello('n1'));
+  void engine.handle({ type: 'submitJob', spec: oneStep({ name: 'train' }), by: 'test' });
+  await clock.advance(100);
+  const intruder = await join('m2', aHello('n2'));
+  intruder.session.sendLog(aChunk(0, 'forged', { last: true }));
+  await untilHeard(intruder, clock, () => intruder.last('log-ack') !== undefined);
+  t.equal(intruder.last('log-ack')?.ack.complete, true);
+  t.equal(await logs.size(ref, 'stdout'), 0);
 });
 
 t.test('an agent that departs leaves its node departed, and a stopping coordinator says farewell', async (t) => {
