@@ -5,10 +5,15 @@ import { join } from 'node:path';
 import { Engine } from '../../coordinator/engine/engine.js';
 import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
 import type { Server } from '../../coordinator/http/context.js';
+import type { ProblemDocument } from '../../coordinator/http/problem.js';
 import { buildServer } from '../../coordinator/http/server.js';
 import { serialize } from '../../coordinator/model/snapshot.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
+import type { JobView } from '../../coordinator/service/present-job.js';
+import type { NodeView } from '../../coordinator/service/present-node.js';
+import type { AttemptView, TaskView } from '../../coordinator/service/present-task.js';
 import { openService, type Service } from '../../coordinator/service/service.js';
+import type { WhyView } from '../../coordinator/service/why.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import { type Clock, systemClock } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
@@ -27,8 +32,19 @@ export interface Answer {
   readonly headers: Headers;
   readonly text: string;
   /** The text as JSON; undefined when it is none. */
-  // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects by comparing.
-  readonly body: any;
+  readonly body: Documents;
+}
+
+/** What is read of any document, each field by the tests of the route that answers with it. */
+export interface Documents extends ProblemDocument {
+  readonly state: string;
+  readonly job: JobView;
+  readonly jobs: readonly JobView[];
+  readonly tasks: readonly TaskView[];
+  readonly nodes: readonly NodeView[];
+  readonly attempts: readonly AttemptView[];
+  readonly waiting: WhyView['waiting'];
+  readonly nextCursor: string | null;
 }
 
 export interface SendOptions {

@@ -1,0 +1,127 @@
+import swagger from '@fastify/swagger';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
+import { AppError } from '../../shared/errors.js';
+import { SPEC_LIMITS } from '../../shared/job-spec/spec.js';
+import type { Log } from '../../shared/log.js';
+import type { Random } from '../../shared/random.js';
+import type { ServiceSource } from '../service/service.js';
+import { endWhenClosing } from './closing.js';
+import type { Caller, RouteContext, Server } from './context.js';
+import { acceptJson } from './json-body.js';
+import { answerMalformed } from './malformed.js';
+import { documentOf, faultOf, granted, headersOf, PROBLEM_TYPE, statusOf } from './problem.js';
+import { RouteTable } from './route-table.js';
+import { eventRoutes } from './routes/events.js';
+import { jobRoutes } from './routes/jobs.js';
+import { logRoutes } from './routes/logs.js';
+import { nodeRoutes } from './routes/nodes.js';
+import { submitRoute } from './routes/submit.js';
+import { systemRoutes } from './routes/system.js';
+import { taskRoutes } from './routes/tasks.js';
+import { Streams } from './streams.js';
+import { validatorFor } from './validation.js';
+
+export interface HttpOptions {
+  /** Asked anew for each request, since the service may come and go. */
+  readonly service: ServiceSource;
+  /** Who a token stands for; undefined when it is not valid. */
+  readonly authenticate: (token: string) => Caller | undefined;
+  readonly version: string;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+const REQUEST_ID_BYTES = 8;
+/** A request that has not arrived by then is given up; an answer may take as long as it needs. */
+const REQUEST_TIMEOUT_MS = 60_000;
+const MAX_PARAMETER_LENGTH = 256;
+
+/**
+ * The HTTP interface, ready to listen: `await server.ready()` or `server.listen(...)` completes it.
+ *
+ * `server.server` is the node:http server, to which the agents' upgrade is attached. `close` ends open streams and
+ * waiting requests, answers new requests with `shutting-down`, and resolves when all connections are closed.
+ */
+export function buildServer(options: HttpOptions): Server {
+  const streams = new Streams(options.log);
+  const context: RouteContext = { service: () => granted(options.service()), streams, version: options.version };
+  const server = newServer(options);
+  const routes = new RouteTable();
+  server.addHook('onRoute', (route) => routes.add(route));
+  describe(server, options.version);
+  server.setValidatorCompiler(validatorFor);
+  server.setSerializerCompiler(() => (document) => JSON.stringify(document));
+  server.setErrorHandler((error, request, reply) => answerFault(options.log, { error, request, reply }));
+  server.setNotFoundHandler((request) => {
+    throw routes.faultFor(request);
+  });
+  endWhenClosing(server, streams);
+  requireToken(server, options);
+  acceptJson(server);
+  server.register(async (scope: Server) => {
+    for (const add of [jobRoutes, taskRoutes, logRoutes, nodeRoutes, eventRoutes, systemRoutes]) add(scope, context);
+  });
+  server.register(async (scope: Server) => submitRoute(scope, context));
+  return server;
+}
+
+function newServer({ random }: HttpOptions): Server {
+  return fastify({
+    logger: false,
+    bodyLimit: SPEC_LIMITS.maxSpecBytes,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    genReqId: () => random.token(REQUEST_ID_BYTES),
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
+    clientErrorHandler: (error, socket) => answerMalformed(error, socket, random.token(REQUEST_ID_BYTES)),
+  }).withTypeProvider<TypeBoxTypeProvider>();
+}
+
+function describe(server: Server, version: string): void {
+  server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Berth',
+        version,
+        description: 'Submit jobs, watch them, and look after the nodes that run them.',
+      },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+      security: [{ token: [] }],
+    },
+  });
+}
+
+interface Failure {
+  readonly error: unknown;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+function answerFault(log: Log, { error, request, reply }: Failure): void {
+  const fault = faultOf(error);
+  const status = statusOf(fault);
+  if (fault.code === 'internal') {
+    const { id: requestId, method, url } = request;
+    log.error('request failed', { requestId, method, url, error: fault.cause ?? fault });
+  }
+  reply.code(status).headers(headersOf(fault.code)).type(PROBLEM_TYPE).send(documentOf(fault, request.id));
+}
+
+const BEARER = /^Bearer +(\S+) *$/i;
+
+function requireToken(server: Server, { authenticate }: HttpOptions): void {
+  server.decorateRequest('caller', null as unknown as Caller);
+  server.addHook('onRequest', async (request) => {
+    if (request.routeOptions.config?.isPublic) return;
+    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    const caller = token === undefined ? undefined : authenticate(token);
+    if (!caller) {
+      const detail = token === undefined ? 'the request has no token' : 'the token is not valid';
+      throw new AppError('unauthenticated', detail, { hint: 'send the header Authorization: Bearer TOKEN' });
+    }
+    request.caller = caller;
+  });
+}

@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto';
+import { isRefusal, type Refusal, refuse } from '../../shared/errors.js';
+import type { JobId } from '../../shared/ids.js';
+import { formatJobSpec } from '../../shared/job-spec/format.js';
+import { parseJobSpec } from '../../shared/job-spec/parse.js';
+import type { JobSpec } from '../../shared/job-spec/spec.js';
+import { parseJobText } from '../../shared/job-spec/text.js';
+import { findTask, noSuchJob } from './find.js';
+import { Latch, raiseOnAbort } from './latch.js';
+import { type JobView, presentJob } from './present-job.js';
+import { presentAttempts, presentTask, type TaskView } from './present-task.js';
+import type { Service } from './service.js';
+import { Explanations } from './waiting.js';
+
+export interface Submission {
+  /** The specification as a document, or as the text of a file. */
+  readonly input:
+    | { readonly kind: 'document'; readonly document: unknown }
+    | { readonly kind: 'text'; readonly text: string };
+  readonly by: string;
+  /** The same key gives the same job for 24 hours (P2). */
+  readonly key?: string | undefined;
+}
+
+export interface Submitted {
+  readonly job: JobView;
+  readonly isNew: boolean;
+}
+
+/** Accepts a job; resolved means it is durable (P1). */
+export async function submitJob(service: Service, { input, by, key }: Submission): Promise<Submitted | Refusal> {
+  const spec = input.kind === 'text' ? await parseJobText(input.text) : parseJobSpec(input.document);
+  if (isRefusal(spec)) return spec;
+  const reply = await service.engine.handle({
+    type: 'submitJob',
+    spec,
+    by,
+    ...(key === undefined ? {} : { key: { value: key, digest: digestOf(spec) } }),
+  });
+  if (isRefusal(reply)) return reply;
+  if (reply.kind !== 'job') return refuse('internal', 'the submission was not answered with a job');
+  const job = await showJob(service, reply.jobId);
+  return isRefusal(job) ? job : { job, isNew: reply.isNew };
+}
+
+export function showJob(service: Service, jobId: string): Promise<JobView | Refusal> {
+  return service.engine.read((view) => {
+    const job = view.jobs.get(jobId as JobId);
+    return job ? presentJob(job, new Explanations(view, service.clock.now())) : noSuchJob(jobId);
+  });
+}
+
+/** The job's specification in its published canonical form. */
+export function showSpec(service: Service, jobId: string): Promise<object | Refusal> {
+  return service.engine.read((view) => {
+    const job = view.jobs.get(jobId as JobId);
+    return job ? formatJobSpec(job.spec) : noSuchJob(jobId);
+  });
+}
+
+/** A task with all its attempts; `name` is `7` or `train.7`. */
+export function showTask(service: Service, jobId: string, name: string): Promise<TaskView | Refusal> {
+  return service.engine.read((view) => {
+    const place = findTask(view, jobId, name);
+    if (isRefusal(place)) return place;
+    const task = presentTask(view, place, new Explanations(view, service.clock.now()));
+    return task ? { ...task, attempts: presentAttempts(view, place) } : noSuchJob(jobId);
+  });
+}
+
+/** Held-open questions and open streams that wait for something of a job; more are refused. */
+const MAX_WAITERS = 10_000;
+
+export interface Patience {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The job as soon as it is finished, or as it stands when the time is up or the signal aborts. */
+export async function waitUntilFinished(
+  service: Service,
+  jobId: string,
+  { timeoutMs, signal }: Patience,
+): Promise<JobView | Refusal> {
+  const { watch, clock } = service;
+  if (watch.listenerCount >= MAX_WAITERS) return refuse('too-many-streams', `${MAX_WAITERS} requests wait already`);
+  const latch = new Latch();
+  const raise = (): void => latch.raise();
+  const cancels = [
+    watch.on(jobId as JobId, ({ type }) => {
+      if (type === 'job.finished') raise();
+    }),
+    raiseOnAbort(latch, signal),
+    clock.after(timeoutMs, raise),
+  ];
+  try {
+    const job = await showJob(service, jobId);
+    if (isRefusal(job) || job.state === 'finished') return job;
+    await latch.wait();
+    return await showJob(service, jobId);
+  } finally {
+    for (const cancel of cancels) cancel();
+  }
+}
+
+/** Resolved means durable: from then on nothing of the job starts anew (P8). */
+export async function cancelJob(
+  service: Service,
+  jobId: string,
+  { reason, by }: { readonly reason: string; readonly by: string },
+): Promise<JobView | Refusal> {
+  const reply = await service.engine.handle({ type: 'cancelJob', jobId: jobId as JobId, reason, by });
+  return isRefusal(reply) ? reply : showJob(service, jobId);
+}
+
+export async function holdJob(service: Service, jobId: string): Promise<JobView | Refusal> {
+  const reply = await service.engine.handle({ type: 'holdJob', jobId: jobId as JobId });
+  return isRefusal(reply) ? reply : showJob(service, jobId);
+}
+
+export async function releaseJob(service: Service, jobId: string): Promise<JobView | Refusal> {
+  const reply = await service.engine.handle({ type: 'releaseJob', jobId: jobId as JobId });
+  return isRefusal(reply) ? reply : showJob(service, jobId);
+}
+
+/** Two submissions of equal canonical form are the same request, however they were written. */
+function digestOf(spec: JobSpec): string {
+  return createHash('sha256').update(JSON.stringify(spec, sortedKeys)).digest('hex');
+}
+
+function sortedKeys(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)));
+}

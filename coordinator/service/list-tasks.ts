@@ -1,0 +1,104 @@
+import { isRefusal, type Refusal } from '../../shared/errors.js';
+import type { JobId } from '../../shared/ids.js';
+import type { Job, Step } from '../model/job.js';
+import { type ClusterView, taskPhase } from '../model/state.js';
+import type { TaskPhase } from '../model/task.js';
+import { formatCursor, parseCursor } from './cursor.js';
+import { noSuchJob } from './find.js';
+import { presentTask, type TaskView } from './present-task.js';
+import type { Service } from './service.js';
+import { indexesFrom, placedIndexesFrom } from './task-indexes.js';
+import { Explanations } from './waiting.js';
+
+export const TASK_STATES = ['blocked', 'queued', 'placed', 'done', 'failed'] as const;
+export type TaskState = (typeof TASK_STATES)[number];
+
+export interface TaskQuery {
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+  /** `failed` are the done ones that failed. */
+  readonly state?: TaskState | undefined;
+}
+
+export interface TaskPage {
+  readonly tasks: TaskView[];
+  /** Null after the last page. A page may be short and still not be the last: see MAX_LOOKED_AT. */
+  readonly nextCursor: string | null;
+}
+
+/** Tasks that one request looks at; the rest of a million is left to the next page. */
+const MAX_LOOKED_AT = 20_000;
+
+/** The tasks of a job in the order of its steps and their indexes. Cost: O(page), whatever the size of the array. */
+export async function listTasks(service: Service, jobId: string, query: TaskQuery): Promise<TaskPage | Refusal> {
+  const keys = query.cursor === undefined ? [0, 0] : parseCursor(query.cursor, 2);
+  if (isRefusal(keys)) return keys;
+  const [position = 0, index = 0] = keys;
+  return service.engine.read((view) => {
+    const job = view.jobs.get(jobId as JobId);
+    if (!job) return noSuchJob(jobId);
+    const page = new Page(view, { job, query, now: service.clock.now() });
+    return page.from(position, index);
+  });
+}
+
+interface PageParts {
+  readonly job: Job;
+  readonly query: TaskQuery;
+  readonly now: number;
+}
+
+/** One page under construction. */
+class Page {
+  readonly #view: ClusterView;
+  readonly #parts: PageParts;
+  readonly #explanations: Explanations;
+  readonly #tasks: TaskView[] = [];
+  #lookedAt = 0;
+
+  constructor(view: ClusterView, parts: PageParts) {
+    this.#view = view;
+    this.#parts = parts;
+    this.#explanations = new Explanations(view, parts.now);
+  }
+
+  from(position: number, index: number): TaskPage {
+    const steps = [...this.#parts.job.steps.values()].slice(position);
+    for (const step of steps) {
+      const stoppedAt = this.#take(step, step.position === position ? index : 0);
+      if (stoppedAt !== undefined) return { tasks: this.#tasks, nextCursor: formatCursor([step.position, stoppedAt]) };
+    }
+    return { tasks: this.#tasks, nextCursor: null };
+  }
+
+  /** Takes what matches; returns the index that the next page begins with when this one is full. */
+  #take(step: Step, from: number): number | undefined {
+    const { job, query } = this.#parts;
+    for (const index of candidates(step, from, query.state)) {
+      if (this.#tasks.length >= query.limit || this.#lookedAt >= MAX_LOOKED_AT) return index;
+      this.#lookedAt += 1;
+      if (!matches(taskPhase(step, index), query.state)) continue;
+      const task = presentTask(this.#view, { job, step, index }, this.#explanations);
+      if (task) this.#tasks.push(task);
+    }
+    return undefined;
+  }
+}
+
+function candidates(step: Step, from: number, state: TaskState | undefined): Iterable<number> {
+  if (state !== undefined && countIn(step, state) === 0) return [];
+  const [first] = step.untouched;
+  const isUntouchedWanted = first === undefined || matches(taskPhase(step, first.from), state);
+  return isUntouchedWanted ? indexesFrom(step, from) : placedIndexesFrom(step, from);
+}
+
+function countIn({ counts }: Step, state: TaskState): number {
+  if (state === 'done') return counts.succeeded + counts.failed + counts.canceled + counts.dropped;
+  return counts[state];
+}
+
+function matches(phase: TaskPhase | undefined, state: TaskState | undefined): boolean {
+  if (state === undefined || phase === undefined) return phase !== undefined;
+  if (state === 'failed') return phase.kind === 'done' && phase.outcome.kind === 'failed';
+  return phase.kind === state;
+}

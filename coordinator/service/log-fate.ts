@@ -1,0 +1,55 @@
+import type { AllocationRef, NodeId } from '../../shared/ids.js';
+import { allocationIdOf } from '../../shared/ids.js';
+import type { LogStream } from '../../shared/wire/messages.js';
+import { type ClusterView, stepOf, taskPhase } from '../model/state.js';
+import type { Service } from './service.js';
+
+/** After an attempt's end its node may still be sending; this long without a byte, it is not expected to any more. */
+const MAX_SILENCE_AFTER_END_MS = 10 * 60 * 1000;
+
+export interface StreamRef {
+  readonly ref: AllocationRef;
+  readonly stream: LogStream;
+}
+
+/**
+ * True when nothing more is to be expected of the stream: it is complete, empty, or its node is gone.
+ *
+ * @param quietMs  how long nothing of it has arrived
+ * Read once more after it turned true: what was written before is all there is.
+ */
+export async function isSettled(service: Service, { ref, stream }: StreamRef, quietMs: number): Promise<boolean> {
+  if (await service.logs.isComplete(ref, stream)) return true;
+  const expected = await service.engine.read((view) => expectedBytes(view, ref, stream));
+  if (expected.kind === 'unknown') return false;
+  if (expected.kind === 'none') return true;
+  if (quietMs >= MAX_SILENCE_AFTER_END_MS) return true;
+  return (await service.logs.size(ref, stream)) >= expected.bytes;
+}
+
+type Expected =
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'bytes'; readonly bytes: number };
+
+function expectedBytes(view: ClusterView, ref: AllocationRef, stream: LogStream): Expected {
+  const allocation = view.allocations.get(allocationIdOf(ref));
+  if (!allocation) return willNeverBe(view, ref) ? { kind: 'none' } : { kind: 'unknown' };
+  if (allocation.phase.kind !== 'ended') return { kind: 'unknown' };
+  const { output } = allocation.phase;
+  if (output === null || isGone(view, allocation.nodeId)) return { kind: 'none' };
+  return { kind: 'bytes', bytes: stream === 'stdout' ? output.stdoutBytes : output.stderrBytes };
+}
+
+/** True when the task is done without the attempt, or past it. */
+function willNeverBe(view: ClusterView, ref: AllocationRef): boolean {
+  const step = stepOf(view, ref);
+  const phase = step && taskPhase(step, ref.index);
+  if (!phase || phase.kind === 'done') return true;
+  return phase.kind !== 'blocked' && phase.attempt > ref.attempt;
+}
+
+function isGone(view: ClusterView, nodeId: NodeId): boolean {
+  const link = view.nodes.get(nodeId)?.link.kind;
+  return link === undefined || link === 'lost' || link === 'departed';
+}

@@ -1,0 +1,97 @@
+import Type, { type Static } from 'typebox';
+import type { AllocationId } from '../../shared/ids.js';
+import { subtractResources } from '../../shared/resources.js';
+import type { Node } from '../model/node.js';
+import type { ClusterView } from '../model/state.js';
+import { instant, nullable, oneOf, stringMap, time } from './schemas.js';
+import type { NodeSample } from './service.js';
+
+const size = Type.Integer({ minimum: 0 });
+const sizesSchema = Type.Object({ cpuMillis: size, memoryMiB: size, diskMiB: size, gpuCount: size });
+
+export const nodeSchema = Type.Object({
+  name: Type.String(),
+  state: oneOf(
+    ['ready', 'suspect', 'lost', 'departed', 'cordoned', 'draining', 'drained'],
+    'The link when it is not connected, else the intake.',
+  ),
+  link: oneOf(['connected', 'suspect', 'lost', 'departed']),
+  intake: oneOf(['open', 'cordoned', 'draining', 'drained']),
+  reason: nullable(Type.String(), 'Why it takes nothing new, in the words of the one who said so.'),
+  version: Type.String({ description: "The agent's version." }),
+  capacity: sizesSchema,
+  free: sizesSchema,
+  gpus: Type.Array(
+    Type.Object({
+      index: size,
+      uuid: Type.String(),
+      model: Type.String(),
+      memoryMiB: size,
+      allocationId: nullable(Type.String()),
+    }),
+  ),
+  labels: stringMap,
+  attributes: stringMap,
+  drivers: Type.Array(Type.String()),
+  allocations: Type.Integer({ minimum: 0, description: 'Attempts that hold something of it.' }),
+  usage: nullable(
+    Type.Object({
+      cpuUsedMillis: Type.Number(),
+      memoryUsedMiB: Type.Number(),
+      diskFreeMiB: Type.Number(),
+      load: Type.Number(),
+      clockOffsetMs: Type.Number({ description: "The node's wall clock less the coordinator's." }),
+    }),
+    'Its newest sample; null when there is none.',
+  ),
+  registeredAt: time('When it first joined.'),
+  since: time('Since when it has been in its state.'),
+});
+export type NodeView = Static<typeof nodeSchema>;
+
+export function presentNode(view: ClusterView, node: Node, sample: NodeSample | undefined): NodeView {
+  const { capacity, gpus, labels, attributes, drivers } = node.inventory;
+  const usage = view.index.usage(node.id);
+  const holders = gpuHolders(view, usage.live);
+  const free = subtractResources(capacity, usage.used);
+  return {
+    name: node.id,
+    ...stateOf(node),
+    link: node.link.kind,
+    intake: node.intake.kind,
+    reason: node.intake.kind === 'open' ? null : node.intake.reason,
+    version: node.version,
+    capacity: { ...capacity, gpuCount: gpus.length },
+    // A node that came back smaller may hold more than it has.
+    free: {
+      cpuMillis: Math.max(0, free.cpuMillis),
+      memoryMiB: Math.max(0, free.memoryMiB),
+      diskMiB: Math.max(0, free.diskMiB),
+      gpuCount: gpus.filter(({ index }) => !usage.gpus.has(index)).length,
+    },
+    gpus: gpus.map((device) => ({ ...device, allocationId: holders.get(device.index) ?? null })),
+    labels,
+    attributes,
+    drivers: [...drivers],
+    allocations: usage.live.size,
+    usage: sample ? presentSample(sample) : null,
+    registeredAt: instant(node.registeredAt),
+  };
+}
+
+function stateOf({ link, intake, registeredAt }: Node): Pick<NodeView, 'state' | 'since'> {
+  if (link.kind !== 'connected') return { state: link.kind, since: instant(link.since) };
+  if (intake.kind !== 'open') return { state: intake.kind, since: instant(intake.since) };
+  return { state: 'ready', since: instant(Math.max(link.since, registeredAt)) };
+}
+
+function gpuHolders(view: ClusterView, live: ReadonlySet<AllocationId>): Map<number, AllocationId> {
+  const holders = new Map<number, AllocationId>();
+  for (const id of live) for (const gpu of view.allocations.get(id)?.gpus ?? []) holders.set(gpu, id);
+  return holders;
+}
+
+function presentSample({ heartbeat, clockOffsetMs }: NodeSample): NonNullable<NodeView['usage']> {
+  const { cpuUsedMillis, memoryUsedMiB, diskFreeMiB, load } = heartbeat;
+  return { cpuUsedMillis, memoryUsedMiB, diskFreeMiB, load, clockOffsetMs };
+}

@@ -1,0 +1,190 @@
+import Type, { type Static } from 'typebox';
+import { assertNever } from '../../shared/assert.js';
+import { type AllocationRef, allocationIdOf, taskIdOf } from '../../shared/ids.js';
+import { type AllocationEnd, exitCodeOf, type TaskOutcome } from '../../shared/outcome.js';
+import type { Allocation } from '../model/allocation.js';
+import type { Job, Step } from '../model/job.js';
+import { type ClusterView, taskPhase } from '../model/state.js';
+import type { TaskPhase } from '../model/task.js';
+import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
+import type { Explanations } from './waiting.js';
+
+const stopReason = oneOf(['canceled', 'time-limit', 'drained', 'preempted', 'stale']);
+
+export const endSchema = Type.Union(
+  [
+    Type.Object({ kind: Type.Literal('exited'), exitCode: Type.Integer(), ranMs: Type.Number() }),
+    Type.Object({ kind: Type.Literal('signaled'), signal: Type.String(), ranMs: Type.Number() }),
+    Type.Object({ kind: Type.Literal('start-failed'), message: Type.String() }),
+    Type.Object({ kind: Type.Literal('rejected'), message: Type.String() }),
+    Type.Object({
+      kind: Type.Literal('stopped'),
+      reason: stopReason,
+      exitCode: Type.Optional(Type.Integer()),
+      ranMs: Type.Number(),
+    }),
+    Type.Object({ kind: Type.Literal('lost'), message: Type.String() }),
+  ],
+  { description: 'How an attempt ended.' },
+);
+
+export const taskOutcomeSchema = Type.Union([
+  Type.Object({ kind: Type.Literal('succeeded') }),
+  Type.Object({ kind: Type.Literal('failed'), end: endSchema }),
+  Type.Object({ kind: Type.Literal('canceled'), reason: Type.String() }),
+  Type.Object({ kind: Type.Literal('dropped'), reason: Type.String() }),
+]);
+
+export const attemptSchema = Type.Object({
+  attempt: Type.Integer({ minimum: 1 }),
+  allocationId: Type.String(),
+  node: Type.String(),
+  state: oneOf(['committed', 'preparing', 'running', 'stopping', 'ended']),
+  end: nullable(endSchema),
+  gpus: Type.Array(Type.Integer(), { description: "Indexes of the node's GPUs that are this attempt's alone." }),
+  committedAt: time('When it was given its node.'),
+  startedAt: nullable(time('When its command started.')),
+  endedAt: nullable(time('When its end was recorded.')),
+  ranMs: nullable(Type.Number(), "How long its command ran, by the node's clock."),
+  output: nullable(
+    Type.Object({ stdoutBytes: Type.Integer(), stderrBytes: Type.Integer() }),
+    'What it wrote in all; null before its end, or when nobody knows.',
+  ),
+});
+export type AttemptView = Static<typeof attemptSchema>;
+
+export const taskSchema = Type.Object({
+  id: Type.String({ description: 'For example j42.7, or j42.train.7.' }),
+  jobId: Type.String(),
+  step: Type.String(),
+  index: Type.Integer({ minimum: 0 }),
+  state: oneOf(['blocked', 'queued', 'placed', 'done']),
+  outcome: nullable(taskOutcomeSchema),
+  exitCode: nullable(
+    Type.Integer(),
+    'As a shell has it: 128 + n for signal n, 125 when Berth failed, 130 when canceled.',
+  ),
+  attempt: Type.Integer({ minimum: 0, description: 'The attempt that runs, ran last, or is waited for.' }),
+  node: nullable(Type.String()),
+  reason: nullable(Type.String(), 'Why it waits, or why it did not succeed.'),
+  notBefore: nullable(time('When its next attempt may start.')),
+  attempts: Type.Optional(Type.Array(attemptSchema, { description: 'Only when the task was asked for by itself.' })),
+});
+export type TaskView = Static<typeof taskSchema>;
+
+export interface TaskPlace {
+  readonly job: Job;
+  readonly step: Step;
+  readonly index: number;
+}
+
+/** The task, or undefined when the step has no such index. */
+export function presentTask(view: ClusterView, place: TaskPlace, explanations: Explanations): TaskView | undefined {
+  const { job, step, index } = place;
+  const phase = taskPhase(step, index);
+  if (!phase) return undefined;
+  const ref = { jobId: job.id, step: step.name, index };
+  const attempt = attemptOf(phase);
+  return {
+    id: taskIdOf(ref),
+    jobId: job.id,
+    step: step.name,
+    index,
+    state: phase.kind,
+    outcome: phase.kind === 'done' ? phase.outcome : null,
+    exitCode: phase.kind === 'done' ? exitCodeOf(phase.outcome) : null,
+    attempt,
+    node: nodeOf(view, { ...ref, attempt }),
+    reason: reasonOf(place, phase, explanations),
+    notBefore: phase.kind === 'queued' && phase.notBefore > explanations.now ? instant(phase.notBefore) : null,
+  };
+}
+
+/** Every attempt of a task, the first one first. */
+export function presentAttempts(view: ClusterView, place: TaskPlace): AttemptView[] {
+  const phase = taskPhase(place.step, place.index);
+  const ref = { jobId: place.job.id, step: place.step.name, index: place.index };
+  const found: AttemptView[] = [];
+  for (let attempt = 1; phase && attempt <= attemptOf(phase); attempt += 1) {
+    const allocation = view.allocations.get(allocationIdOf({ ...ref, attempt }));
+    if (allocation) found.push(presentAttempt(allocation));
+  }
+  return found;
+}
+
+/** The attempt that runs or ran last, or the one that is waited for; 0 when there will be none. */
+export function attemptOf(phase: TaskPhase): number {
+  return phase.kind === 'blocked' ? 1 : phase.attempt;
+}
+
+function presentAttempt(allocation: Allocation): AttemptView {
+  const { phase } = allocation;
+  const ended = phase.kind === 'ended' ? phase : undefined;
+  return {
+    attempt: allocation.ref.attempt,
+    allocationId: allocation.id,
+    node: allocation.nodeId,
+    state: phase.kind,
+    end: ended ? ended.end : null,
+    gpus: [...allocation.gpus],
+    committedAt: instant(allocation.committedAt),
+    startedAt: instantOrNull(allocation.startedAt),
+    endedAt: instantOrNull(ended?.at),
+    ranMs: ended && 'ranMs' in ended.end ? ended.end.ranMs : null,
+    output: ended?.output ?? null,
+  };
+}
+
+function nodeOf(view: ClusterView, ref: AllocationRef): string | null {
+  return view.allocations.get(allocationIdOf(ref))?.nodeId ?? null;
+}
+
+function reasonOf({ job, step }: TaskPlace, phase: TaskPhase, explanations: Explanations): string | null {
+  switch (phase.kind) {
+    case 'queued':
+      if (phase.notBefore > explanations.now)
+        return `attempt ${phase.attempt} starts at ${instant(phase.notBefore)} at the earliest`;
+      return explanations.reasonOf(job, step)?.message ?? null;
+    case 'blocked':
+      return explanations.reasonOf(job, step)?.message ?? null;
+    case 'placed':
+      return null;
+    case 'done':
+      return reasonOfOutcome(phase.outcome);
+    default:
+      return assertNever(phase, 'task phase');
+  }
+}
+
+function reasonOfOutcome(outcome: TaskOutcome): string | null {
+  switch (outcome.kind) {
+    case 'succeeded':
+      return null;
+    case 'failed':
+      return describeEnd(outcome.end);
+    case 'canceled':
+    case 'dropped':
+      return outcome.reason;
+    default:
+      return assertNever(outcome, 'task outcome');
+  }
+}
+
+function describeEnd(end: AllocationEnd): string {
+  switch (end.kind) {
+    case 'exited':
+      return `exited with code ${end.exitCode}`;
+    case 'signaled':
+      return `was ended by ${end.signal}`;
+    case 'start-failed':
+      return `could not be started: ${end.message}`;
+    case 'rejected':
+      return `was rejected by its node: ${end.message}`;
+    case 'stopped':
+      return end.reason === 'time-limit' ? 'reached its time limit' : `was stopped: ${end.reason}`;
+    case 'lost':
+      return `was lost: ${end.message}`;
+    default:
+      return assertNever(end, 'allocation end');
+  }
+}

@@ -1,0 +1,43 @@
+import type { Clock } from '../../shared/clock.js';
+import type { Refusal } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { Heartbeat } from '../../shared/wire/messages.js';
+import type { EngineHandle } from '../engine/handle.js';
+import { JobWatch } from './job-watch.js';
+import type { TaskLogsReader } from './task-logs-reader.js';
+
+/** The newest sample of a node: soft state, shown and never decided on. */
+export interface NodeSample {
+  readonly heartbeat: Heartbeat;
+  /** The node's wall clock less the coordinator's. */
+  readonly clockOffsetMs: number;
+}
+
+export interface ServiceParts {
+  readonly engine: EngineHandle;
+  readonly logs: TaskLogsReader;
+  /** Undefined while the node has sent none on its present connection. */
+  readonly usageOf: (nodeId: NodeId) => NodeSample | undefined;
+  readonly clock: Clock;
+}
+
+/** What the use cases in this folder work with. It lives as long as its engine. */
+export interface Service extends ServiceParts {
+  readonly watch: JobWatch;
+  /** Aborts when the service is closed: whatever is still being answered ends. */
+  readonly ended: AbortSignal;
+  close(): void;
+}
+
+/** The service of the moment, or why there is none: the store cannot be written, or the coordinator is stopping. */
+export type ServiceSource = () => Service | Refusal;
+
+export function openService(parts: ServiceParts): Service {
+  const watch = new JobWatch(parts.engine);
+  const end = new AbortController();
+  const close = (): void => {
+    end.abort();
+    watch.close();
+  };
+  return { ...parts, watch, ended: end.signal, close };
+}

@@ -1,0 +1,102 @@
+import Type, { type Static } from 'typebox';
+import type { Refusal } from '../../shared/errors.js';
+import type { JobId } from '../../shared/ids.js';
+import { formatRanges, type IndexRange, type RangeSet, rangesCount } from '../../shared/ranges.js';
+import type { Job, Step } from '../model/job.js';
+import { noSuchJob } from './find.js';
+import { JOB_STATES } from './present-job.js';
+import { instant, oneOf } from './schemas.js';
+import type { Service } from './service.js';
+import { Explanations, type WaitReason } from './waiting.js';
+
+const reasonSchema = Type.Object({
+  code: Type.String({ description: 'Stable; what a program may branch on.' }),
+  message: Type.String(),
+  details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+});
+
+export const whySchema = Type.Object({
+  job: Type.String(),
+  phase: oneOf(JOB_STATES),
+  waiting: Type.Array(
+    Type.Object({
+      step: Type.String(),
+      tasks: Type.String({ description: 'Indexes: 1-100,105. Ends with … when there are too many ranges to name.' }),
+      count: Type.Integer({ minimum: 1 }),
+      reason: reasonSchema,
+    }),
+    { description: 'Empty when nothing waits.' },
+  ),
+});
+export type WhyView = Static<typeof whySchema>;
+
+const MAX_RANGES_NAMED = 100;
+
+/** For each step the tasks that wait and the reason, so that nothing waits silently (P7). Cost: O(tasks once placed). */
+export function explainJob(service: Service, jobId: string): Promise<WhyView | Refusal> {
+  return service.engine.read((view) => {
+    const job = view.jobs.get(jobId as JobId);
+    if (!job) return noSuchJob(jobId);
+    const explanations = new Explanations(view, service.clock.now());
+    const waiting = [...job.steps.values()].flatMap((step) => waitingOf(job, step, explanations));
+    return { job: job.id, phase: job.phase.kind, waiting };
+  });
+}
+
+function waitingOf(job: Job, step: Step, explanations: Explanations): WhyView['waiting'] {
+  const reason = explanations.reasonOf(job, step);
+  if (!reason) return [];
+  const { free, backingOff, earliest } = waitingTasks(step, explanations.now);
+  const rows: WhyView['waiting'] = [];
+  if (free.length > 0) rows.push(row(step, free, reason));
+  if (backingOff.length > 0) {
+    const notBefore = instant(earliest);
+    const message = `waits after a failed attempt, at least until ${notBefore}`;
+    rows.push(row(step, backingOff, { code: 'backoff', message, details: { notBefore } }));
+  }
+  return rows;
+}
+
+function row(step: Step, tasks: RangeSet, reason: WaitReason): WhyView['waiting'][number] {
+  const named = formatRanges(tasks.slice(0, MAX_RANGES_NAMED));
+  return {
+    step: step.name,
+    tasks: tasks.length > MAX_RANGES_NAMED ? `${named},…` : named,
+    count: rangesCount(tasks),
+    reason,
+  };
+}
+
+interface WaitingTasks {
+  readonly free: RangeSet;
+  readonly backingOff: RangeSet;
+  /** When the first of those that back off may go. */
+  readonly earliest: number;
+}
+
+function waitingTasks(step: Step, now: number): WaitingTasks {
+  const free: IndexRange[] = step.swept ? [] : [...step.untouched];
+  const backingOff: IndexRange[] = [];
+  let earliest = Number.POSITIVE_INFINITY;
+  for (const { index, phase } of step.tasks.values()) {
+    if (phase.kind !== 'queued') continue;
+    if (phase.notBefore <= now) {
+      free.push({ from: index, to: index });
+    } else {
+      backingOff.push({ from: index, to: index });
+      earliest = Math.min(earliest, phase.notBefore);
+    }
+  }
+  return { free: merged(free), backingOff: merged(backingOff), earliest };
+}
+
+function merged(ranges: IndexRange[]): RangeSet {
+  ranges.sort((left, right) => left.from - right.from);
+  const found: IndexRange[] = [];
+  for (const range of ranges) {
+    const last = found.at(-1);
+    if (last && range.from === last.to + 1) found[found.length - 1] = { from: last.from, to: range.to };
+    else found.push(range);
+  }
+  return found;
+}
