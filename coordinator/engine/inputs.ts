@@ -28,8 +28,8 @@ export type Input =
   | { readonly type: 'removeNode'; readonly nodeId: NodeId; readonly by: string }
   /** The coordinator started on an existing log: no connection of before is alive. */
   | { readonly type: 'coordinatorStarted' }
-  /** These deadlines of the view have passed. */
-  | { readonly type: 'timePassed'; readonly due: readonly Deadline[] };
+  /** A deadline of the view has passed. */
+  | { readonly type: 'timePassed'; readonly deadline: Deadline };
 
 export interface SubmitJob {
   readonly type: 'submitJob';

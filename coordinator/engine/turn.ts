@@ -3,7 +3,7 @@ import { isRefusal, type Refusal } from '../../shared/errors.js';
 import { applyEvent } from '../model/apply.js';
 import { type BerthEvent, EVENT_VERSION, type LoggedEvent } from '../model/events.js';
 import type { ClusterState, ClusterView } from '../model/state.js';
-import { consequences } from '../rules/consequences.js';
+import { consequence } from '../rules/consequences.js';
 import { DONE, type RulePolicy } from '../rules/rule.js';
 import { type PlanPolicy, plan } from '../scheduler/plan.js';
 import { decide } from './decide.js';
@@ -50,9 +50,8 @@ export class Turn {
 
   /** Decides the deadlines that have passed, plans if anything changed, and hands over what this turn has made true. */
   finish(): { readonly events: readonly LoggedEvent[]; readonly effects: readonly Effect[] } {
-    const due = this.#state.index.takeDue(this.#options.clock.now());
-    if (due.length > 0) {
-      this.take({ type: 'timePassed', due });
+    for (const deadline of this.#state.index.takeDue(this.#options.clock.now())) {
+      this.take({ type: 'timePassed', deadline });
       this.#mustPlan = true;
     }
     if (this.#mustPlan) this.#plan();
@@ -69,15 +68,14 @@ export class Turn {
     this.#mustPlan = isPartial;
   }
 
-  #apply(first: BerthEvent, now: EpochMs): void {
-    const queue = [first];
-    for (let event = queue.shift(); event; event = queue.shift()) {
-      const logged = { seq: this.#state.lastSeq + 1, at: now, version: EVENT_VERSION, event };
-      applyEvent(this.#state, logged);
-      this.#events.push(logged);
-      this.#effects.push(...effectsOf(this.#state, event));
-      if (mayPlace(event)) this.#mustPlan = true;
-      queue.push(...consequences(this.#state, event, now));
+  #apply(event: BerthEvent, now: EpochMs): void {
+    const logged = { seq: this.#state.lastSeq + 1, at: now, version: EVENT_VERSION, event };
+    applyEvent(this.#state, logged);
+    this.#events.push(logged);
+    this.#effects.push(...effectsOf(this.#state, event));
+    if (mayPlace(event)) this.#mustPlan = true;
+    for (let next = consequence(this.#state, event, now); next; next = consequence(this.#state, event, now)) {
+      this.#apply(next, now);
     }
   }
 }

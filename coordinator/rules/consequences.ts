@@ -8,21 +8,21 @@ import type { ClusterView } from '../model/state.js';
 import { afterAttempt } from './after-attempt.js';
 
 /**
- * What follows by itself from an event that has just been applied. The engine applies the answer and asks again,
- * until nothing follows: an attempt ends, so its task ends, so its step is complete, so the next is released.
+ * The next thing that follows by itself from an event that was applied; undefined when everything already has.
  *
- * The chain is finite: each link moves a task, a step or a job strictly forward.
+ * The engine applies the answer, with all that follows from it, and asks again: an attempt ends, so its task ends, so
+ * its step is complete, so the next is released. Each answer is what the state still lacks, so nothing follows twice;
+ * each moves a task, a step, a job or a node strictly forward, so the asking ends.
  */
-export function consequences(view: ClusterView, event: BerthEvent, now: EpochMs): BerthEvent[] {
+export function consequence(view: ClusterView, event: BerthEvent, now: EpochMs): BerthEvent | undefined {
   switch (event.type) {
     case 'allocation.ended':
-      return [...attemptEnded(view, event, now), ...nodeEmptied(view, event)];
+      return attemptEnded(view, event, now) ?? nodeEmptied(view, event);
     case 'task.finished':
-      return stepMoved(view, event, event.outcome);
     case 'step.swept':
       return stepMoved(view, event, event.outcome);
     default:
-      return [];
+      return undefined;
   }
 }
 
@@ -30,53 +30,59 @@ function attemptEnded(
   view: ClusterView,
   { allocationId, end }: EventOf<'allocation.ended'>,
   now: EpochMs,
-): BerthEvent[] {
+): BerthEvent | undefined {
   const { ref } = present(view.allocations.get(allocationId), 'ended allocation');
   const { job, step } = find(view, ref);
-  return [afterAttempt({ job, step, ref, end }, now)];
+  const phase = step.tasks.get(ref.index)?.phase;
+  const isNewest = phase?.kind === 'placed' && phase.allocationId === allocationId;
+  return isNewest ? afterAttempt({ job, step, ref, end }, now) : undefined;
 }
 
-function nodeEmptied(view: ClusterView, { allocationId }: EventOf<'allocation.ended'>): BerthEvent[] {
+function nodeEmptied(view: ClusterView, { allocationId }: EventOf<'allocation.ended'>): BerthEvent | undefined {
   const { nodeId } = present(view.allocations.get(allocationId), 'ended allocation');
   const isDraining = view.nodes.get(nodeId)?.intake.kind === 'draining';
-  return isDraining && view.index.usage(nodeId).live.size === 0 ? [{ type: 'node.drained', nodeId }] : [];
+  return isDraining && view.index.usage(nodeId).live.size === 0 ? { type: 'node.drained', nodeId } : undefined;
 }
 
 function stepMoved(
   view: ClusterView,
   place: { readonly jobId: JobId; readonly step: string; readonly index?: number },
   outcome: TaskOutcome,
-): BerthEvent[] {
+): BerthEvent | undefined {
   const { job, step } = find(view, place);
-  if (unfinishedCount(jobCounts(job)) === 0) return job.phase.kind === 'finished' ? [] : [jobFinished(job)];
-  if (job.phase.kind === 'canceling') return [];
-  if (outcome.kind !== 'succeeded') return dropDependants(job, step, whyDropped(place, step, outcome));
-  return step.counts.succeeded === step.count ? releaseDependants(job, step) : [];
+  if (job.phase.kind === 'finished') return undefined;
+  if (unfinishedCount(jobCounts(job)) === 0) return jobFinished(job);
+  if (job.phase.kind === 'canceling') return undefined;
+  if (outcome.kind !== 'succeeded') return dropDependant(job, step, whyDropped(place, step, outcome));
+  return hasSucceeded(step) ? releaseDependant(job, step) : undefined;
 }
 
-/** Steps that need only what has now succeeded. */
-function releaseDependants(job: Job, done: Step): BerthEvent[] {
-  const events: BerthEvent[] = [];
-  for (const step of job.steps.values()) {
-    if (step.isReleased || step.swept || !step.spec.needs.includes(done.name)) continue;
+/** A step that needs only what has now succeeded. */
+function releaseDependant(job: Job, done: Step): BerthEvent | undefined {
+  for (const step of dependants(job, done)) {
     const isReady = step.spec.needs.every((name) => hasSucceeded(job.steps.get(name)));
-    if (isReady) events.push({ type: 'step.released', jobId: job.id, step: step.name });
+    if (isReady) return { type: 'step.released', jobId: job.id, step: step.name };
   }
-  return events;
+  return undefined;
+}
+
+/** A step that can never run now: dropped at the first final failure, not when the last task is done. */
+function dropDependant(job: Job, lost: Step, reason: string): BerthEvent | undefined {
+  for (const step of dependants(job, lost)) {
+    return { type: 'step.swept', jobId: job.id, step: step.name, outcome: { kind: 'dropped', reason } };
+  }
+  return undefined;
+}
+
+/** Steps that need this one and have been neither released nor swept. */
+function* dependants(job: Job, needed: Step): Generator<Step> {
+  for (const step of job.steps.values()) {
+    if (!step.isReleased && !step.swept && step.spec.needs.includes(needed.name)) yield step;
+  }
 }
 
 function hasSucceeded(step: Step | undefined): boolean {
   return step !== undefined && step.counts.succeeded === step.count;
-}
-
-/** They can never run: dropped at the first final failure, not when the last task is done. */
-function dropDependants(job: Job, lost: Step, reason: string): BerthEvent[] {
-  const events: BerthEvent[] = [];
-  for (const step of job.steps.values()) {
-    if (step.isReleased || step.swept || !step.spec.needs.includes(lost.name)) continue;
-    events.push({ type: 'step.swept', jobId: job.id, step: step.name, outcome: { kind: 'dropped', reason } });
-  }
-  return events;
 }
 
 function whyDropped(

@@ -1,7 +1,7 @@
+import { assertNever } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { BerthEvent } from '../model/events.js';
-import type { Deadline } from '../model/indexes.js';
 import type { ClusterView } from '../model/state.js';
 import { done, type Rule } from './rule.js';
 
@@ -33,20 +33,19 @@ export const agentDeparting: Rule<'agentDeparting'> = (view, { nodeId, reason })
   return done({ type: 'node.draining', nodeId, reason, deadlineAt: null, by: `agent ${nodeId}` });
 };
 
-/** Deadlines are reminders: each is checked against what is true now. */
-export const timePassed: Rule<'timePassed'> = (view, { due }, { now }) =>
-  done(...due.flatMap((deadline) => decideDeadline(view, deadline, now)));
-
-function decideDeadline(view: ClusterView, deadline: Deadline, now: EpochMs): BerthEvent[] {
+/** A deadline is a reminder: what it was about is checked against what is true now. */
+export const timePassed: Rule<'timePassed'> = (view, { deadline }, { now }) => {
   switch (deadline.kind) {
     case 'lease':
-      return leaseEnded(view, deadline.nodeId, now);
+      return done(...leaseEnded(view, deadline.nodeId, now));
     case 'drain':
-      return drainEnded(view, deadline.nodeId, now);
+      return done(...drainEnded(view, deadline.nodeId, now));
     case 'retry':
-      return [];
+      return done();
+    default:
+      return assertNever(deadline, 'deadline');
   }
-}
+};
 
 function leaseEnded(view: ClusterView, nodeId: NodeId, now: EpochMs): BerthEvent[] {
   const link = view.nodes.get(nodeId)?.link;

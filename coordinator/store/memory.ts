@@ -49,6 +49,7 @@ export class MemoryStore implements EventStore {
   /** The last event handed to `append`, durable or not. */
   #handedSeq = 0;
   #appendCount = 0;
+  #nextFault: AppendFault | undefined;
 
   constructor(options: MemoryStoreOptions = {}) {
     this.#faults = options.faults ?? new Map();
@@ -71,7 +72,9 @@ export class MemoryStore implements EventStore {
     this.#handedSeq += events.length;
     this.#appendCount += 1;
     const rows = events.map(toRow);
-    await this.#write(() => this.#rows.push(...rows), this.#faults.get(this.#appendCount));
+    const fault = this.#nextFault ?? this.#faults.get(this.#appendCount);
+    this.#nextFault = undefined;
+    await this.#write(() => this.#rows.push(...rows), fault);
   }
 
   async saveSnapshot(snapshot: Snapshot): Promise<void> {
@@ -98,9 +101,15 @@ export class MemoryStore implements EventStore {
     for (const write of writes) this.#perform(write);
   }
 
+  /** The next append goes wrong, whichever it is. */
+  spoilNextAppend(fault: AppendFault): void {
+    this.#nextFault = fault;
+  }
+
   /** The owner dies: what is not yet durable is gone and its promises never settle. The next `open` recovers. */
   crash(): void {
     this.#pending = [];
+    this.#nextFault = undefined;
     this.#state = 'closed';
   }
 

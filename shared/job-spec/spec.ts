@@ -117,7 +117,7 @@ export const SPEC_DEFAULTS = {
   memoryMiB: 512,
   diskMiB: 0,
   /** A lost node costs no task: it is requeued, twice at most. A command's own failure is final unless asked. */
-  retry: { maxAttempts: 3, backoffMs: 5_000, on: ['lost', 'rejected'] },
+  retry: { maxAttempts: 3, backoffMs: 5_000, on: ['rejected', 'lost'] },
   stop: { signal: 'SIGTERM', graceMs: 30_000 },
 } as const satisfies {
   namespace: string;

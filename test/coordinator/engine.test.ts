@@ -57,6 +57,22 @@ t.test('when a needed step fails its dependants are dropped with that reason, do
   t.end();
 });
 
+t.test('a step that is doomed along two paths is dropped once, and the job finishes once', (t) => {
+  const steps = [
+    aStep({ name: 'a' }),
+    aStep({ name: 'b', needs: ['a'] }),
+    aStep({ name: 'c', needs: ['a', 'b'] }),
+    aStep({ name: 'd', needs: ['b', 'c'] }),
+  ];
+  const cluster = new Scenario().join('n1').submit(aJob({ steps })).exits('j1.a.0#1', 1);
+  t.strictSame(
+    cluster.all('step.swept').map(({ step }) => step),
+    ['b', 'c', 'd'],
+  );
+  t.equal(cluster.all('job.finished').length, 1);
+  t.end();
+});
+
 t.test('retry: a failed attempt is tried again after its back-off, until the attempts are spent', (t) => {
   const retry = { maxAttempts: 2, backoffMs: 1_000, on: ['exited'] } as const;
   const cluster = new Scenario().join('n1').submit(oneStep({ retry })).exits('j1.0#1', 1);
@@ -179,6 +195,15 @@ t.test('drain takes nothing new, stops what is left at the deadline, requeues it
   t.equal(cluster.all('task.requeued')[0]?.spentAttempts, 0, 'no retry is spent');
   t.match(cluster.node('n1')?.intake, { kind: 'drained', reason: 'new disk' });
   t.strictSame(cluster.when({ type: 'openNode', nodeId: n1, by: 'tester' }).types(), ['node.opened']);
+  t.end();
+});
+
+t.test('two deadlines of one drain that pass together stop a task once', (t) => {
+  const cluster = new Scenario().join('n1').submit(aJob()).reports('j1.0#1', 'running');
+  for (const deadlineMs of [1_000, 2_000]) {
+    cluster.when({ type: 'drainNode', nodeId: 'n1' as NodeId, reason: 'x', deadlineMs, by: 'tester' });
+  }
+  t.strictSame(cluster.after(3_000).types(), ['allocation.stopRequested']);
   t.end();
 });
 
