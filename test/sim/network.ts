@@ -26,6 +26,16 @@ export class SimNetwork {
     this.#random = random;
   }
 
+  change(weather: Weather): void {
+    this.weather = weather;
+  }
+
+  /** Fair weather, and nobody is cut off. */
+  calm(): void {
+    this.weather = FAIR;
+    this.#cut.clear();
+  }
+
   cut(node: string): void {
     this.#cut.add(node);
   }
@@ -47,10 +57,14 @@ export class SimNetwork {
     return { agentEnd, coordinatorEnd };
   }
 
-  /** The process at one end died: its kernel resets the connections, and its peers hear of it. */
+  /** The process at one end died: its kernel resets the connections, and its peer hears of it, if it can. */
   reset(node: string): void {
     for (const pipe of this.#open.get(node) ?? []) pipe.close(CLOSE.goingAway, 'connection reset');
     this.#open.delete(node);
+  }
+
+  resetAll(): void {
+    for (const node of [...this.#open.keys()]) this.reset(node);
   }
 
   #carry(node: string, deliver: () => void): void {

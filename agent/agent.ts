@@ -1,0 +1,170 @@
+import { type BackoffPolicy, backoffMs } from '../shared/backoff.js';
+import type { Clock } from '../shared/clock.js';
+import { AppError, type ErrorCode, isAppError } from '../shared/errors.js';
+import type { NodeId } from '../shared/ids.js';
+import type { DriverName } from '../shared/job-spec/spec.js';
+import type { Log } from '../shared/log.js';
+import type { Random } from '../shared/random.js';
+import { type Heartbeat, type Hello, type Inventory, PROTOCOL_VERSION } from '../shared/wire/messages.js';
+import type { DriverFactory } from './driver/driver.js';
+import type { Dialer } from './link/dialer.js';
+import type { AgentStore } from './store/store.js';
+import { Connection, type ConnectionEnd } from './supervise/connection.js';
+import { LogShipper } from './supervise/log-shipper.js';
+import { Supervisor } from './supervise/supervisor.js';
+
+export interface AgentOptions {
+  readonly nodeId: NodeId;
+  readonly version: string;
+  readonly bootId: string;
+  readonly store: AgentStore;
+  readonly drivers: ReadonlyMap<DriverName, DriverFactory>;
+  readonly dial: Dialer;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Asked at each connection. */
+  readonly inventory: () => Promise<Inventory>;
+  readonly heartbeat: () => Promise<Heartbeat>;
+}
+
+const RECONNECT: BackoffPolicy = { firstMs: 250, maxMs: 30_000, factor: 2 };
+/** A connection that lasted this long was good: the next failure is a first one again. */
+const STABLE_MS = 10_000;
+/** Errors that dialing again cannot mend. */
+const FINAL: ReadonlySet<ErrorCode> = new Set(['unauthenticated', 'forbidden', 'protocol-version', 'name-taken']);
+
+/**
+ * The node's process: keeps a connection to the coordinator, and supervises attempts with or without one.
+ *
+ * Everything reaches it through its options, and nothing of it is global: the simulator runs many in one process, and
+ * dropping one is a crash.
+ */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #instance: string;
+  readonly #supervisor: Supervisor;
+  readonly #shipper: LogShipper;
+  readonly #ending = new AbortController();
+  #connection: Connection | undefined;
+  #endPause: () => void = () => {};
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.#instance = options.random.token(8);
+    this.#shipper = new LogShipper({
+      ...options,
+      read: async (id, stream, offset, maxBytes) =>
+        (await this.#supervisor.driverOf(id)?.read(id, stream, offset, maxBytes)) ?? new Uint8Array(0),
+      complete: (id) => this.#supervisor.outputComplete(id),
+    });
+    this.#supervisor = new Supervisor(options, {
+      changed: (attempt) => this.#connection?.reports.changed(attempt),
+      launched: (id) => this.#shipper.follow(id),
+      ended: (id, output) => this.#shipper.ended(id, output),
+      forgotten: (id) => {
+        this.#connection?.reports.forgotten(id);
+        this.#shipper.forget(id);
+      },
+    });
+  }
+
+  /**
+   * Works until `stop` or `abandon`, and then resolves; tasks go on.
+   *
+   * Errors: what the state directory says (`store-corrupt`, `state-dir-busy`, `store-unavailable`), and what the
+   * coordinator refuses for good (`unauthenticated`, `protocol-version`, `name-taken`, ...).
+   */
+  async run(): Promise<void> {
+    const identity = await this.#supervisor.open();
+    this.#options.log.info('agent started', {
+      nodeId: this.#options.nodeId,
+      heldCount: this.#supervisor.held().length,
+    });
+    let failureCount = 0;
+    while (!this.#isEnding) {
+      const startedAt = this.#options.clock.monotonic();
+      const end = await this.#connectOnce(identity);
+      if (this.#isEnding) return;
+      if (end.isFinal) {
+        await this.stop();
+        throw end.error;
+      }
+      failureCount = this.#options.clock.monotonic() - startedAt >= STABLE_MS ? 1 : failureCount + 1;
+      const delayMs = backoffMs(RECONNECT, failureCount, this.#options.random);
+      this.#options.log.warn('not connected', { code: end.error.code, reason: end.error.message, retryInMs: delayMs });
+      await this.#pause(delayMs);
+    }
+  }
+
+  /** Leaves the tasks running, writes down what is under way, and ends `run`. */
+  async stop(): Promise<void> {
+    this.#end('the agent stops');
+    await this.#supervisor.halt();
+    await this.#options.store.close();
+  }
+
+  /** Ends as if the process had been killed: nothing more is done or said. */
+  abandon(): void {
+    this.#end('the agent is gone');
+    void this.#supervisor.halt();
+  }
+
+  get #isEnding(): boolean {
+    return this.#ending.signal.aborted;
+  }
+
+  #end(reason: string): void {
+    this.#ending.abort();
+    this.#endPause();
+    this.#shipper.disconnect();
+    this.#connection?.close(reason);
+    this.#connection = undefined;
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(delayMs, resolve);
+      this.#endPause = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  async #connectOnce(identity: string): Promise<ConnectionEnd> {
+    try {
+      const inventory = await this.#options.inventory();
+      const channel = await this.#options.dial(this.#ending.signal);
+      const connection = new Connection(channel, {
+        ...this.#options,
+        supervisor: this.#supervisor,
+        shipper: this.#shipper,
+      });
+      this.#connection = connection;
+      if (this.#isEnding) this.#end('the agent is gone');
+      else connection.greet(this.#hello(identity, inventory));
+      return await connection.ended;
+    } catch (error) {
+      const known = isAppError(error) ? error : new AppError('unreachable', String(error), { cause: error });
+      return { error: known, isFinal: FINAL.has(known.code) };
+    } finally {
+      this.#shipper.disconnect();
+      this.#connection = undefined;
+    }
+  }
+
+  #hello(identity: string, inventory: Inventory): Hello {
+    const { nodeId, version, bootId } = this.#options;
+    return {
+      protocol: PROTOCOL_VERSION,
+      version,
+      nodeId,
+      identity,
+      instance: this.#instance,
+      bootId,
+      inventory,
+      held: this.#supervisor.held(),
+    };
+  }
+}

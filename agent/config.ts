@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs';
+import { homedir, hostname, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type ConfigSources, describeSettings, readSettings, type Settings, Unfit } from '../shared/config.js';
+import { AppError, isRefusal } from '../shared/errors.js';
+import { NAME, type NodeId } from '../shared/ids.js';
+import type { Resources } from '../shared/resources.js';
+import { parseCpus, parseMiB } from '../shared/units.js';
+
+/** How `berth agent` is set up, parsed once. */
+export interface AgentConfig {
+  readonly url: string;
+  /** Null only for `berth agent discover`, which talks to nobody. */
+  readonly tokenFile: string | null;
+  readonly stateDir: string;
+  readonly nodeId: NodeId;
+  /** What the operator says instead of what is found on the machine. */
+  readonly capacity: Partial<Resources>;
+  readonly gpuCount: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly logLevel: string;
+  /** What every task's environment starts from. */
+  readonly taskEnv: Readonly<Record<string, string>>;
+}
+
+const DEFAULT_URL = 'http://127.0.0.1:7878';
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
+const MAX_GPUS = 1_024;
+
+const SETTINGS = {
+  config: { parse: text, placeholder: 'FILE', help: 'YAML file with these settings as keys (stateDir, url, ...)' },
+  url: { parse: text, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
+  tokenFile: { parse: text, placeholder: 'FILE', help: 'the join token: agent.token of the coordinator' },
+  stateDir: { parse: text, placeholder: 'DIR', help: 'where attempts, their output and the identity live' },
+  name: { parse: parseName, placeholder: 'NAME', help: "the node's unique name (its host name)" },
+  cpus: { parse: parseCpuMillis, placeholder: 'N', help: 'processors to offer (all that this process may use)' },
+  memory: { parse: parseSize, placeholder: 'SIZE', help: 'memory to offer, e.g. 15GiB (all)' },
+  disk: { parse: parseSize, placeholder: 'SIZE', help: 'disk to offer (what is free at the state directory)' },
+  gpus: { parse: parseGpuCount, placeholder: 'N', help: 'GPUs to offer without looking for any (0)' },
+  label: {
+    parse: parseLabels,
+    placeholder: 'KEY=VALUE',
+    help: 'a label of the node; may be repeated',
+    isRepeatable: true,
+  },
+  logLevel: { parse: parseLogLevel, placeholder: 'LEVEL', help: `${LOG_LEVELS.join(', ')} (info)` },
+} as const satisfies Settings;
+
+export const AGENT_HELP = `Usage: berth agent [flags]
+       berth agent discover [flags]   prints what this machine would offer, as JSON
+
+Runs the agent daemon, which makes this machine a node. Every flag is also a variable (--state-dir:
+BERTH_AGENT_STATE_DIR) and a key of the configuration file (stateDir). A flag wins over a variable, a variable over
+the file. Tasks go on when the agent is stopped or killed, and it takes them up again when it is back.
+
+${describeSettings(SETTINGS)}`;
+
+/** Throws `invalid-request` with every problem found. */
+export async function readAgentConfig(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<AgentConfig> {
+  const given = read({ argv, env, file: null });
+  const values = given.config === undefined ? given : read({ argv, env, file: await load(given.config) });
+  return {
+    url: values.url ?? DEFAULT_URL,
+    tokenFile: values.tokenFile ?? null,
+    stateDir: resolve(values.stateDir ?? join(homedir(), '.berth', 'agent')),
+    nodeId: values.name ?? (hostname() as NodeId),
+    capacity: {
+      ...(values.cpus === undefined ? {} : { cpuMillis: values.cpus }),
+      ...(values.memory === undefined ? {} : { memoryMiB: values.memory }),
+      ...(values.disk === undefined ? {} : { diskMiB: values.disk }),
+    },
+    gpuCount: values.gpus ?? 0,
+    labels: values.label ?? {},
+    logLevel: values.logLevel ?? 'info',
+    taskEnv: {
+      PATH: env.PATH ?? DEFAULT_PATH,
+      HOME: homedir(),
+      LANG: env.LANG ?? 'C.UTF-8',
+      TMPDIR: tmpdir(),
+    },
+  };
+}
+
+/** The join token. Throws `invalid-request` when there is none to read. */
+export function readToken(path: string | null): string {
+  if (path === null) {
+    throw new AppError('invalid-request', '--token-file is missing', {
+      hint: 'copy agent.token from the state directory of the coordinator and name the copy',
+    });
+  }
+  let token: string;
+  try {
+    token = readFileSync(path, 'utf8').trim();
+  } catch (cause) {
+    throw new AppError('invalid-request', `cannot read the token: ${(cause as Error).message}`, { cause });
+  }
+  if (token === '') throw new AppError('invalid-request', `${path} is empty; it must hold the join token`);
+  return token;
+}
+
+function read(sources: Omit<ConfigSources, 'envPrefix'>) {
+  const given = readSettings(SETTINGS, { ...sources, envPrefix: 'BERTH_AGENT' });
+  if (isRefusal(given)) throw AppError.fromRefusal(given);
+  return given.values;
+}
+
+async function load(path: string): Promise<unknown> {
+  const { parse } = await import('yaml');
+  try {
+    return parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    const detail = `cannot read the configuration file ${path}: ${(cause as Error).message}`;
+    throw new AppError('invalid-request', detail, { cause });
+  }
+}
+
+function text(value: string): string | Unfit {
+  return value === '' ? new Unfit('it must not be empty') : value;
+}
+
+function parseName(value: string): NodeId | Unfit {
+  return NAME.test(value) ? (value as NodeId) : new Unfit(`"${value}" is no name; use letters, digits, ".", "_", "-"`);
+}
+
+function parseCpuMillis(value: string): number | Unfit {
+  return fit(parseCpus(value));
+}
+
+function parseSize(value: string): number | Unfit {
+  return fit(parseMiB(value));
+}
+
+function fit(parsed: number | string): number | Unfit {
+  return typeof parsed === 'string' ? new Unfit(parsed) : parsed;
+}
+
+function parseGpuCount(value: string): number | Unfit {
+  const count = Number(value);
+  if (/^\d+$/.test(value) && count <= MAX_GPUS) return count;
+  return new Unfit(`"${value}" is not a number of GPUs from 0 to ${MAX_GPUS}`);
+}
+
+function parseLabels(value: string): Readonly<Record<string, string>> | Unfit {
+  const labels: Record<string, string> = {};
+  for (const line of value.split('\n')) {
+    const match = /^([^=]+)=(.*)$/.exec(line);
+    if (!match || !NAME.test(match[1] ?? '')) return new Unfit(`"${line}" is not KEY=VALUE; write for example zone=eu`);
+    labels[match[1] ?? ''] = match[2] ?? '';
+  }
+  return labels;
+}
+
+function parseLogLevel(value: string): string | Unfit {
+  return LOG_LEVELS.includes(value) ? value : new Unfit(`"${value}" is not one of ${LOG_LEVELS.join(', ')}`);
+}

@@ -1,0 +1,64 @@
+import type { AllocationId } from '../../shared/ids.js';
+import type { AllocationEnd } from '../../shared/outcome.js';
+import type { LogStream, StartOrder } from '../../shared/wire/messages.js';
+
+/** What a driver tells its supervisor about an attempt, each at least once and possibly again after a restart. */
+export type DriverEvent =
+  | { readonly kind: 'started'; readonly allocationId: AllocationId }
+  /** The command and all it started are gone; what it wrote can be read until `remove`. */
+  | {
+      readonly kind: 'ended';
+      readonly allocationId: AllocationId;
+      readonly end: DriverEnd;
+      readonly output: OutputBytes;
+    };
+
+/** A driver knows how a command ended, not why it was stopped: `stopped`, `rejected` are the supervisor's words. */
+export type DriverEnd = Extract<AllocationEnd, { kind: 'exited' | 'signaled' | 'start-failed' | 'lost' }>;
+
+/** Bytes that an attempt wrote in all. */
+export interface OutputBytes {
+  readonly stdoutBytes: number;
+  readonly stderrBytes: number;
+}
+
+/** What a driver finds of an attempt after the agent was restarted. */
+export type Recovery =
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'running'; readonly startedAgeMs: number }
+  | { readonly kind: 'ended'; readonly end: DriverEnd; readonly output: OutputBytes };
+
+/** Runs attempts so that they outlive this process (P5). Every implementation passes test/conformance/task-driver. */
+export interface TaskDriver {
+  /**
+   * Starts an attempt, at most once in the life of its allocation id, however often this is called and whatever
+   * process calls it. Resolves once the attempt is durable enough to be recovered; `started` and `ended` follow.
+   * What the order itself makes impossible (no such directory) is an `ended` event with `start-failed`, not an error.
+   * Errors: `task-start-failed` for the node's own trouble; may be retried.
+   */
+  start(order: StartOrder): Promise<void>;
+  /**
+   * Sends a signal to every process of the attempt; SIGKILL leaves none alive when it resolves.
+   * Idempotent; an attempt that is not running is no error. Errors: `internal` when a process survives SIGKILL (it
+   * hangs in the kernel); may be retried.
+   */
+  signal(allocationId: AllocationId, signal: string): Promise<void>;
+  /**
+   * What became of attempts of an earlier agent process: call once, first, with every id that is still of interest.
+   * Those still running are watched from now on; those that ended are not reported again by an event; what is left
+   * of any other attempt that has ended is deleted.
+   */
+  recover(allocationIds: readonly AllocationId[]): Promise<ReadonlyMap<AllocationId, Recovery>>;
+  /** Bytes of an attempt's output from `offset`, at most `maxBytes`; empty at the end or when the attempt is unknown. */
+  read(allocationId: AllocationId, stream: LogStream, offset: number, maxBytes: number): Promise<Uint8Array>;
+  /** Forgets an ended attempt and deletes what it left. Idempotent; unknown is no error. */
+  remove(allocationId: AllocationId): Promise<void>;
+  /** Stops watching; attempts go on. */
+  close(): Promise<void>;
+}
+
+/** Passed to a driver when it is made. */
+export type DriverListener = (event: DriverEvent) => void;
+
+/** Makes a driver that takes over what an earlier one left. Errors: `task-start-failed` when it cannot work here. */
+export type DriverFactory = (listener: DriverListener) => Promise<TaskDriver>;

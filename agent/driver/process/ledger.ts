@@ -1,0 +1,79 @@
+import type { AllocationId } from '../../../shared/ids.js';
+import { signalName } from '../../../shared/outcome.js';
+import type { DriverEnd } from '../driver.js';
+
+/** What one line of a worker's ledger says; worker.sh writes them. */
+export type LedgerEntry =
+  | { readonly kind: 'run'; readonly allocationId: AllocationId; readonly run: Run }
+  | { readonly kind: 'exit'; readonly allocationId: AllocationId; readonly end: DriverEnd | 'revoked' };
+
+/** The start of an attempt: its worker's process, and when, in milliseconds since boot (which no clock change moves). */
+export interface Run {
+  readonly pid: number;
+  readonly atUptimeMs: number;
+}
+
+/** A torn line, left by a full disk, may precede what counts. */
+const RUN = /run (j\S+) (\d+) (\d+\.\d+)$/;
+const EXIT = /exit (j\S+) (\d+|revoked) (\d+\.\d+)$/;
+const FAIL = /fail (j\S+) (.*)$/;
+const SIGNAL_STATUS = 128;
+/** Signals of which no shell says a word; their statuses are taken for signals. */
+const SILENT_SIGNALS = new Set([2, 13]);
+
+/** Reads a ledger as it grows. Only whole lines count; a line of any other form is the shell's word about a signal. */
+export class LedgerReader {
+  #rest = '';
+  #run: Run | undefined;
+  #failure: string | undefined;
+  #hasShellSpoken = false;
+
+  push(text: string): LedgerEntry[] {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    const entries: LedgerEntry[] = [];
+    for (const line of lines) {
+      const entry = this.#read(line);
+      if (entry) entries.push(entry);
+    }
+    return entries;
+  }
+
+  #read(line: string): LedgerEntry | undefined {
+    const run = RUN.exec(line);
+    if (run) {
+      this.#run = { pid: Number(run[2]), atUptimeMs: uptimeMs(run[3]) };
+      this.#failure = undefined;
+      this.#hasShellSpoken = false;
+      return { kind: 'run', allocationId: run[1] as AllocationId, run: this.#run };
+    }
+    const exit = EXIT.exec(line);
+    if (exit) {
+      return {
+        kind: 'exit',
+        allocationId: exit[1] as AllocationId,
+        end: this.#endOf(exit[2] ?? '', uptimeMs(exit[3])),
+      };
+    }
+    const failure = FAIL.exec(line);
+    if (failure) this.#failure = failure[2];
+    else this.#hasShellSpoken = true;
+    return undefined;
+  }
+
+  #endOf(status: string, atUptimeMs: number): DriverEnd | 'revoked' {
+    if (status === 'revoked') return 'revoked';
+    if (this.#failure !== undefined) return { kind: 'start-failed', message: this.#failure };
+    const code = Number(status);
+    const ranMs = Math.max(0, Math.round(atUptimeMs - (this.#run?.atUptimeMs ?? atUptimeMs)));
+    const signal = code - SIGNAL_STATUS;
+    const isSignal = signal > 0 && (this.#hasShellSpoken || SILENT_SIGNALS.has(signal));
+    return isSignal
+      ? { kind: 'signaled', signal: signalName(signal), ranMs }
+      : { kind: 'exited', exitCode: code, ranMs };
+  }
+}
+
+function uptimeMs(text: string | undefined): number {
+  return Math.round(Number(text) * 1_000);
+}

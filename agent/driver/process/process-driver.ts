@@ -1,0 +1,317 @@
+import { closeSync, type FSWatcher, openSync, readSync, statSync, watch } from 'node:fs';
+import { basename } from 'node:path';
+import { present } from '../../../shared/assert.js';
+import type { Cancel, Clock } from '../../../shared/clock.js';
+import { AppError } from '../../../shared/errors.js';
+import { type AllocationId, parseAllocationId } from '../../../shared/ids.js';
+import type { Log } from '../../../shared/log.js';
+import type { Random } from '../../../shared/random.js';
+import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
+import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
+import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
+import type { LedgerEntry } from './ledger.js';
+import type { LedgerFile } from './ledger-file.js';
+import { orderScript, type TaskBase, unrunnable } from './order-script.js';
+import { Places } from './places.js';
+import { readProcess, uptimeMs } from './process-table.js';
+import { Sweeper } from './sweeper.js';
+import { endOfDead, REBOOTED, takeOver } from './takeover.js';
+import type { TreeRoot } from './tree.js';
+import type { Worker } from './worker.js';
+import { WorkerPool } from './worker-pool.js';
+
+export interface ProcessDriverOptions {
+  /** The driver's own directory; made when missing. */
+  readonly directory: string;
+  readonly bootId: string;
+  readonly task: TaskBase;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Ledgers are read at every change; this is for a change that the kernel did not tell, and for killed workers. */
+const CHECK_MS = 2_000;
+/** The same where the kernel gives no notice at all (its limit on watches is used up). */
+const UNWATCHED_CHECK_MS = 100;
+/** How often, and how long, a signal is repeated for an attempt that is just starting or ending. */
+const SIGNAL_RETRY_MS = 10;
+const MAX_SIGNAL_TRIES = 1_000;
+const NOTHING = new Uint8Array(0);
+
+/** Runs attempts as plain processes of this machine, by way of long-lived shells (worker.sh). */
+export function processDriver(options: ProcessDriverOptions): DriverFactory {
+  return async (listener) => new ProcessDriver(options, listener);
+}
+
+class ProcessDriver implements TaskDriver {
+  readonly #options: ProcessDriverOptions;
+  readonly #listener: DriverListener;
+  readonly #places: Places;
+  readonly #sweeper: Sweeper;
+  readonly #pool: WorkerPool;
+  readonly #records: Map<AllocationId, AttemptRecord>;
+  /** Of workers that an earlier process started. */
+  readonly #adopted: Set<LedgerFile>;
+  readonly #wasRebooted: boolean;
+  readonly #watcher: FSWatcher | undefined;
+  #changed = new Set<string>();
+  #cancelCheck: Cancel = () => {};
+  #isClosed = false;
+
+  constructor(options: ProcessDriverOptions, listener: DriverListener) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#places = new Places(options.directory);
+    this.#sweeper = new Sweeper(options);
+    const exited = (worker: Worker, signal: string | null): void => this.#workerExited(worker, signal);
+    this.#pool = new WorkerPool({ ...options, places: this.#places, exited });
+    this.#watcher = this.#watch();
+    const { records, ledgers, wasRebooted } = takeOver(this.#places, options.bootId);
+    this.#records = records;
+    this.#adopted = new Set(ledgers);
+    this.#wasRebooted = wasRebooted;
+    this.#checkLater();
+  }
+
+  async start(order: StartOrder): Promise<void> {
+    const id = order.allocationId;
+    if (this.#records.has(id)) return;
+    if (!parseAllocationId(id)) throw new AppError('task-start-failed', `"${id}" is no allocation id`);
+    const worker = this.#pool.acquire();
+    const record = newRecord(id, worker.ledger);
+    this.#records.set(id, record);
+    const impossible = unrunnable(order);
+    if (impossible !== undefined) {
+      this.#pool.release(worker);
+      this.#end(record, { kind: 'start-failed', message: impossible });
+      return;
+    }
+    try {
+      this.#places.prepare(order);
+      worker.run(id, this.#orderText(order, worker));
+    } catch (cause) {
+      this.#pool.release(worker);
+      this.#drop(record);
+      throw new AppError('task-start-failed', `the task could not be prepared: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  async signal(allocationId: AllocationId, signal: string): Promise<void> {
+    const record = this.#records.get(allocationId);
+    // Between two commands of the worker there is nothing to signal, and the command is about to start or has ended.
+    for (let round = 0; record && !record.end && !this.#isClosed && round < MAX_SIGNAL_TRIES; round += 1) {
+      const count = record.run ? await this.#sweeper.signal(this.#root(record, record.run.pid), signal) : 0;
+      if (count > 0 && signal !== 'SIGKILL') return;
+      if (!record.end) await this.#changeOf(record, SIGNAL_RETRY_MS);
+    }
+    while (record?.end && signal === 'SIGKILL' && !record.isGone && !this.#isClosed)
+      await this.#changeOf(record, CHECK_MS);
+  }
+
+  async recover(allocationIds: readonly AllocationId[]): Promise<ReadonlyMap<AllocationId, Recovery>> {
+    const wanted = new Set(allocationIds);
+    const recoveries = await Promise.all(allocationIds.map(async (id) => [id, await this.#recoverOne(id)] as const));
+    for (const record of [...this.#records.values()]) {
+      if (record.end && !wanted.has(record.id)) this.#drop(record);
+    }
+    for (const id of this.#places.attempts()) {
+      if (!wanted.has(id) && !this.#records.has(id)) await this.#places.remove(id);
+    }
+    this.#deleteOldLedgers();
+    return new Map(recoveries);
+  }
+
+  async read(id: AllocationId, stream: LogStream, offset: number, maxBytes: number): Promise<Uint8Array> {
+    const path = this.#places.output(id, stream);
+    const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    if (size <= offset) return NOTHING;
+    const file = openSync(path, 'r');
+    try {
+      const bytes = new Uint8Array(Math.min(maxBytes, size - offset));
+      return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, offset));
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  async remove(allocationId: AllocationId): Promise<void> {
+    const record = this.#records.get(allocationId);
+    if (record && !record.isGone) return;
+    if (record) this.#drop(record);
+    await this.#places.remove(allocationId);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#watcher?.close();
+    this.#cancelCheck();
+    this.#pool.close();
+    for (const ledger of this.#adopted) ledger.close();
+    for (const record of this.#records.values()) tellWaiters(record);
+  }
+
+  async #recoverOne(id: AllocationId): Promise<Recovery> {
+    const record = this.#records.get(id);
+    if (!record && !this.#wasRebooted) return { kind: 'absent' };
+    if (!record) return { kind: 'ended', end: REBOOTED, output: this.#places.outputBytes(id) };
+    if (!record.end) return { kind: 'running', startedAgeMs: uptimeMs() - (record.run?.atUptimeMs ?? uptimeMs()) };
+    if (!record.isGone) await this.#clear(record);
+    return { kind: 'ended', end: record.end, output: this.#places.outputBytes(id) };
+  }
+
+  #orderText(order: StartOrder, worker: Worker): string {
+    const id = order.allocationId;
+    return orderScript(order, this.#options.task, {
+      marker: this.#places.work(id),
+      workdir: order.workdir ?? this.#places.work(id),
+      script: this.#places.script(id),
+      ledger: worker.ledger.path,
+    });
+  }
+
+  #watch(): FSWatcher | undefined {
+    try {
+      const watcher = watch(this.#places.folder('ledger'), (_event, name) => this.#noteChange(name));
+      watcher.on('error', (error) => this.#options.log.error('ledgers are not watched', { error: error.message }));
+      return watcher.unref();
+    } catch (error) {
+      this.#options.log.warn('ledgers cannot be watched; is fs.inotify.max_user_watches too low?', {
+        error: (error as Error).message,
+      });
+      return undefined;
+    }
+  }
+
+  #noteChange(name: string | null): void {
+    if (name === null || this.#isClosed) return;
+    if (this.#changed.size === 0) this.#options.clock.soon(() => this.#readChanged());
+    this.#changed.add(name);
+  }
+
+  #readChanged(): void {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    if (this.#isClosed) return;
+    for (const name of changed) {
+      const worker = this.#pool.get(name);
+      if (worker) this.#readLedger(worker.ledger);
+    }
+    for (const ledger of this.#adopted) if (changed.has(basename(ledger.path))) this.#readLedger(ledger);
+  }
+
+  #readLedger(ledger: LedgerFile): void {
+    for (const entry of ledger.read()) {
+      if (this.#records.get(entry.allocationId)?.ledger === ledger) this.#take(entry);
+    }
+  }
+
+  #take(entry: LedgerEntry): void {
+    const record = this.#records.get(entry.allocationId);
+    if (!record || record.end) return;
+    if (entry.kind === 'exit') {
+      this.#end(record, entry.end === 'revoked' ? { kind: 'lost', message: 'its order was revoked' } : entry.end);
+    } else if (!record.run) {
+      record.run = entry.run;
+      tellWaiters(record);
+      this.#listener({ kind: 'started', allocationId: record.id });
+    }
+  }
+
+  /** The command is over; it is reported once nothing of it is alive. */
+  #end(record: AttemptRecord, end: DriverEnd): void {
+    record.end = end;
+    tellWaiters(record);
+    void this.#clear(record).then(() => {
+      if (this.#isClosed) return;
+      const worker = this.#pool.get(basename(record.ledger.path));
+      if (worker?.attempt === record.id) this.#pool.release(worker);
+      const output = this.#places.outputBytes(record.id);
+      this.#listener({ kind: 'ended', allocationId: record.id, end, output });
+    });
+  }
+
+  async #clear(record: AttemptRecord): Promise<void> {
+    try {
+      if (record.run) await this.#sweeper.clear(this.#root(record, record.run.pid));
+    } catch (error) {
+      // What hangs in the kernel must not hold back the end for ever.
+      this.#options.log.error('an ended task left processes', {
+        allocationId: record.id,
+        error: (error as Error).message,
+      });
+    }
+    record.isGone = true;
+    tellWaiters(record);
+  }
+
+  #root(record: AttemptRecord, pid: number): TreeRoot {
+    const ownsPid = record.ledger.isWrittenBy(pid) || readProcess(pid) === undefined;
+    return { workerPid: ownsPid ? pid : null, marker: this.#places.work(record.id) };
+  }
+
+  #workerExited(worker: Worker, signal: string | null): void {
+    if (this.#isClosed) return;
+    this.#readLedger(worker.ledger);
+    const record = worker.attempt === null ? undefined : this.#records.get(worker.attempt);
+    if (record && !record.end) this.#end(record, endOfKilled(record, signal));
+    this.#adopted.add(worker.ledger);
+    this.#deleteOldLedgers();
+  }
+
+  #checkLater(): void {
+    const delayMs = this.#watcher ? CHECK_MS : UNWATCHED_CHECK_MS;
+    this.#cancelCheck = this.#options.clock.after(delayMs, () => {
+      this.#check();
+      this.#checkLater();
+    });
+  }
+
+  #check(): void {
+    for (const worker of this.#pool.busy()) this.#readLedger(worker.ledger);
+    for (const ledger of this.#adopted) {
+      if (ledger.attempts.size > 0) this.#readLedger(ledger);
+      for (const id of ledger.attempts) {
+        const record = present(this.#records.get(id), 'attempt of a ledger');
+        const end = record.end === null ? endOfDead(record, this.#wasRebooted) : null;
+        if (end) this.#end(record, end);
+      }
+    }
+    this.#pool.trim();
+    this.#deleteOldLedgers();
+  }
+
+  #drop(record: AttemptRecord): void {
+    this.#records.delete(record.id);
+    record.ledger.attempts.delete(record.id);
+  }
+
+  #deleteOldLedgers(): void {
+    for (const ledger of this.#adopted) {
+      if (ledger.attempts.size > 0) continue;
+      this.#adopted.delete(ledger);
+      ledger.delete();
+    }
+  }
+
+  /** Resolves at the record's next change, or after the time. */
+  #changeOf(record: AttemptRecord, withinMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        record.waiters.delete(done);
+        resolve();
+      };
+      const cancel = this.#options.clock.after(withinMs, done);
+      record.waiters.add(done);
+    });
+  }
+}
+
+/** The end of an attempt whose worker this process saw die: by a SIGKILL to the whole session, or it never came to run. */
+function endOfKilled(record: AttemptRecord, signal: string | null): DriverEnd {
+  if (!record.run) return { kind: 'start-failed', message: 'its start could not be put on file; is the disk full?' };
+  if (signal !== 'SIGKILL') return { kind: 'lost', message: 'the process that watched the task ended' };
+  return { kind: 'signaled', signal, ranMs: uptimeMs() - record.run.atUptimeMs };
+}

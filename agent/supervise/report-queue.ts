@@ -1,0 +1,65 @@
+import type { Clock } from '../../shared/clock.js';
+import type { AllocationId } from '../../shared/ids.js';
+import type { Report } from '../../shared/wire/messages.js';
+import type { SupervisedAttempt } from './supervised-attempt.js';
+
+export interface ReportQueueOptions {
+  readonly clock: Clock;
+  /** Sends the reports; `acknowledged` is called when the coordinator has put them on disk. */
+  readonly send: (reports: readonly Report[], acknowledged: () => void) => void;
+  /** The coordinator has these ends. */
+  readonly acknowledged: (allocationIds: readonly AllocationId[]) => void;
+}
+
+/**
+ * Reports of one connection: what changed in one turn goes in one message, an attempt once with its newest phase.
+ *
+ * It opens when the coordinator has answered the hello, which told the phases of that moment.
+ */
+export class ReportQueue {
+  readonly #options: ReportQueueOptions;
+  readonly #changed = new Map<AllocationId, SupervisedAttempt>();
+  #isOpen = false;
+  #isFlushing = false;
+
+  constructor(options: ReportQueueOptions) {
+    this.#options = options;
+  }
+
+  open(): void {
+    this.#isOpen = true;
+    this.#flushSoon();
+  }
+
+  /** Nothing is sent any more; the next connection's hello tells everything anew. */
+  close(): void {
+    this.#isOpen = false;
+    this.#changed.clear();
+  }
+
+  changed(attempt: SupervisedAttempt): void {
+    this.#changed.set(attempt.id, attempt);
+    if (this.#isOpen) this.#flushSoon();
+  }
+
+  forgotten(allocationId: AllocationId): void {
+    this.#changed.delete(allocationId);
+  }
+
+  #flushSoon(): void {
+    if (this.#isFlushing || this.#changed.size === 0) return;
+    this.#isFlushing = true;
+    this.#options.clock.soon(() => {
+      this.#isFlushing = false;
+      if (this.#isOpen) this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const attempts = [...this.#changed.values()];
+    this.#changed.clear();
+    const ended = attempts.filter((attempt) => attempt.hasEnded).map(({ id }) => id);
+    const reports = attempts.map((attempt) => attempt.report());
+    if (reports.length > 0) this.#options.send(reports, () => this.#options.acknowledged(ended));
+  }
+}

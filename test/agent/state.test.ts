@@ -1,0 +1,156 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { readAgentConfig, readToken } from '../../agent/config.js';
+import { readBootId, takeInventory } from '../../agent/discovery/inventory.js';
+import { Sampler } from '../../agent/discovery/sampler.js';
+import { FileAgentStore } from '../../agent/store/file-store.js';
+import { accepted, stillborn } from '../../agent/supervise/attempts.js';
+import { systemClock } from '../../shared/clock.js';
+import { silentLog } from '../../shared/log.js';
+import { systemRandom } from '../../shared/random.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
+import { fakeOrder, idOf } from './rig.js';
+
+const keepAlive = setInterval(() => {}, 60_000);
+t.teardown(() => clearInterval(keepAlive));
+
+t.test('the identity and the attempts survive, in a file that is only ours', async (t) => {
+  const folder = join(temporaryFolder(t), 'state');
+  const first = new FileAgentStore(folder, systemRandom);
+  const { identity, attempts } = await first.open();
+  t.match(identity, /^[0-9a-f]{32}$/);
+  t.equal(attempts.size, 0);
+  const one = accepted(fakeOrder(idOf(1), { TEXT: 'line\n"quoted" ö' }));
+  const two = stillborn(idOf(2), { kind: 'stopped', reason: 'canceled', ranMs: 0 });
+  await Promise.all([
+    first.save({ put: [one, accepted(fakeOrder(idOf(3)))] }),
+    first.save({ put: [two] }),
+    first.save({ remove: [idOf(3)] }),
+  ]);
+  await first.save({ put: [{ ...one, stopReason: 'drained' }] });
+  await first.close();
+  t.equal(statSync(join(folder, 'agent.json')).mode & 0o777, 0o600);
+  t.equal(statSync(folder).mode & 0o777, 0o700);
+
+  const next = new FileAgentStore(folder, systemRandom);
+  t.teardown(() => next.close());
+  const again = await next.open();
+  t.equal(again.identity, identity);
+  t.strictSame([...again.attempts.values()], [{ ...one, stopReason: 'drained' }, two]);
+});
+
+t.test('a state that cannot be written keeps nothing of the change, and goes on when it can', async (t) => {
+  const folder = temporaryFolder(t);
+  const store = new FileAgentStore(folder, systemRandom);
+  await store.open();
+  mkdirSync(join(folder, 'agent.json.new'));
+  await t.rejects(store.save({ put: [accepted(fakeOrder(idOf(1)))] }), { code: 'store-unavailable' });
+  rmdirSync(join(folder, 'agent.json.new'));
+  await store.save({ put: [accepted(fakeOrder(idOf(2)))] });
+  await store.close();
+  const next = new FileAgentStore(folder, systemRandom);
+  t.teardown(() => next.close());
+  t.strictSame([...(await next.open()).attempts.keys()], [idOf(2)]);
+});
+
+t.test('a damaged file is refused with advice, and left as it is', async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, 'agent.json');
+  const store = new FileAgentStore(folder, systemRandom);
+  await store.open();
+  await store.save({ put: [accepted(fakeOrder(idOf(1)))] });
+  await store.close();
+  const whole = readFileSync(path, 'utf8');
+  for (const damaged of ['', whole.slice(0, -40), '{}', whole.replace('"format":1', '"format":99')]) {
+    truncateSync(path);
+    writeFileSync(path, damaged);
+    await t.rejects(new FileAgentStore(folder, systemRandom).open(), { code: 'store-corrupt', hint: /move it away/ });
+    t.equal(readFileSync(path, 'utf8'), damaged);
+  }
+});
+
+t.test('one agent has a state directory, until it is closed or killed', async (t) => {
+  const folder = temporaryFolder(t);
+  const program = `
+    const { FileAgentStore } = await import('${new URL('../../agent/store/file-store.js', import.meta.url)}');
+    const { systemRandom } = await import('${new URL('../../shared/random.js', import.meta.url)}');
+    await new FileAgentStore(${JSON.stringify(folder)}, systemRandom).open();
+    console.log('open');
+    setInterval(() => {}, 1e6);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout, 'data');
+  const store = new FileAgentStore(folder, systemRandom);
+  await t.rejects(store.open(), { code: 'state-dir-busy' });
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  await store.open();
+  await t.rejects(new FileAgentStore(folder, systemRandom).open(), { code: 'state-dir-busy' });
+  await store.close();
+  const next = new FileAgentStore(folder, systemRandom);
+  await next.open();
+  await next.close();
+});
+
+t.test('settings come from the file, the environment and flags, and all problems are told at once', async (t) => {
+  const folder = temporaryFolder(t);
+  const file = join(folder, 'agent.yaml');
+  writeFileSync(file, 'url: http://a:1\nname: from-file\nlabel: {zone: eu, rack: r1}\nmemory: 4GiB\n');
+  const config = await readAgentConfig(['--config', file, '--cpus', '1.5', '--gpus=2', '--state-dir', folder], {
+    BERTH_AGENT_NAME: 'from-env',
+    PATH: '/opt/bin',
+    SECRET: 'x',
+  });
+  t.match(config, {
+    url: 'http://a:1',
+    nodeId: 'from-env',
+    stateDir: folder,
+    labels: { zone: 'eu', rack: 'r1' },
+    capacity: { memoryMiB: 4_096, cpuMillis: 1_500 },
+    gpuCount: 2,
+  });
+  t.strictSame(Object.keys(config.taskEnv), ['PATH', 'HOME', 'LANG', 'TMPDIR']);
+  await t.rejects(readAgentConfig(['--cpu', '--memory', '5', '--name', '../x', '--label', 'zone'], {}), {
+    code: 'invalid-request',
+    message: /did you mean "--cpus"[\s\S]*--name[\s\S]*--label/,
+  });
+  t.throws(() => readToken(null), { code: 'invalid-request', hint: /agent\.token/ });
+  t.throws(() => readToken(join(folder, 'missing')), { code: 'invalid-request' });
+});
+
+t.test('the inventory is what the machine has, unless the operator says otherwise', async (t) => {
+  const folder = temporaryFolder(t);
+  const base = { stateDir: folder, diskAt: folder, labels: { a: 'b' }, drivers: ['process'] as const, log: silentLog };
+  const options = { ...base, bootId: readBootId(), capacity: { cpuMillis: 64_000 }, gpuCount: 2 };
+  const inventory = await takeInventory(options);
+  t.equal(inventory.capacity.cpuMillis, 64_000);
+  t.ok(inventory.capacity.memoryMiB > 100 && inventory.capacity.diskMiB >= 0);
+  t.strictSame(
+    inventory.gpus.map(({ index, uuid }) => [index, uuid]),
+    [
+      [0, 'gpu-0'],
+      [1, 'gpu-1'],
+    ],
+  );
+  t.match(inventory.attributes, { arch: process.arch, os: 'linux', hostname: String, cpuModel: /./ });
+  const { attributes } = JSON.parse(readFileSync(join(folder, 'hardware.json'), 'utf8'));
+  t.match(inventory.attributes, attributes);
+  writeFileSync(
+    join(folder, 'hardware.json'),
+    JSON.stringify({ bootId: readBootId(), attributes: { cpuModel: 'kept' } }),
+  );
+  t.match((await takeInventory(options)).attributes, { cpuModel: 'kept' }, 'asked once per boot');
+});
+
+t.test('a sample says what the machine uses', async (t) => {
+  const sampler = new Sampler(systemClock, '/');
+  const before = Date.now();
+  while (Date.now() < before + 60) Math.sqrt(before);
+  const sample = sampler.sample();
+  t.ok(sample.cpuUsedMillis > 0, `${sample.cpuUsedMillis} thousandths of a processor`);
+  t.ok(sample.memoryUsedMiB > 10 && sample.diskFreeMiB > 0 && sample.load >= 0 && sample.sentAt >= before);
+});

@@ -1,0 +1,270 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { processDriver } from '../../agent/driver/process/process-driver.js';
+import { type ProcessEntry, ProcessTableReader } from '../../agent/driver/process/process-table.js';
+import { systemClock } from '../../shared/clock.js';
+import type { AllocationId } from '../../shared/ids.js';
+import { silentLog } from '../../shared/log.js';
+import { systemRandom } from '../../shared/random.js';
+import type { StartOrder } from '../../shared/wire/messages.js';
+import { type Behaviour, type DriverBench, taskDriverConformance, Watched } from '../conformance/task-driver.js';
+import { FakeMachine } from '../fakes/fake-driver.js';
+import { gpus } from '../kit/builders.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
+import { until } from '../kit/until.js';
+import { anOrder } from '../kit/wire-samples.js';
+
+const id = 'j1.0#1' as AllocationId;
+
+// A driver keeps no process alive by itself.
+const keepAlive = setInterval(() => {}, 60_000);
+t.teardown(() => clearInterval(keepAlive));
+
+t.test('the fake driver', async (t) => taskDriverConformance(t, fakeBench));
+t.test('the process driver', async (t) => taskDriverConformance(t, processBench));
+
+function plain(allocationId: AllocationId, parts: Partial<StartOrder>): StartOrder {
+  const base = { allocationId, env: {}, workdir: null, gpus: [], timeLimitMs: null };
+  return anOrder({ ...base, ...parts });
+}
+
+function fakeBench(): DriverBench {
+  const machine = new FakeMachine(systemClock);
+  return {
+    factory: machine.driver(),
+    startCount: (id) => machine.startCounts.get(id) ?? 0,
+    outputByte: (offset) => 97 + (offset % 26),
+    order: (id, { runMs, exit, outputBytes, ignoresTerm, workdir }) => {
+      const env: Record<string, string> = { SIM_RUN_MS: String(runMs ?? 1), SIM_EXIT: String(exit ?? 0) };
+      if (outputBytes) env.SIM_OUTPUT_BYTES = String(outputBytes);
+      if (ignoresTerm) env.SIM_IGNORE_TERM = '1';
+      return plain(id, { env, workdir: workdir ?? null });
+    },
+  };
+}
+
+interface ProcessBench extends DriverBench {
+  readonly folder: string;
+  shell(id: AllocationId, script: string, parts?: Partial<StartOrder>): StartOrder;
+}
+
+function processBench(t: Test, bootId = () => 'boot-1'): ProcessBench {
+  const folder = temporaryFolder(t);
+  const witness = join(folder, 'witness');
+  mkdirSync(witness);
+  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin', HOME: '/root' }, hasGpus: true };
+  const options = { directory: join(folder, 'state'), task, clock: systemClock, random: systemRandom, log: silentLog };
+  const shell = (id: AllocationId, script: string, parts: Partial<StartOrder> = {}): StartOrder =>
+    plain(id, { run: { kind: 'command', argv: ['sh', '-c', script] }, ...parts });
+  return {
+    folder,
+    factory: (listener) => processDriver({ ...options, bootId: bootId() })(listener),
+    startCount: (id) => readdirSync(witness).filter((name) => name.startsWith(`${id}.`)).length,
+    outputByte: () => 'x'.charCodeAt(0),
+    shell,
+    order: (id, behaviour) =>
+      shell(id, scriptOf(`${witness}/${id}`, behaviour), { workdir: behaviour.workdir ?? null }),
+  };
+}
+
+/** Every start leaves a file of its own. */
+function scriptOf(witness: string, { runMs, exit, outputBytes, ignoresTerm }: Behaviour): string {
+  const lines = ignoresTerm ? ["trap '' TERM"] : [];
+  lines.push(`: > '${witness}'.$$`);
+  if (outputBytes) lines.push(`head -c ${outputBytes} /dev/zero | tr '\\0' x`);
+  if (runMs) lines.push(`sleep ${runMs / 1_000}`);
+  lines.push(typeof exit === 'string' ? `kill -${exit.slice(3)} $$` : `exit ${exit ?? 0}`);
+  return lines.join('\n');
+}
+
+async function withDriver(t: Test): Promise<ProcessBench & { readonly watched: Watched }> {
+  const bench = processBench(t);
+  const watched = await Watched.open(bench.factory);
+  t.teardown(() => watched.driver.close());
+  await watched.driver.recover([]);
+  return { ...bench, watched };
+}
+
+async function outputOf(watched: Watched, id: AllocationId, stream: 'stdout' | 'stderr' = 'stdout'): Promise<string> {
+  return Buffer.from(await watched.driver.read(id, stream, 0, 1_000_000)).toString();
+}
+
+/** Living processes whose command line holds the word. */
+function processesWith(word: string): ProcessEntry[] {
+  const table = new ProcessTableReader().fresh(0);
+  return [...table.values()].filter((entry) => {
+    try {
+      return !entry.isZombie && readFileSync(`/proc/${entry.pid}/cmdline`, 'latin1').includes(word);
+    } catch {
+      return false;
+    }
+  });
+}
+
+t.test('a task sees its own environment, directory and devices, and nothing of the agent', async (t) => {
+  process.env.BERTH_SECRET = 'of the agent';
+  t.teardown(() => delete process.env.BERTH_SECRET);
+  const { watched, shell, folder } = await withDriver(t);
+  const env = { GREETING: "it's\n$HOME `x`", 'odd-name': 'kept', OPTIND: 'x', PATH: '/bin:/usr/bin' };
+  const run = { kind: 'command', argv: ['env', '-0'] } as const;
+  const resources = { cpuMillis: 1_500, memoryMiB: 64, diskMiB: 0 };
+  await watched.driver.start(plain(id, { run, env, resources, gpus: gpus(2) }));
+  t.match((await watched.ended(id)).end, { kind: 'exited', exitCode: 0 });
+  const variables = (await outputOf(watched, id)).split('\0').slice(0, -1);
+  const seen = Object.fromEntries(variables.map((variable) => variable.split(/=([\s\S]*)/, 2)));
+  t.match(seen, {
+    ...env,
+    PWD: `${folder}/state/work/${id}`,
+    HOME: '/root',
+    BERTH_ALLOCATION_ID: id,
+    BERTH_JOB_ID: 'j1',
+    BERTH_JOB_NAME: 'align',
+    BERTH_TASK_ID: 'j1.train.0',
+    BERTH_TASK_INDEX: '0',
+    BERTH_TASK_COUNT: '3',
+    BERTH_STEP: 'train',
+    BERTH_ATTEMPT: '1',
+    BERTH_NODE: 'n1',
+    BERTH_CPUS: '1.5',
+    BERTH_MEMORY_MIB: '64',
+    CUDA_VISIBLE_DEVICES: 'GPU-0,GPU-1',
+  });
+  t.notOk('BERTH_SECRET' in seen);
+  const none = 'j2.0#1' as AllocationId;
+  await watched.driver.start(shell(none, 'echo "[$CUDA_VISIBLE_DEVICES]"; cat; cat /proc/self/comm'));
+  await watched.ended(none);
+  t.equal(await outputOf(watched, none), '[]\ncat\n', 'no device, and an empty stdin');
+});
+
+t.test('commands that cannot run end with the statuses that shells have', async (t) => {
+  const { watched, folder } = await withDriver(t);
+  const cases: readonly [string, readonly string[], number][] = [
+    ['j1.0#1', ['no-such-program'], 127],
+    ['j2.0#1', ['/etc/passwd'], 126],
+    ['j3.0#1', [join(folder, 'nowhere', 'x')], 127],
+    ['j4.0#1', ['printf', '%s|', '-n', "a'b", '$x', 'ö', ''], 0],
+  ];
+  for (const [name, argv, exitCode] of cases) {
+    const id = name as AllocationId;
+    await watched.driver.start(plain(id, { run: { kind: 'command', argv } }));
+    t.match((await watched.ended(id)).end, { kind: 'exited', exitCode }, argv.join(' '));
+  }
+  t.equal(await outputOf(watched, 'j4.0#1' as AllocationId), "-n|a'b|$x|ö||");
+  t.match(await outputOf(watched, 'j1.0#1' as AllocationId, 'stderr'), /no-such-program: not found/);
+});
+
+t.test('a script runs by its first line, or with sh when it has none', async (t) => {
+  const { watched } = await withDriver(t);
+  const scripts = ['#!/usr/bin/awk -f\nBEGIN { print "awk" }\n', 'echo "sh $1"\n'];
+  for (const [index, script] of scripts.entries()) {
+    const id = `j${index}.0#1` as AllocationId;
+    await watched.driver.start(
+      plain(id, { run: { kind: 'script', script, args: index === 0 ? [] : ['with an argument'] } }),
+    );
+    t.match((await watched.ended(id)).end, { kind: 'exited', exitCode: 0 });
+  }
+  t.equal(await outputOf(watched, 'j0.0#1' as AllocationId), 'awk\n');
+  t.equal(await outputOf(watched, 'j1.0#1' as AllocationId), 'sh with an argument\n');
+});
+
+t.test('a kill takes the whole tree: daemons, other sessions, and who ignores signals', async (t) => {
+  const { watched, shell } = await withDriver(t);
+  const word = `3${process.pid}.25`;
+  const script = `
+    (setsid sh -c 'sleep ${word} & sleep ${word}' &)
+    setsid env -i /bin/sh -c 'sleep ${word}; :' &
+    (trap '' TERM; sleep ${word}; sleep ${word}) &
+    trap '' TERM
+    sleep ${word}
+    sleep ${word}`;
+  await watched.driver.start(shell(id, script));
+  await until('the tree stands', () => processesWith(`sleep\0${word}`).length === 5);
+  await watched.driver.signal(id, 'SIGTERM');
+  t.notOk(watched.events.some((event) => event.kind === 'ended'));
+  await watched.driver.signal(id, 'SIGKILL');
+  t.strictSame(processesWith(`sleep\0${word}`), []);
+  t.match((await watched.ended(id)).end, { kind: 'signaled', signal: 'SIGKILL' });
+});
+
+t.test('an end is told when nothing that the command started is left', async (t) => {
+  const { watched, shell } = await withDriver(t);
+  const word = `4${process.pid}.25`;
+  await watched.driver.start(shell(id, `sleep ${word} & (setsid sleep ${word} &) ; sleep 0.1; exit 5`));
+  t.match((await watched.ended(id)).end, { kind: 'exited', exitCode: 5 });
+  t.strictSame(processesWith(`sleep\0${word}`), []);
+});
+
+t.test('a command that kills its whole process group harms no other, and is seen as killed', async (t) => {
+  const { watched, shell } = await withDriver(t);
+  const other = 'j2.0#1' as AllocationId;
+  await watched.driver.start(shell(other, 'sleep 0.4; exit 6'));
+  await watched.driver.start(shell(id, 'kill -9 0; sleep 60'));
+  t.match((await watched.ended(id)).end, { kind: 'signaled', signal: 'SIGKILL' });
+  t.match((await watched.ended(other)).end, { kind: 'exited', exitCode: 6 });
+  const third = 'j3.0#1' as AllocationId;
+  await watched.driver.start(shell(third, 'kill -TERM 0; sleep 60'));
+  t.match((await watched.ended(third)).end, { kind: 'signaled', signal: 'SIGTERM' });
+});
+
+t.test('an attempt whose watcher was killed without a driver is lost, and its processes are ended', async (t) => {
+  const { watched, shell, factory } = await withDriver(t);
+  const word = `5${process.pid}.25`;
+  await watched.driver.start(shell(id, `setsid sleep ${word} & sleep ${word}`));
+  await until('it runs', () => processesWith(`sleep\0${word}`).length === 2);
+  await watched.driver.close();
+  const sessions = new Set(processesWith(`sleep\0${word}`).map((entry) => entry.session));
+  const watchers = () => processesWith('worker.sh').filter((entry) => sessions.has(entry.pid));
+  t.equal(watchers().length, 1);
+  for (const watcher of watchers()) process.kill(watcher.pid, 'SIGKILL');
+  await until('the watcher is gone', () => watchers().length === 0);
+  const next = await Watched.open(factory);
+  t.teardown(() => next.driver.close());
+  t.match((await next.driver.recover([id])).get(id), { kind: 'ended', end: { kind: 'lost' } });
+  t.strictSame(processesWith(`sleep\0${word}`), []);
+});
+
+t.test('after a reboot, what is not known to have ended is lost', async (t) => {
+  let boot = 1;
+  const bench = processBench(t, () => `boot-${boot}`);
+  const watched = await Watched.open(bench.factory);
+  await watched.driver.recover([]);
+  await watched.driver.start(bench.shell(id, 'exit 3'));
+  const running = 'j2.0#1' as AllocationId;
+  await watched.driver.start(bench.shell(running, 'sleep 60'));
+  await watched.ended(id);
+  await watched.started(running);
+  await watched.driver.signal(running, 'SIGKILL');
+  await watched.driver.close();
+  boot = 2;
+  const next = await Watched.open(bench.factory);
+  t.teardown(() => next.driver.close());
+  const never = 'j3.0#1' as AllocationId;
+  const recoveries = await next.driver.recover([id, never]);
+  t.match(recoveries.get(id), { kind: 'ended', end: { kind: 'exited', exitCode: 3 } });
+  t.match(recoveries.get(never), { kind: 'ended', end: { kind: 'lost', message: 'the node rebooted' } });
+});
+
+t.test('nothing of removed attempts is left on disk, and empty files serve again', async (t) => {
+  const { watched, shell, folder } = await withDriver(t);
+  for (let round = 0; round < 5; round += 1) {
+    const id = `j${round}.0#1` as AllocationId;
+    await watched.driver.start(shell(id, round === 2 ? 'echo text; echo kept > file; mkdir -p a/b' : 'ls -A; :'));
+    await watched.ended(id);
+    t.equal(await outputOf(watched, id), round === 2 ? 'text\n' : '', 'a fresh directory and a fresh output');
+    await watched.driver.remove(id);
+  }
+  for (const name of ['output', 'work', 'scripts']) t.strictSame(readdirSync(join(folder, 'state', name)), [], name);
+  await watched.driver.close();
+  const next = await Watched.open((listener) => processBenchAt(folder)(listener));
+  await next.driver.recover([]);
+  t.strictSame(readdirSync(join(folder, 'state', 'ledger')), [], 'a later driver clears the ledgers');
+  t.ok(existsSync(join(folder, 'state')));
+  await next.driver.close();
+});
+
+function processBenchAt(folder: string) {
+  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin' }, hasGpus: false };
+  const options = { directory: join(folder, 'state'), bootId: 'boot-1', task };
+  return processDriver({ ...options, clock: systemClock, random: systemRandom, log: silentLog });
+}

@@ -1,0 +1,82 @@
+import type { Allocation } from '../../coordinator/model/allocation.js';
+import type { Job, Step } from '../../coordinator/model/job.js';
+import type { Task } from '../../coordinator/model/task.js';
+import type { AllocationId } from '../../shared/ids.js';
+import { allocationIdOf } from '../../shared/ids.js';
+import { fakeOutput } from '../fakes/fake-driver.js';
+import type { World } from './world.js';
+
+/**
+ * What must be true in the end, seen from outside: by the users who were answered, and by the machines on which
+ * commands really started.
+ */
+export function checkEnd(world: World): void {
+  checkAcknowledged(world);
+  checkStartedAtMostOnce(world);
+  for (const job of world.coordinator.view?.jobs.values() ?? []) checkJob(world, job);
+  for (const allocation of world.coordinator.view?.allocations.values() ?? []) checkOutput(world, allocation);
+}
+
+/** P1, P2: each key stands for one job, and none that was acknowledged is missing. */
+function checkAcknowledged({ submissions, coordinator, story }: World): void {
+  const jobs = coordinator.view?.jobs;
+  for (const { jobId, key } of submissions) {
+    if (jobId === undefined) story.broken(`${key} was never acknowledged`);
+    else if (!jobs?.has(jobId)) story.broken(`${jobId} was acknowledged and is lost`);
+  }
+  if (jobs && jobs.size !== submissions.length)
+    story.broken(`${submissions.length} submissions made ${jobs.size} jobs`);
+}
+
+/** An allocation id is a fence: whatever was lost or told twice, its command starts once in the whole world. */
+function checkStartedAtMostOnce(world: World): void {
+  const started = new Set(world.agents.flatMap(({ machine }) => [...machine.startCounts.keys()]));
+  for (const id of started) {
+    const count = startsOf(world, id);
+    if (count > 1) world.story.broken(`${id} was started ${count} times`);
+  }
+}
+
+function checkJob(world: World, job: Job): void {
+  if (job.phase.kind !== 'finished') world.story.broken(`${job.id} is still ${job.phase.kind}`);
+  for (const step of job.steps.values()) for (const task of step.tasks.values()) checkTask(world, { job, step, task });
+}
+
+interface Place {
+  readonly job: Job;
+  readonly step: Step;
+  readonly task: Task;
+}
+
+function checkTask(world: World, { job, step, task }: Place): void {
+  if (task.phase.kind !== 'done') return;
+  const { attempt, outcome } = task.phase;
+  const idOf = (number: number): AllocationId =>
+    allocationIdOf({ jobId: job.id, step: step.name, index: task.index, attempt: number });
+  const starts = Array.from({ length: attempt }, (_, position) => startsOf(world, idOf(position + 1)));
+  const startCount = starts.reduce((sum, count) => sum + count, 0);
+  if (step.spec.retry.maxAttempts === 1 && startCount > 1) {
+    world.story.broken(`${idOf(attempt)} had one attempt and was started ${startCount} times (P4)`);
+  }
+  if (outcome.kind !== 'succeeded') return;
+  if (step.spec.env.SIM_EXIT !== '0')
+    world.story.broken(`${idOf(attempt)} exits with ${step.spec.env.SIM_EXIT} and has succeeded`);
+  if (startsOf(world, idOf(attempt)) !== 1) world.story.broken(`${idOf(attempt)} has succeeded and never ran`);
+}
+
+function startsOf({ agents }: World, id: AllocationId): number {
+  let count = 0;
+  for (const { machine } of agents) count += machine.startCounts.get(id) ?? 0;
+  return count;
+}
+
+/** P9: the output of every attempt whose end was told is here, byte for byte. */
+function checkOutput({ logs, story }: World, { id, phase }: Allocation): void {
+  if (phase.kind !== 'ended' || phase.output === null) return;
+  const kept = logs.bytesOf(id, 'stdout');
+  const { stdoutBytes } = phase.output;
+  const expected = fakeOutput(0, stdoutBytes);
+  if (kept.length !== stdoutBytes || expected.some((byte, offset) => kept[offset] !== byte)) {
+    story.broken(`${id} wrote ${stdoutBytes} bytes, ${kept.length} are here`);
+  }
+}

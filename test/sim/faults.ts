@@ -1,0 +1,118 @@
+import type { NodeId } from '../../shared/ids.js';
+import { below } from '../../shared/random.js';
+import type { Fault } from './fault.js';
+import { FAIR } from './network.js';
+import { SIM, type World } from './world.js';
+
+type FaultMaker = (world: World, at: number) => Fault[];
+
+const MAX_FAULTS = 12;
+const LONG_MS = 2 * SIM.nodeLeaseMs;
+
+/** Each kind of fault is as likely as any other. */
+const MAKERS: readonly FaultMaker[] = [
+  coordinatorCrash,
+  agentCrash,
+  reboot,
+  partition,
+  badWeather,
+  cancel,
+  drain,
+  hold,
+  appendFails,
+];
+
+export function randomFaults(world: World): Fault[] {
+  const faults: Fault[] = [];
+  const count = below(world.random, MAX_FAULTS + 1);
+  for (let number = 0; number < count; number += 1) {
+    const maker = MAKERS[below(world.random, MAKERS.length)];
+    if (maker) faults.push(...maker(world, below(world.random, SIM.troubledMs)));
+  }
+  return faults;
+}
+
+function coordinatorCrash(world: World, at: number): Fault[] {
+  return [
+    { at, what: 'kill -9 coordinator', act: () => world.killCoordinator() },
+    { at: at + below(world.random, LONG_MS), what: 'start coordinator', act: () => world.startCoordinator() },
+  ];
+}
+
+/** The disk refuses, or swallows, an append at some point: the process ends with its fate unknown. */
+function appendFails(world: World, at: number): Fault[] {
+  const fault = (['fail', 'lose-ack', 'hang'] as const)[below(world.random, 3)] ?? 'fail';
+  return [
+    { at, what: `next append: ${fault}`, act: () => world.coordinator.spoilNextAppend(fault) },
+    { at: at + 5_000, what: 'kill -9 coordinator, if it hangs', act: () => world.killCoordinator() },
+    { at: at + 5_000 + below(world.random, LONG_MS), what: 'start coordinator', act: () => world.startCoordinator() },
+  ];
+}
+
+function agentCrash(world: World, at: number): Fault[] {
+  const agent = world.anyAgent();
+  return [
+    { at, what: `kill -9 agent ${agent.name}`, act: () => world.killAgent(agent) },
+    { at: at + below(world.random, LONG_MS), what: `start agent ${agent.name}`, act: () => world.startAgent(agent) },
+  ];
+}
+
+function reboot(world: World, at: number): Fault[] {
+  const agent = world.anyAgent();
+  return [
+    { at, what: `power of ${agent.name} fails`, act: () => world.reboot(agent) },
+    { at: at + 1_000 + below(world.random, LONG_MS), what: `${agent.name} boots`, act: () => world.startAgent(agent) },
+  ];
+}
+
+/** Shorter or longer than the lease. */
+function partition(world: World, at: number): Fault[] {
+  const { name } = world.anyAgent();
+  return [
+    { at, what: `${name} is cut off`, act: () => world.network.cut(name) },
+    {
+      at: at + below(world.random, 3 * SIM.nodeLeaseMs),
+      what: `${name} is mended`,
+      act: () => world.network.mend(name),
+    },
+  ];
+}
+
+function badWeather(world: World, at: number): Fault[] {
+  const weather = {
+    dropRate: below(world.random, 30) / 100,
+    duplicateRate: below(world.random, 30) / 100,
+    maxDelayMs: 1 + below(world.random, 500),
+  };
+  return [
+    { at, what: `weather ${JSON.stringify(weather)}`, act: () => world.network.change(weather) },
+    { at: at + below(world.random, LONG_MS), what: 'fair weather', act: () => world.network.change(FAIR) },
+  ];
+}
+
+function cancel(world: World, at: number): Fault[] {
+  return [{ at, what: 'a user cancels', act: () => void world.cancelSome() }];
+}
+
+function hold(world: World, at: number): Fault[] {
+  const jobInput = (type: 'holdJob' | 'releaseJob') => (): void => {
+    const jobId = world.anyJob();
+    if (jobId) void world.coordinator.engine?.handle({ type, jobId }).catch(() => {});
+  };
+  return [
+    { at, what: 'a user holds', act: jobInput('holdJob') },
+    { at: at + below(world.random, 20_000), what: 'a user releases', act: jobInput('releaseJob') },
+  ];
+}
+
+function drain(world: World, at: number): Fault[] {
+  const nodeId: NodeId = world.anyAgent().name;
+  const deadlineMs = below(world.random, 10_000);
+  const by = 'sim';
+  const say = (input: Parameters<NonNullable<World['coordinator']['engine']>['handle']>[0]) => (): void =>
+    void world.coordinator.engine?.handle(input).catch(() => {});
+  return [
+    { at, what: `drain ${nodeId}`, act: say({ type: 'drainNode', nodeId, reason: 'sim', deadlineMs, by }) },
+    { at: at + below(world.random, 30_000), what: `open ${nodeId}`, act: say({ type: 'openNode', nodeId, by }) },
+  ];
+}

@@ -1,0 +1,226 @@
+import { MemoryStore } from '../../coordinator/store/memory.js';
+import { present } from '../../shared/assert.js';
+import type { Clock } from '../../shared/clock.js';
+import { isRefusal } from '../../shared/errors.js';
+import type { JobId, NodeId } from '../../shared/ids.js';
+import type { JobSpec } from '../../shared/job-spec/spec.js';
+import { below, type Random, seededRandom } from '../../shared/random.js';
+import { anInventory } from '../kit/builders.js';
+import { ManualClock } from '../kit/manual-clock.js';
+import { AgentHost } from './agent-host.js';
+import { CoordinatorHost } from './coordinator-host.js';
+import type { Fault } from './fault.js';
+import { SimNetwork } from './network.js';
+import { SimLogs } from './sim-logs.js';
+import { Story } from './story.js';
+import { randomJob } from './workload.js';
+
+export interface SimResult {
+  readonly seed: number;
+  readonly story: Story;
+  readonly virtualMs: number;
+  readonly jobCount: number;
+  readonly startCount: number;
+  readonly crashCount: number;
+}
+
+export interface WorldOptions {
+  /** Hears the story as it happens. */
+  readonly print?: (line: string) => void;
+  /** The coordinator's disk; a sound one when absent. */
+  readonly makeStore?: (clock: Clock) => MemoryStore;
+}
+
+/** A submission as its client sees it: repeated under one key until it is acknowledged. */
+interface Submission {
+  readonly spec: JobSpec;
+  readonly key: string;
+  jobId: JobId | undefined;
+}
+
+export const SIM = {
+  /** Faults and submissions fall into this time; afterwards the world is calm. */
+  troubledMs: 120_000,
+  /** Every job must have finished this long after calm has come. */
+  calmMs: 3_600_000,
+  nodeLeaseMs: 30_000,
+  clientRetryMs: 2_000,
+} as const;
+
+/** Coordinator, agents, network and users of one seed, and what is known of them from outside. */
+export class World {
+  readonly clock = new ManualClock();
+  readonly random: Random;
+  readonly story: Story;
+  readonly network: SimNetwork;
+  readonly logs = new SimLogs();
+  readonly coordinator: CoordinatorHost;
+  readonly agents: readonly AgentHost[];
+  readonly submissions: Submission[] = [];
+  readonly #seed: number;
+
+  constructor(seed: number, options: WorldOptions = {}) {
+    this.#seed = seed;
+    this.random = seededRandom(seed);
+    this.story = new Story(this.clock, options.print);
+    this.network = new SimNetwork(this.clock, this.random);
+    const { clock, logs, story } = this;
+    const store = options.makeStore?.(clock) ?? new MemoryStore();
+    this.coordinator = new CoordinatorHost({ clock, logs, story, store, nodeLeaseMs: SIM.nodeLeaseMs });
+    this.agents = Array.from({ length: 1 + below(this.random, 3) }, (_, position) => this.#newAgent(position));
+  }
+
+  /** Lives through trouble and calm. */
+  async run(faults: readonly Fault[]): Promise<SimResult> {
+    this.startCoordinator();
+    for (const agent of this.agents) agent.start();
+    this.#planSubmissions();
+    for (const { at, what, act } of faults) {
+      this.clock.after(at, () => {
+        this.story.tell('fault', what);
+        act();
+      });
+    }
+    await this.clock.advance(SIM.troubledMs);
+    this.story.tell('world', 'calm');
+    this.calmDown();
+    await this.#awaitEnd();
+    const starts = this.agents.flatMap(({ machine }) => [...machine.startCounts.values()]);
+    return {
+      seed: this.#seed,
+      story: this.story,
+      virtualMs: this.clock.monotonic(),
+      jobCount: this.submissions.length,
+      startCount: starts.reduce((sum, count) => sum + count, 0),
+      crashCount: this.coordinator.crashCount,
+    };
+  }
+
+  /** Every fault is mended and everything that was stopped is started. */
+  calmDown(): void {
+    this.network.calm();
+    this.startCoordinator();
+    for (const agent of this.agents) this.startAgent(agent);
+  }
+
+  killCoordinator(): void {
+    this.coordinator.kill();
+    this.network.resetAll();
+  }
+
+  startCoordinator(): void {
+    if (this.coordinator.isRunning) return;
+    this.coordinator.start().catch((error: unknown) => this.story.broken(`the log cannot be read: ${String(error)}`));
+  }
+
+  killAgent(agent: AgentHost): void {
+    agent.kill();
+    this.network.reset(agent.name);
+  }
+
+  startAgent(agent: AgentHost): void {
+    if (!agent.isRunning) agent.start();
+  }
+
+  reboot(agent: AgentHost): void {
+    agent.reboot();
+    this.network.reset(agent.name);
+  }
+
+  anyAgent(): AgentHost {
+    return present(this.agents[below(this.random, this.agents.length)], 'agent');
+  }
+
+  /** Some user cancels some job; an answer is a promise (P8). */
+  async cancelSome(): Promise<void> {
+    const jobId = this.anyJob();
+    const { engine } = this.coordinator;
+    if (!jobId || !engine) return;
+    const reply = await engine.handle({ type: 'cancelJob', jobId, reason: 'sim', by: 'sim' }).catch(() => undefined);
+    if (reply && !isRefusal(reply)) this.story.canceled(jobId);
+  }
+
+  /** Some job that was acknowledged, as a user would pick one. */
+  anyJob(): JobId | undefined {
+    const known = this.submissions.flatMap(({ jobId }) => jobId ?? []);
+    return known[below(this.random, known.length)];
+  }
+
+  async #awaitEnd(): Promise<void> {
+    const until = this.clock.monotonic() + SIM.calmMs;
+    while (this.clock.monotonic() < until) {
+      await this.#openAll();
+      await this.clock.advance(10_000);
+      if (this.#isOver()) return;
+    }
+  }
+
+  /** The operator and the users undo what would keep jobs from finishing. */
+  async #openAll(): Promise<void> {
+    const { engine } = this.coordinator;
+    for (const node of engine?.view.nodes.values() ?? []) {
+      if (node.intake.kind !== 'open')
+        void engine?.handle({ type: 'openNode', nodeId: node.id, by: 'sim' }).catch(() => {});
+    }
+    for (const job of engine?.view.jobs.values() ?? []) {
+      if (job.phase.kind === 'held') void engine?.handle({ type: 'releaseJob', jobId: job.id }).catch(() => {});
+    }
+  }
+
+  #isOver(): boolean {
+    const { view } = this.coordinator;
+    if (!view || this.submissions.some(({ jobId }) => jobId === undefined)) return false;
+    return [...view.jobs.values()].every((job) => job.phase.kind === 'finished');
+  }
+
+  #planSubmissions(): void {
+    const count = 3 + below(this.random, 8);
+    for (let number = 1; number <= count; number += 1) {
+      const submission: Submission = { spec: randomJob(this.random, number), key: `key-${number}`, jobId: undefined };
+      this.submissions.push(submission);
+      this.clock.after(below(this.random, SIM.troubledMs - 20_000), () => void this.#submit(submission));
+    }
+  }
+
+  /** Repeats the request under its key until it is answered, as the client does. */
+  async #submit(submission: Submission): Promise<void> {
+    const { spec, key } = submission;
+    const again = (): void => void this.clock.after(SIM.clientRetryMs, () => void this.#submit(submission));
+    const input = { type: 'submitJob', spec, by: 'sim', key: { value: key, digest: key } } as const;
+    const timeOut = this.clock.after(SIM.clientRetryMs, () => {
+      if (submission.jobId === undefined) void this.#submit(submission);
+    });
+    try {
+      const reply = await this.coordinator.engine?.handle(input);
+      timeOut();
+      if (reply === undefined) again();
+      else if (isRefusal(reply)) this.story.broken(`${key} was refused: ${reply.detail}`);
+      else if (reply.kind === 'job') this.#acknowledged(submission, reply.jobId);
+    } catch {
+      timeOut();
+      again();
+    }
+  }
+
+  #acknowledged(submission: Submission, jobId: JobId): void {
+    if (submission.jobId !== undefined && submission.jobId !== jobId) {
+      this.story.broken(`${submission.key} is ${submission.jobId} and ${jobId}`);
+    }
+    submission.jobId = jobId;
+  }
+
+  #newAgent(position: number): AgentHost {
+    const name = `n${position + 1}` as NodeId;
+    const { clock, random, story } = this;
+    return new AgentHost({
+      ...{ name, clock, random, story },
+      inventory: anInventory(),
+      dial: () => {
+        if (!this.coordinator.engine) return undefined;
+        const pair = this.network.connect(name);
+        if (pair && !this.coordinator.accept(pair.coordinatorEnd)) return undefined;
+        return pair?.agentEnd;
+      },
+    });
+  }
+}
