@@ -45,8 +45,8 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared'] },
   {
     name: 'coordinator main',
-    files: ['coordinator/main.ts'],
-    mayImport: ['shared', 'coordinator config', 'model', 'engine', 'store', 'gateway', 'service', 'http'],
+    files: ['coordinator/main.ts', 'coordinator/daemon.ts', 'coordinator/life.ts'],
+    mayImport: ['shared', 'coordinator config', 'scheduler', 'model', 'engine', 'store', 'gateway', 'service', 'http'],
   },
 
   // The agent: the same shape, smaller.

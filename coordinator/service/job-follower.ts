@@ -113,17 +113,21 @@ export class JobFollower {
   }
 
   #see(event: BerthEvent): void {
-    if (event.type === 'allocation.committed') {
-      const ref = parseAllocationId(event.allocationId);
-      if (ref && !this.#open.has(event.allocationId)) this.#add(ref);
-    } else if (event.type === 'allocation.ended') {
-      const opened = this.#open.get(event.allocationId);
+    if (event.type === 'allocation.committed') this.#openFor(event.allocationId);
+    else if (event.type === 'allocation.ended') {
+      // Also one that began before this follower and that the history has not reached yet: its end is told only once.
+      const opened = this.#openFor(event.allocationId);
       if (opened) opened.isEnded = true;
       this.#note(event.allocationId);
     } else if (event.type === 'job.finished') {
       this.#isFinished = true;
       this.#latch.raise();
     }
+  }
+
+  #openFor(id: AllocationId): OpenTail | undefined {
+    const ref = parseAllocationId(id);
+    return this.#open.get(id) ?? (ref && this.#add(ref));
   }
 
   /** Nothing tells when a node is given up, so what waits for one is looked at again now and then. */
