@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { processDriver } from '../../agent/driver/process/process-driver.js';
@@ -193,6 +193,27 @@ t.test('an end is told when nothing that the command started is left', async (t)
   await watched.driver.start(shell(id, `sleep ${word} & (setsid sleep ${word} &) ; sleep 0.1; exit 5`));
   t.match((await watched.ended(id)).end, { kind: 'exited', exitCode: 5 });
   t.strictSame(processesWith(`sleep\0${word}`), []);
+});
+
+t.test('what escapes from a task writes into no later task of the same place', async (t) => {
+  const { watched, shell, folder } = await withDriver(t);
+  const word = `6${process.pid}.25`;
+  const go = join(folder, 'go');
+  // Own session, empty environment, no parent: nothing tells where it came from.
+  const escapee = `until [ -e "$0" ]; do sleep 0.02; done; echo stolen; sleep ${word}`;
+  const order = shell(id, `setsid env -i /bin/sh -c '${escapee}' ${go} & sleep 0.05`);
+  await watched.driver.start(order);
+  await watched.ended(id);
+  await watched.driver.remove(id);
+  t.teardown(() => {
+    for (const { pid } of processesWith(`sleep\0${word}`)) process.kill(pid, 'SIGKILL');
+  });
+  const others = ['j2.0#1', 'j3.0#1'] as AllocationId[];
+  for (const other of others) await watched.driver.start(shell(other, `until [ -e ${go}.done ]; do sleep 0.02; done`));
+  writeFileSync(go, '');
+  await until('it has written', () => processesWith(`sleep\0${word}`).length === 1);
+  writeFileSync(`${go}.done`, '');
+  for (const other of others) t.same((await watched.ended(other)).output, { stdoutBytes: 0, stderrBytes: 0 });
 });
 
 t.test('a command that kills its whole process group harms no other, and is seen as killed', async (t) => {

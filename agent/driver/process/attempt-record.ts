@@ -13,13 +13,15 @@ export interface AttemptRecord {
   end: DriverEnd | null;
   /** True once nothing of it is alive any more; only then is the end reported. */
   isGone: boolean;
+  /** True when nothing on this machine can still hold its files open. */
+  isTraceless: boolean;
   /** Called at each of these changes. */
   readonly waiters: Set<() => void>;
 }
 
 export function newRecord(id: AllocationId, ledger: LedgerFile): AttemptRecord {
   ledger.attempts.add(id);
-  return { id, ledger, run: null, end: null, isGone: false, waiters: new Set() };
+  return { id, ledger, run: null, end: null, isGone: false, isTraceless: false, waiters: new Set() };
 }
 
 export function tellWaiters(record: AttemptRecord): void {

@@ -1,4 +1,14 @@
-import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AllocationId } from '../../../shared/ids.js';
@@ -9,6 +19,7 @@ import type { OutputBytes } from '../driver.js';
 const MAX_SPARES = 256;
 const FOLDERS = ['ledger', 'orders', 'output', 'scripts', 'work', 'spare'] as const;
 type Folder = (typeof FOLDERS)[number];
+const DONE = Promise.resolve();
 
 /**
  * The driver's directory, and the files of an attempt in it.
@@ -79,10 +90,18 @@ export class Places {
   }
 
   /** Idempotent. The names are free at once; deleting a large tree takes until the promise resolves. */
-  remove(id: AllocationId): Promise<void> | undefined {
+  remove(id: AllocationId): Promise<void> {
+    rmSync(this.output(id, 'stdout'), { force: true });
+    rmSync(this.output(id, 'stderr'), { force: true });
+    this.#removeScript(id);
+    return existsSync(this.work(id)) ? rm(this.#toSpare(this.work(id)), { recursive: true, force: true }) : DONE;
+  }
+
+  /** The same, keeping what is empty. Only for attempts of which no process can be left that holds a file open. */
+  recycle(id: AllocationId): Promise<void> {
     this.#recycleFile(this.output(id, 'stdout'));
     this.#recycleFile(this.output(id, 'stderr'));
-    if (this.#scripts.delete(id)) rmSync(this.script(id), { force: true });
+    this.#removeScript(id);
     return this.#recycleFolder(this.work(id));
   }
 
@@ -96,6 +115,10 @@ export class Places {
     return new Set(names as AllocationId[]);
   }
 
+  #removeScript(id: AllocationId): void {
+    if (this.#scripts.delete(id)) rmSync(this.script(id), { force: true });
+  }
+
   /** Only what nobody else can hold: a second link would share the next attempt's output. */
   #recycleFile(path: string): void {
     const found = lstatSync(path, { throwIfNoEntry: false });
@@ -105,14 +128,14 @@ export class Places {
     else unlinkSync(path);
   }
 
-  #recycleFolder(path: string): Promise<void> | undefined {
+  #recycleFolder(path: string): Promise<void> {
     const found = lstatSync(path, { throwIfNoEntry: false });
-    if (!found) return undefined;
+    if (!found) return DONE;
     const isClean = found.isDirectory() && (found.mode & 0o7777) === 0o700 && readdirSync(path).length === 0;
     const spare = this.#toSpare(path);
     if (!isClean || this.#spareFolders.length >= MAX_SPARES) return rm(spare, { recursive: true, force: true });
     this.#spareFolders.push(spare);
-    return undefined;
+    return DONE;
   }
 
   #toSpare(path: string): string {

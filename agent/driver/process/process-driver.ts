@@ -9,7 +9,7 @@ import type { Random } from '../../../shared/random.js';
 import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
 import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
-import type { LedgerEntry } from './ledger.js';
+import type { LedgerEntry, Run } from './ledger.js';
 import type { LedgerFile } from './ledger-file.js';
 import { orderScript, type TaskBase, unrunnable } from './order-script.js';
 import { Places } from './places.js';
@@ -63,9 +63,9 @@ class ProcessDriver implements TaskDriver {
     this.#options = options;
     this.#listener = listener;
     this.#places = new Places(options.directory);
-    this.#sweeper = new Sweeper(options);
     const exited = (worker: Worker, signal: string | null): void => this.#workerExited(worker, signal);
     this.#pool = new WorkerPool({ ...options, places: this.#places, exited });
+    this.#sweeper = new Sweeper({ ...options, isWorker: (pid) => this.#pool.hasPid(pid) });
     this.#watcher = this.#watch();
     const { records, ledgers, wasRebooted } = takeOver(this.#places, options.bootId);
     this.#records = records;
@@ -101,8 +101,8 @@ class ProcessDriver implements TaskDriver {
     const record = this.#records.get(allocationId);
     // Between two commands of the worker there is nothing to signal, and the command is about to start or has ended.
     for (let round = 0; record && !record.end && !this.#isClosed && round < MAX_SIGNAL_TRIES; round += 1) {
-      const count = record.run ? await this.#sweeper.signal(this.#root(record, record.run.pid), signal) : 0;
-      if (count > 0 && signal !== 'SIGKILL') return;
+      const found = record.run && (await this.#sweeper.signal(this.#root(record, record.run), signal));
+      if (found && found.count > 0 && signal !== 'SIGKILL') return;
       if (!record.end) await this.#changeOf(record, SIGNAL_RETRY_MS);
     }
     while (record?.end && signal === 'SIGKILL' && !record.isGone && !this.#isClosed)
@@ -139,7 +139,7 @@ class ProcessDriver implements TaskDriver {
     const record = this.#records.get(allocationId);
     if (record && !record.isGone) return;
     if (record) this.#drop(record);
-    await this.#places.remove(allocationId);
+    await (record?.isTraceless ? this.#places.recycle(allocationId) : this.#places.remove(allocationId));
   }
 
   async close(): Promise<void> {
@@ -234,7 +234,10 @@ class ProcessDriver implements TaskDriver {
 
   async #clear(record: AttemptRecord): Promise<void> {
     try {
-      if (record.run) await this.#sweeper.clear(this.#root(record, record.run.pid));
+      if (record.run) {
+        const { hasStranger } = await this.#sweeper.clear(this.#root(record, record.run));
+        record.isTraceless = !hasStranger;
+      }
     } catch (error) {
       // What hangs in the kernel must not hold back the end for ever.
       this.#options.log.error('an ended task left processes', {
@@ -246,9 +249,9 @@ class ProcessDriver implements TaskDriver {
     tellWaiters(record);
   }
 
-  #root(record: AttemptRecord, pid: number): TreeRoot {
+  #root(record: AttemptRecord, { pid, atUptimeMs }: Run): TreeRoot {
     const ownsPid = record.ledger.isWrittenBy(pid) || readProcess(pid) === undefined;
-    return { workerPid: ownsPid ? pid : null, marker: this.#places.work(record.id) };
+    return { workerPid: ownsPid ? pid : null, marker: this.#places.work(record.id), startedAtUptimeMs: atUptimeMs };
   }
 
   #workerExited(worker: Worker, signal: string | null): void {

@@ -6,8 +6,8 @@ export interface ProcessEntry {
   readonly pid: number;
   readonly parent: number;
   readonly session: number;
-  /** Clock ticks since boot; with the pid it names a process for good. */
-  readonly startTicks: number;
+  /** With the pid it names a process for good. */
+  readonly startedAtUptimeMs: number;
   readonly isZombie: boolean;
   /** The attempt whose environment it carries; null when none, or when the process is not ours to read. */
   readonly marker: string | null;
@@ -20,6 +20,8 @@ interface ReadEntry {
   readonly readAt: number;
 }
 
+/** Linux shows times to programs in hundredths of a second, whatever the kernel counts in (USER_HZ). */
+const MS_PER_TICK = 10;
 /** How long an entry of an earlier table may stand for a process. */
 const ENTRY_LIFE_MS = 2_000;
 
@@ -69,7 +71,7 @@ export function readProcess(pid: number): ProcessEntry | undefined {
     pid,
     parent: Number(fields[1]),
     session: Number(fields[3]),
-    startTicks: Number(fields[19]),
+    startedAtUptimeMs: Number(fields[19]) * MS_PER_TICK,
     isZombie: fields[0] === 'Z' || fields[0] === 'X',
     marker: markerOf(readText(`/proc/${pid}/environ`)),
   };
@@ -78,7 +80,7 @@ export function readProcess(pid: number): ProcessEntry | undefined {
 /** Whether the process that the entry names is still there and not dead. */
 export function isAlive(entry: ProcessEntry): boolean {
   const now = readProcess(entry.pid);
-  return now !== undefined && now.startTicks === entry.startTicks && !now.isZombie;
+  return now !== undefined && now.startedAtUptimeMs === entry.startedAtUptimeMs && !now.isZombie;
 }
 
 export function uptimeMs(): number {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../shared/clock.js';
 import { AppError } from '../../../shared/errors.js';
 import type { Log } from '../../../shared/log.js';
-import { isAlive, type ProcessEntry, ProcessTableReader } from './process-table.js';
+import { isAlive, type ProcessEntry, type ProcessTable, ProcessTableReader } from './process-table.js';
 import { findTrees, type TreeRoot } from './tree.js';
 
 /** Scans take at most this share of the time: after one of 1 ms, ends are gathered for 3 ms. */
@@ -9,13 +9,34 @@ const SCAN_REST_FACTOR = 3;
 const KILL_ROUNDS = 200;
 const FIRST_ROUND_MS = 2;
 const LAST_ROUND_MS = 50;
+/** The parent of the kernel's own threads. */
+const KERNEL_THREADS = 2;
+/** Uptimes and start times are counted in hundredths of a second. */
+const UPTIME_GRAIN_MS = 20;
 
 interface Request {
   readonly root: TreeRoot;
   readonly signal: string;
-  /** With the number of processes that were first found. */
-  readonly resolve: (count: number) => void;
+  readonly resolve: (found: Found) => void;
   readonly reject: (error: unknown) => void;
+}
+
+/** What a request met. */
+export interface Found {
+  /** Processes of the tree when it was first looked at. */
+  readonly count: number;
+  /**
+   * True when a living process is as young as the tree and belongs to nobody we know. It may have escaped from the
+   * tree, and may still hold its files open.
+   */
+  readonly hasStranger: boolean;
+}
+
+export interface SweeperOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Whether a process is a worker of this agent. */
+  readonly isWorker: (pid: number) => boolean;
 }
 
 /**
@@ -26,23 +47,23 @@ interface Request {
 export class Sweeper {
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #isWorker: (pid: number) => boolean;
   readonly #table = new ProcessTableReader();
   #signals: Request[] = [];
   #leftovers: Request[] = [];
   #restUntil = 0;
 
-  constructor(options: { readonly clock: Clock; readonly log: Log }) {
+  constructor(options: SweeperOptions) {
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#isWorker = options.isWorker;
   }
 
   /**
    * Sends a signal to every process of the tree; for SIGKILL, resolves when all are gone.
    * Requests of one turn share a scan.
-   *
-   * @returns how many processes there were
    */
-  signal(root: TreeRoot, signal: string): Promise<number> {
+  signal(root: TreeRoot, signal: string): Promise<Found> {
     return new Promise((resolve, reject) => {
       this.#signals.push({ root, signal, resolve, reject });
       if (this.#signals.length === 1) this.#clock.soon(() => this.#sendSignals());
@@ -50,7 +71,7 @@ export class Sweeper {
   }
 
   /** Kills what an ended command left behind. */
-  clear(root: TreeRoot): Promise<number> {
+  clear(root: TreeRoot): Promise<Found> {
     return new Promise((resolve, reject) => {
       this.#leftovers.push({ root, signal: 'SIGKILL', resolve, reject });
       if (this.#leftovers.length > 1) return;
@@ -63,46 +84,50 @@ export class Sweeper {
   #sendSignals(): void {
     const requests = this.#signals;
     this.#signals = [];
-    this.#deliver(requests, this.#scan(requests, 'fresh'));
+    const table = this.#table.fresh(this.#clock.monotonic());
+    this.#deliver(requests, { trees: treesOf(table, requests), youngestStrangerMs: this.#youngestStrangerMs(table) });
   }
 
   #clearLeftovers(): void {
     const requests = this.#leftovers;
     this.#leftovers = [];
     const before = this.#clock.monotonic();
-    const trees = this.#scan(requests, 'recent');
+    const table = this.#table.recent(before);
+    const trees = treesOf(table, requests);
+    const youngestStrangerMs = this.#youngestStrangerMs(table);
     const after = this.#clock.monotonic();
     this.#restUntil = after + (after - before) * SCAN_REST_FACTOR;
     // An old entry may name a process that has ended since.
-    this.#deliver(
-      requests,
-      trees.map((tree) => tree.filter(isAlive)),
-    );
+    this.#deliver(requests, { trees: trees.map((tree) => tree.filter(isAlive)), youngestStrangerMs });
   }
 
-  #scan(requests: readonly Request[], freshness: 'fresh' | 'recent'): ProcessEntry[][] {
-    const now = this.#clock.monotonic();
-    const table = freshness === 'fresh' ? this.#table.fresh(now) : this.#table.recent(now);
-    return findTrees(
-      table,
-      requests.map((request) => request.root),
-    );
+  /** When the youngest process started that is no worker, and no part of any attempt's tree that we could recognise. */
+  #youngestStrangerMs(table: ProcessTable): number {
+    let youngestMs = 0;
+    for (const { pid, parent, session, marker, isZombie, startedAtUptimeMs } of table.values()) {
+      const isKernel = parent === KERNEL_THREADS;
+      const isKnown = isKernel || marker !== null || this.#isWorker(pid) || this.#isWorker(session);
+      if (!isKnown && !isZombie) youngestMs = Math.max(youngestMs, startedAtUptimeMs);
+    }
+    return youngestMs;
   }
 
-  #deliver(requests: readonly Request[], trees: readonly ProcessEntry[][]): void {
+  #deliver(requests: readonly Request[], seen: Seen): void {
     for (const [index, request] of requests.entries()) {
-      const tree = trees[index] ?? [];
+      const tree = seen.trees[index] ?? [];
+      const hasStranger = seen.youngestStrangerMs + UPTIME_GRAIN_MS >= request.root.startedAtUptimeMs;
+      const found = { count: tree.length, hasStranger };
       for (const entry of tree) send(entry.pid, request.signal);
-      if (request.signal !== 'SIGKILL' || tree.length === 0) request.resolve(tree.length);
-      else this.#killRest({ ...request, resolve: () => request.resolve(tree.length) }, 1);
+      if (request.signal !== 'SIGKILL' || tree.length === 0) request.resolve(found);
+      else this.#killRest({ ...request, resolve: () => request.resolve(found) }, 1);
     }
   }
 
   #killRest(request: Request, round: number): void {
     const waitMs = Math.min(LAST_ROUND_MS, FIRST_ROUND_MS * round);
     this.#clock.after(waitMs, () => {
-      const [tree = []] = this.#scan([request], 'fresh');
-      if (tree.length === 0) return request.resolve(0);
+      const [tree = []] = treesOf(this.#table.fresh(this.#clock.monotonic()), [request]);
+      if (tree.length === 0) return request.resolve(NOTHING_FOUND);
       for (const entry of tree) send(entry.pid, 'SIGKILL');
       if (round < KILL_ROUNDS) return this.#killRest(request, round + 1);
       const pids = tree.map((entry) => entry.pid);
@@ -110,6 +135,20 @@ export class Sweeper {
       request.reject(new AppError('internal', `processes ${pids.join(', ')} survive SIGKILL: they hang in the kernel`));
     });
   }
+}
+
+interface Seen {
+  readonly trees: readonly ProcessEntry[][];
+  readonly youngestStrangerMs: number;
+}
+
+const NOTHING_FOUND: Found = { count: 0, hasStranger: false };
+
+function treesOf(table: ProcessTable, requests: readonly Request[]): ProcessEntry[][] {
+  return findTrees(
+    table,
+    requests.map((request) => request.root),
+  );
 }
 
 function send(pid: number, signal: string): void {

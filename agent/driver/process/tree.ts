@@ -8,6 +8,8 @@ export interface TreeRoot {
    */
   readonly workerPid: number | null;
   readonly marker: string;
+  /** When the attempt began; nothing of it is older. */
+  readonly startedAtUptimeMs: number;
 }
 
 /**

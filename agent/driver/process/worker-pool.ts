@@ -21,6 +21,7 @@ export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   readonly #prefix: string;
   readonly #all = new Map<string, Worker>();
+  readonly #pids = new Set<number>();
   /** Used from the end, so that those at the beginning become old. */
   #idle: Worker[] = [];
   #count = 0;
@@ -42,6 +43,7 @@ export class WorkerPool {
       this.#exited(worker, signal),
     );
     this.#all.set(worker.name, worker);
+    this.#pids.add(worker.pid);
     return worker;
   }
 
@@ -55,6 +57,10 @@ export class WorkerPool {
 
   get(name: string): Worker | undefined {
     return this.#all.get(name);
+  }
+
+  hasPid(pid: number): boolean {
+    return this.#pids.has(pid);
   }
 
   busy(): Worker[] {
@@ -76,6 +82,7 @@ export class WorkerPool {
 
   #exited(worker: Worker, signal: string | null): void {
     this.#all.delete(worker.name);
+    this.#pids.delete(worker.pid);
     this.#idle = this.#idle.filter((idle) => idle !== worker);
     worker.discard();
     this.#options.exited(worker, signal);
