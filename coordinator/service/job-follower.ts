@@ -9,7 +9,7 @@ import {
 import type { BerthEvent } from '../model/events.js';
 import { Latch, RECHECK_MS, raiseOnAbort } from './latch.js';
 import { isSettled } from './log-fate.js';
-import { type LogRecord, STREAMS, Tail } from './log-record.js';
+import { gapsOf, type LogRecord, STREAMS, Tail } from './log-record.js';
 import { placedTasks } from './placed-tasks.js';
 import type { Service } from './service.js';
 
@@ -86,6 +86,7 @@ export class JobFollower {
       yield record;
     }
     if (!isLast) return;
+    yield* gapsOf(this.#service, opened.tail.ref);
     for (const cancel of opened.cancels) cancel();
     this.#open.delete(id);
   }

@@ -2,7 +2,7 @@ import type { Refusal } from '../../shared/errors.js';
 import type { JobId } from '../../shared/ids.js';
 import { noSuchJob } from './find.js';
 import { JobFollower } from './job-follower.js';
-import { type LogRecord, Tail } from './log-record.js';
+import { gapsOf, type LogRecord, Tail } from './log-record.js';
 import { placedTasks } from './placed-tasks.js';
 import type { Service } from './service.js';
 
@@ -30,6 +30,7 @@ export async function openJobLog(
 async function* stored(service: Service, jobId: JobId, signal: AbortSignal): AsyncGenerator<LogRecord> {
   for await (const ref of placedTasks(service, jobId)) {
     yield* new Tail(ref).drain(service.logs, signal);
+    yield* gapsOf(service, ref);
     if (signal.aborted) return;
   }
 }

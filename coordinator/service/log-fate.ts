@@ -27,6 +27,20 @@ export async function isSettled(service: Service, { ref, stream }: StreamRef, qu
   return (await service.logs.size(ref, stream)) >= expected.bytes;
 }
 
+/**
+ * Bytes that an ended attempt wrote and that are not here: dropped beyond the limit of a stream, lost with their node,
+ * or still on their way. 0 while it runs, and when nobody knows what it wrote.
+ */
+export async function missingBytes(service: Service, { ref, stream }: StreamRef): Promise<number> {
+  const output = await service.engine.read((view) => {
+    const phase = view.allocations.get(allocationIdOf(ref))?.phase;
+    return phase?.kind === 'ended' ? phase.output : null;
+  });
+  if (output === null) return 0;
+  const wrote = stream === 'stdout' ? output.stdoutBytes : output.stderrBytes;
+  return wrote === 0 ? 0 : Math.max(0, wrote - (await service.logs.size(ref, stream)));
+}
+
 type Expected =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'none' }

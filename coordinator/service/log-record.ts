@@ -1,9 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import { type AllocationRef, taskIdOf } from '../../shared/ids.js';
 import type { LogStream } from '../../shared/wire/messages.js';
+import { missingBytes } from './log-fate.js';
+import type { Service } from './service.js';
 import { LOG_CHUNK_BYTES, type TaskLogsReader } from './task-logs-reader.js';
 
-/** A piece of one attempt's output: as text when it is UTF-8, else in base64. */
+/** A piece of one attempt's output: as text when it is UTF-8, else in base64; or a gap, marked with its size (P9). */
 export interface LogRecord {
   readonly task: string;
   readonly attempt: number;
@@ -11,6 +13,8 @@ export interface LogRecord {
   readonly offset: number;
   readonly text?: string;
   readonly base64?: string;
+  /** Bytes from `offset` on that were written and are not here. */
+  readonly missingBytes?: number;
 }
 
 export const STREAMS = ['stdout', 'stderr'] as const;
@@ -36,6 +40,16 @@ export class Tail {
         yield { task: taskIdOf(this.ref), attempt: this.ref.attempt, stream, offset, ...encoded(whole) };
       }
     }
+  }
+}
+
+/** A record for each stream that has less than its ended attempt wrote. */
+export async function* gapsOf(service: Service, ref: AllocationRef): AsyncGenerator<LogRecord> {
+  for (const stream of STREAMS) {
+    const missing = await missingBytes(service, { ref, stream });
+    if (missing === 0) continue;
+    const offset = await service.logs.size(ref, stream);
+    yield { task: taskIdOf(ref), attempt: ref.attempt, stream, offset, missingBytes: missing };
   }
 }
 

@@ -151,6 +151,8 @@ export interface OutputChunk {
   readonly offset: number;
   readonly text?: string;
   readonly base64?: string;
+  /** A gap of so many bytes instead of a piece. */
+  readonly missingBytes?: number;
 }
 
 export interface EventView {

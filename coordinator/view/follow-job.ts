@@ -93,6 +93,10 @@ interface Line {
 function printLine(context: Context, { line, offsets, job, printer }: Line): void {
   if (line.trim() === '') return;
   const chunk = JSON.parse(line) as OutputChunk;
+  if (chunk.missingBytes !== undefined) {
+    remark(context, `${chunk.missingBytes} bytes of ${chunk.task}'s ${chunk.stream} are missing from here on`);
+    return;
+  }
   const bytes = chunk.base64 === undefined ? Buffer.from(chunk.text ?? '') : Buffer.from(chunk.base64, 'base64');
   const key = `${chunk.task}#${chunk.attempt}/${chunk.stream}`;
   const known = offsets.get(key) ?? 0;

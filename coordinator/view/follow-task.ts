@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { JobView, OutputStreamName, TaskView } from './api.js';
 import { piecesOf } from './client.js';
-import type { Context } from './context.js';
+import { type Context, remark } from './context.js';
 import type { OutputPrinter } from './output-printer.js';
 import { pause, Reconnecting, untilAnswered } from './retry.js';
 import { getTask, taskPath } from './selector.js';
@@ -30,7 +30,14 @@ export async function printTaskOutput(context: Context, output: TaskOutput): Pro
     const query = { stream, offset: 0, attempt: output.attempt, follow: false };
     const path = `${taskPath(output.job, output.task)}/logs`;
     const response = await context.api.open({ method: 'GET', path, query });
-    for await (const piece of piecesOf(response)) output.printer.print(output.task, stream, piece);
+    let offset = 0;
+    for await (const piece of piecesOf(response)) {
+      output.printer.print(output.task, stream, piece);
+      offset += piece.length;
+    }
+    const attempt = Number(response.headers['berth-attempt']);
+    const task = await getTask(context.api, output.job, output.task);
+    remarkGap(context, { ...output, stream }, { offset, size: sizeOf(task, { attempt, stream }) });
   }
 }
 
@@ -78,7 +85,9 @@ async function followStream(context: Context, output: FollowedStream): Promise<v
       continue;
     }
     // A coordinator that stops may close the answer in good order too: only the attempt's size tells.
-    if (isWhole(await ask(context, output), { attempt, stream, offset, before })) return;
+    const task = await ask(context, output);
+    if (isWhole(task, { attempt, stream, offset, before }))
+      return remarkGap(context, output, { offset, size: sizeOf(task, output) });
     await pause(context.clock, RESUME_MS, signal);
   }
 }
@@ -101,12 +110,28 @@ interface Reached {
   readonly before: number;
 }
 
+/** Output is never silently short (P9). */
+function remarkGap(
+  context: Context,
+  { job, task, stream }: TaskOutput & { readonly stream: OutputStreamName },
+  { offset, size = offset }: { readonly offset: number; readonly size: number | undefined },
+): void {
+  if (size > offset)
+    remark(context, `${size - offset} bytes of ${job.id}.${task}'s ${stream} are missing from here on`);
+}
+
+/** How much the ended attempt wrote; undefined while it runs, and when nobody knows. */
+function sizeOf(task: TaskView, { attempt, stream }: Pick<FollowedStream, 'attempt' | 'stream'>): number | undefined {
+  const output = task.attempts?.find((each) => each.attempt === attempt)?.output;
+  return stream === 'stdout' ? output?.stdoutBytes : output?.stderrBytes;
+}
+
 /** True when the ended attempt has no more of the stream, or the coordinator has no more to give. */
 function isWhole(task: TaskView, { attempt, stream, offset, before }: Reached): boolean {
   const view = task.attempts?.find((each) => each.attempt === attempt);
   if (view === undefined) return true;
   if (view.state !== 'ended') return false;
-  const size = stream === 'stdout' ? view.output?.stdoutBytes : view.output?.stderrBytes;
+  const size = sizeOf(task, { attempt, stream });
   return size === undefined || offset >= size || offset === before;
 }
 

@@ -206,6 +206,31 @@ t.test("a job's output is listed in task order, as text where it is text", async
   t.equal((await server.get('/v1/jobs/j9/logs')).status, 404);
 });
 
+t.test('a gap in the output is marked with its size, also when following', async (t) => {
+  const server = await serverOf(t);
+  await server.join('n1');
+  await server.submit({ command: ['true'] });
+  await server.wrote('j1.0#1', '0123456789', { last: true });
+  await server.ended('j1.0#1', undefined, 25);
+  const expected = [
+    { task: 'j1.0', attempt: 1, stream: 'stdout', offset: 0, text: '0123456789' },
+    { task: 'j1.0', attempt: 1, stream: 'stdout', offset: 10, missingBytes: 15 },
+  ];
+  t.strictSame(await logLines(await server.open('GET', '/v1/jobs/j1/logs')), expected);
+  t.strictSame(await logLines(await server.open('GET', '/v1/jobs/j1/logs?follow=true')), expected);
+});
+
+t.test('an end that comes while the tasks are being listed ends the follow at once', async (t) => {
+  const server = await serverOf(t);
+  await server.join('n1');
+  for (let round = 1; round <= 20; round += 1) {
+    await server.submit({ array: '1-4', command: ['true'] });
+    const following = server.open('GET', `/v1/jobs/j${round}/logs?follow=true`).then(logLines);
+    await Promise.all([1, 2, 3, 4].map((index) => server.ended(`j${round}.${index}#1`, undefined, 0)));
+    t.strictSame(await following, []);
+  }
+});
+
 t.test('no character is cut in two unless there is nothing else to take', async (t) => {
   const euro = Buffer.from('a€');
   t.strictSame(

@@ -53,7 +53,10 @@ export function logRoutes(server: Server, { service, streams }: RouteContext): v
         summary: 'Read the output of all tasks of a job',
         params: jobParams,
         querystring: Type.Object({ follow }, strict),
-        response: answersWith('application/x-ndjson', 'One {task, attempt, stream, offset, text or base64} a line.'),
+        response: answersWith(
+          'application/x-ndjson',
+          'One {task, attempt, stream, offset, text, base64 or missingBytes} a line.',
+        ),
       },
     },
     async ({ params, query }, reply) => {
