@@ -94,7 +94,7 @@ function printLine(context: Context, { line, offsets, job, printer }: Line): voi
   if (line.trim() === '') return;
   const chunk = JSON.parse(line) as OutputChunk;
   if (chunk.missingBytes !== undefined) {
-    remark(context, `${chunk.missingBytes} bytes of ${chunk.task}'s ${chunk.stream} are missing from here on`);
+    remark(context, `${chunk.missingBytes} bytes of ${chunk.task}'s ${chunk.stream} were dropped, or have not arrived`);
     return;
   }
   const bytes = chunk.base64 === undefined ? Buffer.from(chunk.text ?? '') : Buffer.from(chunk.base64, 'base64');

@@ -117,7 +117,7 @@ function remarkGap(
   { offset, size = offset }: { readonly offset: number; readonly size: number | undefined },
 ): void {
   if (size > offset)
-    remark(context, `${size - offset} bytes of ${job.id}.${task}'s ${stream} are missing from here on`);
+    remark(context, `${size - offset} bytes of ${job.id}.${task}'s ${stream} were dropped, or have not arrived`);
 }
 
 /** How much the ended attempt wrote; undefined while it runs, and when nobody knows. */
