@@ -123,6 +123,8 @@ function fromFlags(schema: Settings, { argv }: ConfigSources, problems: Problem[
     const name = names.get(flag);
     if (name === undefined) {
       problems.push({ field: flag, message: `unknown flag${didYouMean(flag, names.keys())}` });
+      // What follows is its value, if it had one, and not another mistake.
+      if (inline.length === 0 && !argv[position + 1]?.startsWith('-')) position += 1;
       continue;
     }
     if (inline.length === 0) position += 1;
