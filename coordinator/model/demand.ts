@@ -25,6 +25,8 @@ export class ClassTable {
         count: gpus.count,
         ...(gpus.model === null ? {} : { model: gpus.model }),
         ...(gpus.minMemoryMiB === null ? {} : { minMemoryMiB: gpus.minMemoryMiB }),
+        ...(gpus.shareMillis === undefined ? {} : { shareMillis: gpus.shareMillis }),
+        ...(gpus.memoryMiB === undefined ? {} : { memoryMiB: gpus.memoryMiB }),
       },
       driver: spec.driver,
       constraints: spec.constraints,

@@ -2,14 +2,16 @@ import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { addResources, NO_RESOURCES, type Resources, subtractResources } from '../../shared/resources.js';
-import type { Allocation } from './allocation.js';
+import { Accounts, type AccountsView } from './accounts.js';
+import { type Allocation, heldGpuMillis } from './allocation.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
 
 /** What the live allocations of a node hold of it. */
 export interface NodeUsage {
   readonly used: Resources;
-  readonly gpus: ReadonlySet<number>;
+  /** Thousandths in use, by the device's index; a device that nothing holds is absent. */
+  readonly gpuMillis: ReadonlyMap<number, number>;
   readonly live: ReadonlySet<AllocationId>;
 }
 
@@ -46,7 +48,7 @@ export interface IndexView {
 
 interface MutableUsage {
   used: Resources;
-  readonly gpus: Set<number>;
+  readonly gpuMillis: Map<number, number>;
   readonly live: Set<AllocationId>;
 }
 
@@ -54,7 +56,7 @@ interface MutableReady extends ReadyStep {
   readonly retries: Set<number>;
 }
 
-const NOTHING_USED: NodeUsage = { used: NO_RESOURCES, gpus: new Set(), live: new Set() };
+const NOTHING_USED: NodeUsage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
 const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 
 export class Indexes implements IndexView {
@@ -93,7 +95,7 @@ export class Indexes implements IndexView {
   allocationBegan(allocation: Allocation): void {
     const usage = this.#usageFor(allocation.nodeId);
     usage.used = addResources(usage.used, allocation.resources);
-    for (const gpu of allocation.gpus) usage.gpus.add(gpu);
+    addGpus(usage.gpuMillis, allocation, 1);
     usage.live.add(allocation.id);
     const live = this.#liveByJob.get(allocation.ref.jobId);
     if (live) live.add(allocation.id);
@@ -103,7 +105,7 @@ export class Indexes implements IndexView {
   allocationEnded(allocation: Allocation): void {
     const usage = this.#usageFor(allocation.nodeId);
     usage.used = subtractResources(usage.used, allocation.resources);
-    for (const gpu of allocation.gpus) usage.gpus.delete(gpu);
+    addGpus(usage.gpuMillis, allocation, -1);
     usage.live.delete(allocation.id);
     if (usage.live.size === 0) this.#usage.delete(allocation.nodeId);
     const live = this.#liveByJob.get(allocation.ref.jobId);
@@ -164,7 +166,7 @@ export class Indexes implements IndexView {
   #usageFor(nodeId: NodeId): MutableUsage {
     let usage = this.#usage.get(nodeId);
     if (!usage) {
-      usage = { used: NO_RESOURCES, gpus: new Set(), live: new Set() };
+      usage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
       this.#usage.set(nodeId, usage);
     }
     return usage;
@@ -181,3 +183,11 @@ function orderOf(job: Job, step: Step): Order {
 function compareOrder(left: Order, right: Order): number {
   return right.priority - left.priority || left.sequence - right.sequence || left.position - right.position;
 }
+function addGpus(used: Map<number, number>, allocation: Allocation, sign: 1 | -1): void {
+  for (const [position, gpu] of allocation.gpus.entries()) {
+    const millis = (used.get(gpu) ?? 0) + sign * heldGpuMillis(allocation, position);
+    if (millis === 0) used.delete(gpu);
+    else used.set(gpu, millis);
+  }
+}
+

@@ -1,7 +1,8 @@
 import type { AllocationId, NodeId } from '../../shared/ids.js';
 import { allocationIdOf, taskIdOf } from '../../shared/ids.js';
 import { rangesCount } from '../../shared/ranges.js';
-import { addResources, fits, NO_RESOURCES } from '../../shared/resources.js';
+import { addResources, fits, NO_RESOURCES, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import { heldGpuMillis } from './allocation.js';
 import { type Job, NO_TASKS, type Step, type TaskCounts, unfinishedCount } from './job.js';
 import type { ClusterView } from './state.js';
 
@@ -35,18 +36,22 @@ function checkNodes(view: ClusterView, broken: Report): void {
 function checkNode(view: ClusterView, held: { nodeId: NodeId; live: readonly AllocationId[] }, broken: Report): void {
   const { nodeId, live } = held;
   let used = NO_RESOURCES;
-  const gpus = new Set<number>();
+  const gpus = new Map<number, number>();
   for (const id of live) {
     const allocation = view.allocations.get(id);
     if (!allocation) continue;
     used = addResources(used, allocation.resources);
-    for (const gpu of allocation.gpus) {
-      if (gpus.has(gpu)) broken(`GPU ${gpu} of ${nodeId} is held twice`);
-      gpus.add(gpu);
+    for (const [position, gpu] of allocation.gpus.entries()) {
+      gpus.set(gpu, (gpus.get(gpu) ?? 0) + heldGpuMillis(allocation, position));
     }
+  }
+  for (const [gpu, millis] of gpus) {
+    if (millis > WHOLE_GPU_MILLIS) broken(`GPU ${gpu} of ${nodeId} is held to ${millis} thousandths`);
+    if (view.index.usage(nodeId).gpuMillis.get(gpu) !== millis) broken(`use of GPU ${gpu} of ${nodeId} is out of date`);
   }
   const usage = view.index.usage(nodeId);
   if (JSON.stringify(usage.used) !== JSON.stringify(used)) broken(`usage of ${nodeId} is out of date`);
+  if (usage.gpuMillis.size !== gpus.size) broken(`GPUs in use of ${nodeId} are out of date`);
   if (usage.live.size !== live.length) broken(`live allocations of ${nodeId} are out of date`);
   const node = view.nodes.get(nodeId);
   if (node && !fits(used, node.inventory.capacity)) broken(`${nodeId} is oversubscribed`);

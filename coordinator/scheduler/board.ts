@@ -1,4 +1,11 @@
-import { type GpuDevice, isEligibleGpu, type Resources, subtractResources } from '../../shared/resources.js';
+import {
+  type GpuDemand,
+  gpuMillisOn,
+  isEligibleGpu,
+  type Resources,
+  subtractResources,
+  WHOLE_GPU_MILLIS,
+} from '../../shared/resources.js';
 import type { DemandClass } from '../model/demand.js';
 import { obstacleTo } from '../model/feasible.js';
 import type { Node, NodeClass } from '../model/node.js';
@@ -8,8 +15,8 @@ import type { ClusterView } from '../model/state.js';
 export interface Slot {
   readonly node: Node;
   free: Resources;
-  /** Devices that nothing holds, ascending by index. */
-  freeGpus: readonly GpuDevice[];
+  /** Free thousandths of each device, in the order of the inventory. */
+  readonly gpuMillis: number[];
 }
 
 /** What can be used now, copied from the view, and a memory of which classes can hold which. */
@@ -49,17 +56,16 @@ export function slotOf(view: ClusterView, node: Node): Slot {
   return {
     node,
     free: subtractResources(node.inventory.capacity, usage.used),
-    freeGpus: node.inventory.gpus.filter((device) => !usage.gpus.has(device.index)),
+    gpuMillis: node.inventory.gpus.map(({ index }) => WHOLE_GPU_MILLIS - (usage.gpuMillis.get(index) ?? 0)),
   };
 }
 
-/** The devices that a task of this demand would get: the smallest that satisfy it; undefined when there are too few. */
-export function chooseGpus(slot: Slot, demand: DemandClass): readonly GpuDevice[] | undefined {
-  const { gpus } = demand;
-  if (gpus === null) return [];
-  const eligible = slot.freeGpus.filter((device) => isEligibleGpu(device, gpus));
-  if (eligible.length < gpus.count) return undefined;
-  return eligible
-    .sort((left, right) => left.memoryMiB - right.memoryMiB || left.index - right.index)
-    .slice(0, gpus.count);
+/** Positions of the devices that have room for a task of this demand. */
+export function openGpus({ node, gpuMillis }: Slot, demand: GpuDemand): readonly number[] {
+  const { gpus } = node.inventory;
+  return [...gpus.keys()].filter((position) => {
+    const device = gpus[position];
+    if (device === undefined || !isEligibleGpu(device, demand)) return false;
+    return (gpuMillis[position] ?? 0) >= gpuMillisOn(device, demand);
+  });
 }

@@ -1,11 +1,10 @@
 import type { EpochMs } from '../../shared/clock.js';
-import { isEligibleGpu } from '../../shared/resources.js';
 import type { DemandClass } from '../model/demand.js';
 import { type Dimension, describeObstacle, obstacleTo } from '../model/feasible.js';
 import type { Job, Step } from '../model/job.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { isUsable, type Slot, slotOf } from './board.js';
+import { isUsable, openGpus, type Slot, slotOf } from './board.js';
 
 /** Why tasks of a step wait (P7). `code` is stable; `message` is for people. */
 export interface WaitReason {
@@ -90,7 +89,7 @@ interface Shortfall {
 /** The dimension that is shortest, relative to what is needed; undefined when the task fits now. */
 function shortfall(slot: Slot, demand: DemandClass): Shortfall | undefined {
   const { resources, gpus } = demand;
-  const freeGpus = gpus === null ? 0 : slot.freeGpus.filter((device) => isEligibleGpu(device, gpus)).length;
+  const freeGpus = gpus === null ? 0 : openGpus(slot, gpus).length;
   const rows: Shortfall[] = [
     { dimension: 'cpu', needed: resources.cpuMillis, free: slot.free.cpuMillis },
     { dimension: 'memory', needed: resources.memoryMiB, free: slot.free.memoryMiB },

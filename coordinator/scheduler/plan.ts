@@ -1,12 +1,14 @@
 import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import { type AllocationId, allocationIdOf, type NodeId } from '../../shared/ids.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { eachIndex } from '../../shared/ranges.js';
-import { fits, subtractResources } from '../../shared/resources.js';
+import { fits, gpuMillisOn, subtractResources } from '../../shared/resources.js';
 import type { DemandClass } from '../model/demand.js';
-import type { ReadyStep } from '../model/indexes.js';
+import type { ReadyStep } from '../model/lanes.js';
 import { type ClusterView, stepOf } from '../model/state.js';
-import { Board, chooseGpus, type Slot } from './board.js';
+import { Board, openGpus, type Slot } from './board.js';
+import { type OrderPolicy, orderQueue } from './order.js';
 import { idleAfter } from './score.js';
 
 /** A proposal; it becomes an allocation when the engine commits it. */
@@ -22,39 +24,48 @@ export interface Plan {
   readonly isPartial: boolean;
 }
 
-export interface PlanPolicy {
+export interface PlanPolicy extends OrderPolicy {
   /** One plan's placements are committed as one batch; a larger plan would hold up everybody else. */
   readonly maxPlacements: number;
 }
 
-export const DEFAULT_PLAN_POLICY: PlanPolicy = { maxPlacements: 2_000 };
+export const DEFAULT_PLAN_POLICY: PlanPolicy = { maxPlacements: 2_000, limits: NO_LIMITS };
 
 /**
- * Places waiting tasks on free capacity: best fit, in the order of the queue.
+ * Places waiting tasks on free capacity: best fit, in the order of the queue (see order.ts).
  *
- * Higher priority goes first, then the older job. A task that does not fit now lets smaller ones pass. Once a demand
+ * A task that does not fit now lets smaller ones pass. Once a demand
  * class has not fitted, no later task of that class is tried: capacity only shrinks while planning.
  * Pure. Cost: O(nodes) per demand class and per node filled, not per task.
  */
 export function plan(view: ClusterView, policy: PlanPolicy, now: EpochMs): Plan {
   const board = new Board(view);
   const placements: Placement[] = [];
-  const full = new Set<DemandClass>();
-  for (const entry of view.index.ready) {
-    const { demand } = present(stepOf(view, entry), `queued step of ${entry.jobId}`);
-    if (full.has(demand)) continue;
+  const queue = orderQueue(view, policy, now);
+  const begun = new Map<ReadyStep, Iterator<ReadyTask>>();
+  for (const entry of queue) {
+    const { demand } = entry;
+    const tasks = begun.get(entry) ?? readyTasks(view, entry, now);
     let slot: Slot | undefined;
-    for (const { index, attempt } of readyTasks(view, entry, now)) {
+    for (let task = tasks.next(); !task.done; task = tasks.next()) {
       if (!slot || !isRoomIn(slot, demand)) slot = bestFit(board, demand);
       if (!slot) {
-        full.add(demand);
+        queue.exhaust(demand);
         break;
       }
       if (placements.length >= policy.maxPlacements) return { placements, isPartial: true };
-      placements.push(place(slot, demand, allocationIdOf({ jobId: entry.jobId, step: entry.step, index, attempt })));
+      if (!queue.take(entry)) break;
+      placements.push(place(slot, demand, allocationIdOf({ jobId: entry.jobId, step: entry.step, ...task.value })));
+      if (queue.isTurnOver) break;
     }
+    if (queue.isTurnOver) begun.set(entry, tasks);
   }
   return { placements, isPartial: false };
+}
+
+interface ReadyTask {
+  readonly index: number;
+  readonly attempt: number;
 }
 
 /** Tasks to place now: those that wait again, by index, then those that were never placed. */
@@ -62,7 +73,7 @@ function* readyTasks(
   view: ClusterView,
   entry: ReadyStep,
   now: EpochMs,
-): Generator<{ readonly index: number; readonly attempt: number }> {
+): Generator<ReadyTask, void, undefined> {
   const step = present(stepOf(view, entry), `queued step of ${entry.jobId}`);
   for (const index of [...entry.retries].sort((left, right) => left - right)) {
     const phase = step.tasks.get(index)?.phase;
@@ -87,12 +98,26 @@ function bestFit(board: Board, demand: DemandClass): Slot | undefined {
 
 function isRoomIn(slot: Slot, demand: DemandClass): boolean {
   if (!fits(demand.resources, slot.free)) return false;
-  return demand.gpus === null || chooseGpus(slot, demand) !== undefined;
+  return demand.gpus === null || openGpus(slot, demand.gpus).length >= demand.gpus.count;
 }
 
 function place(slot: Slot, demand: DemandClass, allocationId: AllocationId): Placement {
-  const devices = present(chooseGpus(slot, demand), 'devices for a task that fits');
+  const devices = chooseGpus(slot, demand);
   slot.free = subtractResources(slot.free, demand.resources);
-  if (devices.length > 0) slot.freeGpus = slot.freeGpus.filter((device) => !devices.includes(device));
-  return { allocationId, nodeId: slot.node.id, gpus: devices.map((device) => device.index) };
+  const gpus = devices.map((position) => {
+    const device = present(slot.node.inventory.gpus[position], 'chosen device');
+    if (demand.gpus) slot.gpuMillis[position] = (slot.gpuMillis[position] ?? 0) - gpuMillisOn(device, demand.gpus);
+    return device.index;
+  });
+  return { allocationId, nodeId: slot.node.id, gpus };
+}
+
+/** Positions of the devices for a task that fits: the fullest first, then the smallest. */
+function chooseGpus(slot: Slot, { gpus }: DemandClass): readonly number[] {
+  if (gpus === null) return [];
+  const free = (position: number): number => slot.gpuMillis[position] ?? 0;
+  const memory = (position: number): number => slot.node.inventory.gpus[position]?.memoryMiB ?? 0;
+  return [...openGpus(slot, gpus)]
+    .sort((left, right) => free(left) - free(right) || memory(left) - memory(right) || left - right)
+    .slice(0, gpus.count);
 }

@@ -1,4 +1,4 @@
-import { subtractResources } from '../../shared/resources.js';
+import { subtractResources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Slot } from './board.js';
 
@@ -15,7 +15,8 @@ const GPU_WEIGHT = 4;
 export function idleAfter(slot: Slot, demand: DemandClass): number {
   const left = subtractResources(slot.free, demand.resources);
   const { capacity } = slot.node.inventory;
-  const gpusLeft = slot.freeGpus.length - (demand.gpus?.count ?? 0);
+  let gpusLeft = -(demand.gpus?.count ?? 0);
+  for (const millis of slot.gpuMillis) gpusLeft += millis / WHOLE_GPU_MILLIS;
   return (
     share(left.cpuMillis, capacity.cpuMillis) +
     share(left.memoryMiB, capacity.memoryMiB) +

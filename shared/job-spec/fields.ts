@@ -22,8 +22,6 @@ const UNSUPPORTED = {
   network: 'choosing a network is not supported by this version; remove the field',
 };
 
-const GPU_SHARE = 'sharing a GPU is not supported by this version; ask for whole GPUs with gpus.count';
-
 const JOB_FIELDS = ['name', 'namespace', 'priority', 'labels', 'hold', 'allowFutureNodes'] as const;
 
 /** Fields of a step that also stand at the top of a one-step job. */
@@ -71,10 +69,7 @@ export const RESOURCES_SHAPE: ObjectShape = {
   unsupported: { licences: UNSUPPORTED.licences, licenses: UNSUPPORTED.licenses, exclusive: UNSUPPORTED.exclusive },
 };
 
-export const GPUS_SHAPE: ObjectShape = {
-  fields: ['count', 'model', 'minMemory'],
-  unsupported: { share: GPU_SHARE, memory: GPU_SHARE },
-};
+export const GPUS_SHAPE: ObjectShape = { fields: ['count', 'model', 'minMemory', 'share', 'memory'] };
 
 export const RETRY_SHAPE: ObjectShape = { fields: RETRY_FIELDS };
 export const STOP_SHAPE: ObjectShape = { fields: STOP_FIELDS };

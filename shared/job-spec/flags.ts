@@ -15,6 +15,8 @@ export interface RunFlagValues {
   readonly gpus?: string;
   readonly gpuModel?: string;
   readonly gpuMinMemory?: string;
+  readonly gpuShare?: string;
+  readonly gpuMemory?: string;
   readonly array?: string;
   readonly count?: string;
   readonly timeLimit?: string;
@@ -83,6 +85,20 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     key: 'gpuMinMemory',
     field: 'resources.gpus.minMemory',
     help: 'memory that each GPU has at least',
+  },
+  {
+    flag: '--gpu-share',
+    value: 'N',
+    key: 'gpuShare',
+    field: 'resources.gpus.share',
+    help: 'share of one GPU: 0.25',
+  },
+  {
+    flag: '--gpu-memory',
+    value: 'SIZE',
+    key: 'gpuMemory',
+    field: 'resources.gpus.memory',
+    help: 'memory to hold of a shared GPU: 10GiB',
   },
   {
     flag: '--array',
@@ -199,12 +215,12 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
 
 const COUNT_AND_MODEL = /^(\d+):(.+)$/;
 
-function gpusInput({ gpus, gpuModel, gpuMinMemory }: RunFlagValues): unknown {
+function gpusInput({ gpus, gpuModel, gpuMinMemory, gpuShare, gpuMemory }: RunFlagValues): unknown {
   const both = COUNT_AND_MODEL.exec(gpus ?? '');
   const count = integerOrText(both?.[1] ?? gpus);
   const model = gpuModel ?? both?.[2];
-  if (model === undefined && gpuMinMemory === undefined) return count;
-  return given({ count, model, minMemory: gpuMinMemory });
+  const beside = given({ model, minMemory: gpuMinMemory, share: gpuShare, memory: gpuMemory });
+  return Object.keys(beside).length === 0 ? count : given({ count, ...beside });
 }
 
 /** `NAME=VALUE` entries as a map; one without `=` keeps a null, which the parser refuses by its name. */

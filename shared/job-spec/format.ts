@@ -54,11 +54,13 @@ function formatResources({ cpuMillis, memoryMiB, diskMiB, gpus }: ResourceSpec):
   };
 }
 
-function formatGpus({ count, model, minMemoryMiB }: GpuSpec): JsonObject {
+function formatGpus({ count, model, minMemoryMiB, shareMillis, memoryMiB }: GpuSpec): JsonObject {
   return {
     count,
     ...(model === null ? {} : { model }),
     ...(minMemoryMiB === null ? {} : { minMemory: formatMiB(minMemoryMiB) }),
+    ...(shareMillis === undefined ? {} : { share: cpusOf(shareMillis) }),
+    ...(memoryMiB === undefined ? {} : { memory: formatMiB(memoryMiB) }),
   };
 }
 

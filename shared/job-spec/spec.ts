@@ -63,6 +63,10 @@ export interface GpuSpec {
 
 /** A condition on a node: `label:zone = eu`, `arch = x64`. */
 export interface Constraint {
+  /** Thousandths of the one device, below a whole one; absent when devices are not shared by share. */
+  readonly shareMillis?: number;
+  /** Memory to hold of each device; absent when devices are not shared by memory. */
+  readonly memoryMiB?: number;
   /** `label:KEY` for a label, else a node attribute (see the README's list). */
   readonly key: string;
   readonly op: ConstraintOp;

@@ -242,10 +242,6 @@ t.test('a field that this version cannot honour is refused, never ignored', asyn
     t.match(refused({ command: ['a'], [field]: 1 }), { refused: 'unsupported-field', problems: [{ field }] });
     t.equal(refused({ steps: [{ command: ['a'], [field]: 1 }] }).refused, 'unsupported-field');
   }
-  t.match(refused({ command: ['a'], resources: { gpus: { count: 1, share: 0.5 } } }), {
-    refused: 'unsupported-field',
-    detail: 'resources.gpus.share: sharing a GPU is not supported by this version; ask for whole GPUs with gpus.count',
-  });
   t.equal(refused({ command: 'a', gang: 2 }).refused, 'invalid-spec', 'what is wrong as well decides');
 });
 

@@ -87,7 +87,7 @@ t.test('flags, directives, YAML and JSON that say the same become the same speci
 
 t.test('every flag sets the field that its table row names', async (t) => {
   for (const { key, field, flag } of RUN_FLAGS) {
-    const value = FLAGS[key] ?? { gpuModel: 'a100', count: '3' }[String(key)];
+    const value = FLAGS[key] ?? { gpuModel: 'a100', gpuShare: '0.5', gpuMemory: '8GiB', count: '3' }[String(key)];
     const input = specInputFromFlags({ [key]: value });
     const found = field
       .split('.')

@@ -55,6 +55,12 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], resources: { cpus: 0 } }, /^resources\.cpus: 0 is out of range/],
   [{ command: ['a'], resources: { gpus: 'a100:2' } }, /^resources\.gpus: "a100:2" is not a number of GPUs/],
   [{ command: ['a'], resources: { gpus: { model: 'a100' } } }, /^resources\.gpus\.count: is missing/],
+  [
+    { command: ['a'], resources: { gpus: { count: 2, share: 0.5 } } },
+    /^resources\.gpus\.share: is a share over 2 devices; a share is of one device/,
+  ],
+  [{ command: ['a'], resources: { gpus: { share: 1.5 } } }, /^resources\.gpus\.share: 1\.5 is not a share of one GPU/],
+  [{ command: ['a'], resources: { gpus: { share: 0.5, memory: '8GiB' } } }, /share: does not go with "memory"/],
   [{ command: ['a'], timeLimit: '0s' }, /^timeLimit: "0s" is out of range/],
   [{ command: ['a'], timeLimit: 4 }, 'timeLimit: 4 has no unit; write 4s or 4m'],
   [{ command: ['a'], retry: { maxAttempts: 0 } }, /^retry\.maxAttempts: 0 is out of range/],
