@@ -6,6 +6,7 @@ import { Accounts, type AccountsView } from './accounts.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
+import { Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
 
 /** What the live allocations of a node hold of it. */
 export interface NodeUsage {
@@ -13,18 +14,6 @@ export interface NodeUsage {
   /** Thousandths in use, by the device's index; a device that nothing holds is absent. */
   readonly gpuMillis: ReadonlyMap<number, number>;
   readonly live: ReadonlySet<AllocationId>;
-}
-
-/** A step with tasks to place now or after their back-off. */
-export interface ReadyStep {
-  readonly jobId: JobId;
-  readonly step: string;
-  readonly priority: number;
-  readonly sequence: number;
-  /** Position of the step in its job. */
-  readonly position: number;
-  /** Indexes of requeued tasks; untouched ones are in the step itself. */
-  readonly retries: ReadonlySet<number>;
 }
 
 /** A moment at which something may have to be decided; what is still true then is checked against the state. */
@@ -39,6 +28,9 @@ export interface IndexView {
   liveOfJob(jobId: JobId): ReadonlySet<AllocationId>;
   /** In the order in which they are to be served. */
   readonly ready: readonly ReadyStep[];
+  /** The same, by priority. */
+  readonly levels: ReadonlyMap<number, LevelLanes>;
+  readonly accounts: AccountsView;
   /** Tasks that are neither placed nor done, over all jobs. */
   readonly waitingCount: number;
   readonly unfinishedJobCount: number;
@@ -61,11 +53,17 @@ const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 
 export class Indexes implements IndexView {
   readonly ready: MutableReady[] = [];
+  readonly accounts = new Accounts();
   waitingCount = 0;
   unfinishedJobCount = 0;
+  readonly #lanes = new Lanes();
   readonly #usage = new Map<NodeId, MutableUsage>();
   readonly #liveByJob = new Map<JobId, Set<AllocationId>>();
   readonly #deadlines = new MinHeap<Deadline>();
+
+  get levels(): ReadonlyMap<number, LevelLanes> {
+    return this.#lanes.levels;
+  }
 
   usage(nodeId: NodeId): NodeUsage {
     return this.#usage.get(nodeId) ?? NOTHING_USED;
@@ -113,6 +111,12 @@ export class Indexes implements IndexView {
     if (live?.size === 0) this.#liveByJob.delete(allocation.ref.jobId);
   }
 
+  /** More (or fewer) tasks of the job are neither placed nor done. */
+  waitingChanged(job: Job, difference: number): void {
+    this.waitingCount += difference;
+    this.accounts.waiting(job, difference);
+  }
+
   retryAdded(job: Job, step: Step, retry: { readonly index: number; readonly notBefore: EpochMs }): void {
     this.addDeadline(retry.notBefore, { kind: 'retry' });
     if (job.phase.kind === 'active') this.#readyFor(job, step).retries.add(retry.index);
@@ -124,7 +128,10 @@ export class Indexes implements IndexView {
     const position = this.#positionOf(job, step);
     const known = this.#at(position, job, step);
     if (!isServed) {
-      if (known) this.ready.splice(position, 1);
+      if (known) {
+        this.ready.splice(position, 1);
+        this.#lanes.remove(known);
+      }
     } else if (!known) {
       const added = this.#readyFor(job, step);
       for (const task of step.tasks.values()) if (task.phase.kind === 'queued') added.retries.add(task.index);
@@ -140,8 +147,17 @@ export class Indexes implements IndexView {
     const position = this.#positionOf(job, step);
     const known = this.#at(position, job, step);
     if (known) return known;
-    const made: MutableReady = { ...orderOf(job, step), jobId: job.id, step: step.name, retries: new Set() };
+    const made: MutableReady = {
+      ...orderOf(job, step),
+      jobId: job.id,
+      step: step.name,
+      namespace: job.spec.namespace,
+      user: job.submittedBy,
+      demand: step.demand,
+      retries: new Set(),
+    };
     this.ready.splice(position, 0, made);
+    this.#lanes.add(made);
     return made;
   }
 
@@ -173,6 +189,14 @@ export class Indexes implements IndexView {
   }
 }
 
+function addGpus(used: Map<number, number>, allocation: Allocation, sign: 1 | -1): void {
+  for (const [position, gpu] of allocation.gpus.entries()) {
+    const millis = (used.get(gpu) ?? 0) + sign * heldGpuMillis(allocation, position);
+    if (millis === 0) used.delete(gpu);
+    else used.set(gpu, millis);
+  }
+}
+
 type Order = Pick<ReadyStep, 'priority' | 'sequence' | 'position'>;
 
 function orderOf(job: Job, step: Step): Order {
@@ -183,11 +207,3 @@ function orderOf(job: Job, step: Step): Order {
 function compareOrder(left: Order, right: Order): number {
   return right.priority - left.priority || left.sequence - right.sequence || left.position - right.position;
 }
-function addGpus(used: Map<number, number>, allocation: Allocation, sign: 1 | -1): void {
-  for (const [position, gpu] of allocation.gpus.entries()) {
-    const millis = (used.get(gpu) ?? 0) + sign * heldGpuMillis(allocation, position);
-    if (millis === 0) used.delete(gpu);
-    else used.set(gpu, millis);
-  }
-}
-

@@ -18,6 +18,7 @@ export function violations(view: ClusterView): string[] {
   checkNodes(view, broken);
   for (const job of view.jobs.values()) checkJob(view, job, broken);
   checkQueue(view, broken);
+  checkAccounts(view, broken);
   return found;
 }
 
@@ -114,4 +115,29 @@ function checkQueue(view: ClusterView, broken: Report): void {
   );
   if (expected.sort().join(' ') !== actual.sort().join(' ')) broken(`the queue is ${actual} instead of ${expected}`);
   if (waiting !== view.index.waitingCount) broken(`${waiting} tasks wait, the index says ${view.index.waitingCount}`);
+}
+
+/** Quotas and fair shares are only as good as these sums. */
+function checkAccounts(view: ClusterView, broken: Report): void {
+  const { accounts } = view.index;
+  const running = new Map<string, number>();
+  const waiting = new Map<string, number>();
+  const licences = new Map<string, number>();
+  const add = (counts: Map<string, number>, key: string, count: number): void =>
+    void counts.set(key, (counts.get(key) ?? 0) + count);
+  for (const { spec, steps } of view.jobs.values()) {
+    for (const step of steps.values()) {
+      add(running, spec.namespace, step.counts.placed);
+      add(waiting, spec.namespace, step.counts.blocked + step.counts.queued);
+      for (const [name, count] of Object.entries(step.spec.resources.licences ?? {}))
+        add(licences, name, count * step.counts.placed);
+    }
+  }
+  for (const [name, count] of running) {
+    const account = accounts.namespace(name);
+    if (account.running.taskCount !== count) broken(`tasks that namespace ${name} runs are out of date`);
+    if (account.waitingCount !== waiting.get(name)) broken(`tasks that wait in namespace ${name} are out of date`);
+  }
+  for (const [name, count] of licences)
+    if (accounts.licencesHeld(name) !== count) broken(`held licences ${name} are out of date`);
 }

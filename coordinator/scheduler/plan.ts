@@ -69,11 +69,7 @@ interface ReadyTask {
 }
 
 /** Tasks to place now: those that wait again, by index, then those that were never placed. */
-function* readyTasks(
-  view: ClusterView,
-  entry: ReadyStep,
-  now: EpochMs,
-): Generator<ReadyTask, void, undefined> {
+function* readyTasks(view: ClusterView, entry: ReadyStep, now: EpochMs): Generator<ReadyTask, void, undefined> {
   const step = present(stepOf(view, entry), `queued step of ${entry.jobId}`);
   for (const index of [...entry.retries].sort((left, right) => left - right)) {
     const phase = step.tasks.get(index)?.phase;
