@@ -19,6 +19,9 @@ export interface RunFlagValues {
   readonly gpuMemory?: string;
   readonly array?: string;
   readonly count?: string;
+  readonly maxParallel?: string;
+  /** `matlab=2` */
+  readonly licence?: readonly string[];
   readonly timeLimit?: string;
   readonly env?: readonly string[];
   readonly label?: readonly string[];
@@ -110,6 +113,21 @@ export const RUN_FLAGS: readonly RunFlag[] = [
   },
   { flag: '--count', value: 'N', key: 'count', field: 'count', help: 'so many tasks, with indexes from 0' },
   {
+    flag: '--max-parallel',
+    value: 'N',
+    key: 'maxParallel',
+    field: 'maxParallel',
+    help: 'so many of its tasks at once, at most',
+  },
+  {
+    flag: '--licence',
+    value: 'NAME=N',
+    key: 'licence',
+    field: 'resources.licences',
+    repeatable: true,
+    help: 'licences that a task holds: matlab=1',
+  },
+  {
     flag: '--time-limit',
     short: '-t',
     value: 'TIME',
@@ -199,13 +217,20 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     allowFutureNodes: values.allowFutureNodes,
     array: values.array,
     count: integerOrText(values.count),
+    maxParallel: integerOrText(values.maxParallel),
     image: values.image,
     command: values.command,
     script: values.script,
     args: values.args,
     env: pairs(values.env),
     workdir: values.workdir,
-    resources: unlessEmpty({ cpus: values.cpus, memory: values.memory, disk: values.disk, gpus: gpusInput(values) }),
+    resources: unlessEmpty({
+      cpus: values.cpus,
+      memory: values.memory,
+      disk: values.disk,
+      gpus: gpusInput(values),
+      licences: counts(values.licence),
+    }),
     constraints: values.constraint,
     timeLimit: values.timeLimit,
     retry: unlessEmpty({ maxAttempts: integerOrText(values.retry), backoff: values.retryBackoff, on: values.retryOn }),
@@ -233,9 +258,18 @@ function pairs(entries: readonly string[] | undefined): SpecInput | undefined {
   return Object.fromEntries(split);
 }
 
+/** `NAME=2` entries as a map of numbers. */
+function counts(entries: readonly string[] | undefined): SpecInput | undefined {
+  const texts = Object.entries(pairs(entries) ?? {}).map(([name, text]) => [
+    name,
+    integerOrText(text as string | null),
+  ]);
+  return texts.length === 0 ? undefined : Object.fromEntries(texts);
+}
+
 /** Text that is no integer is left for the parser to name in its refusal. */
-function integerOrText(text: string | undefined): number | string | undefined {
-  return text !== undefined && /^[+-]?\d{1,15}$/.test(text) ? Number(text) : text;
+function integerOrText(text: string | null | undefined): number | string | null | undefined {
+  return typeof text === 'string' && /^[+-]?\d{1,15}$/.test(text) ? Number(text) : text;
 }
 
 function given(fields: SpecInput): SpecInput {

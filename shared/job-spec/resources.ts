@@ -2,22 +2,27 @@ import { WHOLE_GPU_MILLIS } from '../resources.js';
 import { cpusOf, formatMiB, parseCpus, parseMiB, shown } from '../units.js';
 import { GPUS_SHAPE, RESOURCES_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord } from './findings.js';
+import { readLicences } from './licences.js';
 import { hasShape, readInteger, readOr, readText } from './read.js';
 import { type GpuSpec, type ResourceSpec, SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
 
 const { cpuMillis, memoryMiB, diskMiB } = SPEC_DEFAULTS;
 const DEFAULTS: ResourceSpec = { cpuMillis, memoryMiB, diskMiB, gpus: null };
 
+const RESOURCES_TEXT = 'an object with cpus, memory, disk, gpus, licences';
+
 /** What one task needs; sizes are rounded up to whole MiB. */
 export function readResources(field: Field): ResourceSpec {
-  if (field.value === undefined || !hasShape(field, RESOURCES_SHAPE, 'an object with cpus, memory, disk, gpus')) {
+  if (field.value === undefined || !hasShape(field, RESOURCES_SHAPE, RESOURCES_TEXT)) {
     return DEFAULTS;
   }
+  const licences = readOr(child(field, 'licences'), readLicences, undefined);
   return {
     cpuMillis: readOr(child(field, 'cpus'), readCpus, cpuMillis),
     memoryMiB: readOr(child(field, 'memory'), readMemory, memoryMiB),
     diskMiB: readOr(child(field, 'disk'), readDisk, diskMiB),
     gpus: readOr(child(field, 'gpus'), readGpus, null),
+    ...(licences === undefined ? {} : { licences }),
   };
 }
 

@@ -62,6 +62,12 @@ const gpus = Type.Union(
   { description: 'GPUs: a count, or a count with a model or memory, or a share of one.' },
 );
 
+const licences = Type.Record(Type.String(), Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxLicenceCount }), {
+  propertyNames: { pattern: NAME_PATTERN },
+  maxProperties: SPEC_LIMITS.maxLicences,
+  description: 'Licences that a task holds, counted in the whole cluster: {matlab: 1}.',
+});
+
 const resources = Type.Object(
   {
     cpus: Type.Optional(
@@ -72,6 +78,7 @@ const resources = Type.Object(
     memory: Type.Optional(size(`Memory. Default ${SPEC_DEFAULTS.memoryMiB}MiB.`)),
     disk: Type.Optional(size('Scratch space. Default none.')),
     gpus: Type.Optional(gpus),
+    licences: Type.Optional(licences),
   },
   { ...closed, description: 'What one task needs.' },
 );
@@ -127,6 +134,13 @@ const stepFields = {
   array: Type.Optional(array),
   count: Type.Optional(
     Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxTasksPerStep, description: 'So many tasks, indexes from 0.' }),
+  ),
+  maxParallel: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: SPEC_LIMITS.maxTasksPerStep,
+      description: 'So many of its tasks at once, at most.',
+    }),
   ),
   driver: Type.Optional(names(['process', 'docker'], 'Default docker when an image is given, else process.')),
   image: Type.Optional(Type.String({ pattern: '^\\S+$', description: 'Container image; for the docker driver.' })),

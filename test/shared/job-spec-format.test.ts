@@ -126,6 +126,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a', 1, true] },
     { script: 'x', args: ['y'], count: 3, priority: 'low', labels: { a: 1 } },
     { command: ['a'], resources: { cpus: '250m', memory: '15GiB', gpus: 2 }, stop: { signal: 'INT' } },
+    { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
     { command: ['a'], resources: { gpus: { count: 1, share: '250m', model: 'a100' } } },
     { command: ['a'], resources: { gpus: { count: 2, memory: '8GiB' } } },

@@ -34,6 +34,14 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], array: [] }, 'array: is empty; a step has at least one task'],
   [{ command: ['a'], array: '1-9', count: 3 }, 'count: cannot be given together with "array"; keep one of them'],
   [{ command: ['a'], array: '1-1000001' }, 'array: "1-1000001": it has more than 1000000 tasks'],
+  [{ command: ['a'], maxParallel: 0 }, /^maxParallel: 0 is out of range/],
+  [{ command: ['a'], resources: { licences: ['matlab'] } }, /^resources\.licences: .* is not a map of licences/],
+  [{ command: ['a'], resources: { licences: { matlab: 0 } } }, /^resources\.licences\.matlab: 0 is out of range/],
+  [
+    { command: ['a'], resources: { licences: { 'a b': 1 } } },
+    /^resources\.licences\.a b: is not the name of a licence/,
+  ],
+  [{ command: ['a'], licenses: { a: 1 } }, 'licenses: does not belong here; write it as "resources.licences"'],
   [{ command: ['a'], driver: 'docker' }, /^image: is missing/],
   [{ command: ['a'], driver: 'process', image: 'a' }, /^image: is only for the docker driver/],
   [
