@@ -46,7 +46,7 @@ export async function submitJob(service: Service, { input, by, key }: Submission
 export function showJob(service: Service, jobId: string): Promise<JobView | Refusal> {
   return service.engine.read((view) => {
     const job = view.jobs.get(jobId as JobId);
-    return job ? presentJob(job, new Explanations(view, service.clock.now())) : noSuchJob(jobId);
+    return job ? presentJob(job, new Explanations(view, service)) : noSuchJob(jobId);
   });
 }
 
@@ -63,7 +63,7 @@ export function showTask(service: Service, jobId: string, name: string): Promise
   return service.engine.read((view) => {
     const place = findTask(view, jobId, name);
     if (isRefusal(place)) return place;
-    const task = presentTask(view, place, new Explanations(view, service.clock.now()));
+    const task = presentTask(view, place, new Explanations(view, service));
     return task ? { ...task, attempts: presentAttempts(view, place) } : noSuchJob(jobId);
   });
 }

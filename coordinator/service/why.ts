@@ -37,7 +37,7 @@ export function explainJob(service: Service, jobId: string): Promise<WhyView | R
   return service.engine.read((view) => {
     const job = view.jobs.get(jobId as JobId);
     if (!job) return noSuchJob(jobId);
-    const explanations = new Explanations(view, service.clock.now());
+    const explanations = new Explanations(view, service);
     const waiting = [...job.steps.values()].flatMap((step) => waitingOf(job, step, explanations));
     return { job: job.id, phase: job.phase.kind, waiting };
   });

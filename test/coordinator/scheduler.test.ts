@@ -7,6 +7,7 @@ import { explainStep } from '../../coordinator/scheduler/explain.js';
 import { DEFAULT_PLAN_POLICY, plan } from '../../coordinator/scheduler/plan.js';
 import type { AllocationId, NodeId } from '../../shared/ids.js';
 import type { Constraint } from '../../shared/job-spec/spec.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
 import { Scenario } from '../kit/scenario.js';
 
@@ -17,7 +18,9 @@ function placements(cluster: Scenario): [string, string, readonly number[]][] {
 function whyWaiting(cluster: Scenario, jobId: string, step = 'main') {
   const job = cluster.job(jobId);
   const found = job?.steps.get(step);
-  return job && found ? explainStep(cluster.view, job, found, cluster.clock.now()) : undefined;
+  return job && found
+    ? explainStep(cluster.view, { job, step: found }, { limits: NO_LIMITS, now: cluster.clock.now() })
+    : undefined;
 }
 
 t.test('the fullest node that still fits is filled first', (t) => {
@@ -164,7 +167,7 @@ t.test('no plan oversubscribes, and what waits really does not fit', (t) => {
         .join('b');
       for (const job of cluster.view.jobs.values()) {
         const step = job.steps.get('main');
-        const why = step && explainStep(cluster.view, job, step, cluster.clock.now());
+        const why = step && explainStep(cluster.view, { job, step }, { limits: NO_LIMITS, now: cluster.clock.now() });
         if (why?.code === 'starting') throw new Error(`${job.id} fits and was not placed`);
       }
     }),

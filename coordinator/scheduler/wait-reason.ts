@@ -1,0 +1,17 @@
+/** Why tasks of a step wait (P7). `code` is stable; `message` is for people. */
+export interface WaitReason {
+  readonly code:
+    | 'held'
+    | 'needs'
+    | 'backoff'
+    | 'max-parallel'
+    | 'quota'
+    | 'licence'
+    | 'no-nodes'
+    | 'unavailable'
+    | 'no-match'
+    | 'capacity'
+    | 'starting';
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
