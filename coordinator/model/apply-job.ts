@@ -25,6 +25,7 @@ export function jobSubmitted(state: ClusterState, event: EventOf<'job.submitted'
   state.jobs.set(job.id, job);
   state.index.unfinishedJobCount += 1;
   for (const step of job.steps.values()) {
+    state.index.stepSubmitted(step);
     state.index.waitingChanged(job, step.count);
     state.index.queueChanged(job, step);
   }

@@ -7,6 +7,7 @@ import { type Allocation, heldGpuMillis } from './allocation.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
 import { Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
+import { MixCounter, type TaskMix } from './mix.js';
 
 /** What the live allocations of a node hold of it. */
 export interface NodeUsage {
@@ -31,6 +32,8 @@ export interface IndexView {
   /** The same, by priority. */
   readonly levels: ReadonlyMap<number, LevelLanes>;
   readonly accounts: AccountsView;
+  /** What has been submitted so far, by demand. */
+  readonly mix: TaskMix;
   /** Tasks that are neither placed nor done, over all jobs. */
   readonly waitingCount: number;
   readonly unfinishedJobCount: number;
@@ -57,12 +60,17 @@ export class Indexes implements IndexView {
   waitingCount = 0;
   unfinishedJobCount = 0;
   readonly #lanes = new Lanes();
+  readonly #mix = new MixCounter();
   readonly #usage = new Map<NodeId, MutableUsage>();
   readonly #liveByJob = new Map<JobId, Set<AllocationId>>();
   readonly #deadlines = new MinHeap<Deadline>();
 
   get levels(): ReadonlyMap<number, LevelLanes> {
     return this.#lanes.levels;
+  }
+
+  get mix(): TaskMix {
+    return this.#mix.shown;
   }
 
   usage(nodeId: NodeId): NodeUsage {
@@ -109,6 +117,11 @@ export class Indexes implements IndexView {
     const live = this.#liveByJob.get(allocation.ref.jobId);
     live?.delete(allocation.id);
     if (live?.size === 0) this.#liveByJob.delete(allocation.ref.jobId);
+  }
+
+  /** A step came with a new job; for the mix. */
+  stepSubmitted(step: Step): void {
+    this.#mix.add(step.demand, step.count);
   }
 
   /** More (or fewer) tasks of the job are neither placed nor done. */

@@ -91,6 +91,7 @@ function restoreJob(state: ClusterState, stored: StoredJob): void {
   state.jobs.set(jobId, job);
   if (job.phase.kind !== 'finished') state.index.unfinishedJobCount += 1;
   for (const step of steps.values()) {
+    state.index.stepSubmitted(step);
     state.index.waitingChanged(job, unfinishedCount(step.counts) - step.counts.placed);
     state.index.queueChanged(job, step);
     for (const { phase } of step.tasks.values()) {

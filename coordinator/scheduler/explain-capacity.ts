@@ -3,7 +3,7 @@ import type { DemandClass } from '../model/demand.js';
 import { type Dimension, describeObstacle, type Obstacle, obstacleTo } from '../model/feasible.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { isUsable, openGpus, type Slot, slotOf } from './board.js';
+import { isUsable, openGpus, type Slot, slotOf } from './slot.js';
 import type { WaitReason } from './wait-reason.js';
 
 /** Kinds of node that an explanation names before it only counts. */

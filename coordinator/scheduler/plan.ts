@@ -3,13 +3,11 @@ import type { EpochMs } from '../../shared/clock.js';
 import { type AllocationId, allocationIdOf, type NodeId } from '../../shared/ids.js';
 import { NO_LIMITS } from '../../shared/limits.js';
 import { eachIndex } from '../../shared/ranges.js';
-import { fits, gpuMillisOn, subtractResources } from '../../shared/resources.js';
-import type { DemandClass } from '../model/demand.js';
 import type { ReadyStep } from '../model/lanes.js';
 import { type ClusterView, stepOf } from '../model/state.js';
-import { Board, openGpus, type Slot } from './board.js';
 import { type OrderPolicy, orderQueue } from './order.js';
-import { idleAfter } from './score.js';
+import { Placer } from './placer.js';
+import type { Packing } from './score.js';
 
 /** A proposal; it becomes an allocation when the engine commits it. */
 export interface Placement {
@@ -27,35 +25,40 @@ export interface Plan {
 export interface PlanPolicy extends OrderPolicy {
   /** One plan's placements are committed as one batch; a larger plan would hold up everybody else. */
   readonly maxPlacements: number;
+  readonly packing: Packing;
 }
 
-export const DEFAULT_PLAN_POLICY: PlanPolicy = { maxPlacements: 2_000, limits: NO_LIMITS };
+export const DEFAULT_PLAN_POLICY: PlanPolicy = { maxPlacements: 2_000, packing: 'pack', limits: NO_LIMITS };
 
 /**
- * Places waiting tasks on free capacity: best fit, in the order of the queue (see order.ts).
+ * Places waiting tasks on free capacity, in the order of the queue (see order.ts), each where it costs least (score.ts).
  *
- * A task that does not fit now lets smaller ones pass. Once a demand
- * class has not fitted, no later task of that class is tried: capacity only shrinks while planning.
- * Pure. Cost: O(nodes) per demand class and per node filled, not per task.
+ * A task that does not fit now lets smaller ones pass. Once a demand class has not fitted, no later task of that class
+ * is tried: capacity only shrinks while planning.
+ *
+ * @param placer  kept from plan to plan it saves finding again what has not changed; it decides nothing
+ * Pure beside that memory. Cost: O(nodes) a plan and O(nodes) for a demand class that is new to the placer, then
+ * O(log nodes) for each pair of a placed task and a demand class that is asked for afterwards.
  */
-export function plan(view: ClusterView, policy: PlanPolicy, now: EpochMs): Plan {
-  const board = new Board(view);
+export function plan(view: ClusterView, policy: PlanPolicy, now: EpochMs, placer = new Placer()): Plan {
+  placer.follow(view, policy.packing);
   const placements: Placement[] = [];
   const queue = orderQueue(view, policy, now);
   const begun = new Map<ReadyStep, Iterator<ReadyTask>>();
   for (const entry of queue) {
     const { demand } = entry;
     const tasks = begun.get(entry) ?? readyTasks(view, entry, now);
-    let slot: Slot | undefined;
     for (let task = tasks.next(); !task.done; task = tasks.next()) {
-      if (!slot || !isRoomIn(slot, demand)) slot = bestFit(board, demand);
-      if (!slot) {
+      const row = placer.find(demand);
+      if (row === undefined) {
         queue.exhaust(demand);
         break;
       }
       if (placements.length >= policy.maxPlacements) return { placements, isPartial: true };
       if (!queue.take(entry)) break;
-      placements.push(place(slot, demand, allocationIdOf({ jobId: entry.jobId, step: entry.step, ...task.value })));
+      const { node, gpus } = placer.place(row, demand);
+      const allocationId = allocationIdOf({ jobId: entry.jobId, step: entry.step, ...task.value });
+      placements.push({ allocationId, nodeId: node.id, gpus });
       if (queue.isTurnOver) break;
     }
     if (queue.isTurnOver) begun.set(entry, tasks);
@@ -76,44 +79,4 @@ function* readyTasks(view: ClusterView, entry: ReadyStep, now: EpochMs): Generat
     if (phase?.kind === 'queued' && phase.notBefore <= now) yield { index, attempt: phase.attempt };
   }
   for (const index of eachIndex(step.untouched)) yield { index, attempt: 1 };
-}
-
-function bestFit(board: Board, demand: DemandClass): Slot | undefined {
-  let best: Slot | undefined;
-  let leastIdle = Number.POSITIVE_INFINITY;
-  for (const slot of board.slots) {
-    if (!isRoomIn(slot, demand) || !board.isFeasible(demand, slot.node.nodeClass)) continue;
-    const idle = idleAfter(slot, demand);
-    if (idle < leastIdle) {
-      best = slot;
-      leastIdle = idle;
-    }
-  }
-  return best;
-}
-
-function isRoomIn(slot: Slot, demand: DemandClass): boolean {
-  if (!fits(demand.resources, slot.free)) return false;
-  return demand.gpus === null || openGpus(slot, demand.gpus).length >= demand.gpus.count;
-}
-
-function place(slot: Slot, demand: DemandClass, allocationId: AllocationId): Placement {
-  const devices = chooseGpus(slot, demand);
-  slot.free = subtractResources(slot.free, demand.resources);
-  const gpus = devices.map((position) => {
-    const device = present(slot.node.inventory.gpus[position], 'chosen device');
-    if (demand.gpus) slot.gpuMillis[position] = (slot.gpuMillis[position] ?? 0) - gpuMillisOn(device, demand.gpus);
-    return device.index;
-  });
-  return { allocationId, nodeId: slot.node.id, gpus };
-}
-
-/** Positions of the devices for a task that fits: the fullest first, then the smallest. */
-function chooseGpus(slot: Slot, { gpus }: DemandClass): readonly number[] {
-  if (gpus === null) return [];
-  const free = (position: number): number => slot.gpuMillis[position] ?? 0;
-  const memory = (position: number): number => slot.node.inventory.gpus[position]?.memoryMiB ?? 0;
-  return [...openGpus(slot, gpus)]
-    .sort((left, right) => free(left) - free(right) || memory(left) - memory(right) || left - right)
-    .slice(0, gpus.count);
 }
