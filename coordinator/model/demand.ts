@@ -17,7 +17,7 @@ export class ClassTable {
   readonly #demands = new Map<string, DemandClass>();
   readonly #nodes = new Map<string, NodeClass>();
 
-  demandOf(spec: StepSpec): DemandClass {
+  demandOf(spec: Pick<StepSpec, 'resources' | 'driver' | 'constraints'>): DemandClass {
     const { cpuMillis, memoryMiB, diskMiB, gpus } = spec.resources;
     const body = {
       resources: { cpuMillis, memoryMiB, diskMiB },

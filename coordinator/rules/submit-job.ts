@@ -9,7 +9,7 @@ import { describeObstacle, obstacleTo } from '../model/feasible.js';
 import { type ClusterView, KEY_LIFETIME_MS } from '../model/state.js';
 import { QUEUE_LIMITS } from './limits.js';
 import { refuseIfNeverAllowed, refuseIfQuotaIsFull } from './refuse-beyond-limits.js';
-import type { Rule, RulePolicy } from './rule.js';
+import { done, type Rule, type RulePolicy } from './rule.js';
 
 /** A new job, the job that its key already stands for (P2), or the reason why not. */
 export const submitJob: Rule<'submitJob'> = (view, input, { now, policy }) => {
@@ -28,8 +28,11 @@ export const submitJob: Rule<'submitJob'> = (view, input, { now, policy }) => {
   return refuseSpec(view, input, policy) ?? accept(view, input);
 };
 
-/** Why this job cannot be taken on now, or ever; undefined when it can. Also the whole of what a rehearsal checks. */
-export function refuseSpec(
+/** The refusal that submitting the job would get now; no event either way. */
+export const rehearseJob: Rule<'rehearseJob'> = (view, input, { policy }) => refuseSpec(view, input, policy) ?? done();
+
+/** Why this job cannot be taken on now, or ever; undefined when it can. */
+function refuseSpec(
   view: ClusterView,
   input: Pick<SubmitJob, 'spec' | 'by'>,
   { limits }: Pick<RulePolicy, 'limits'>,

@@ -29,7 +29,7 @@ export interface Submitted {
 
 /** Accepts a job; resolved means it is durable (P1). */
 export async function submitJob(service: Service, { input, by, key }: Submission): Promise<Submitted | Refusal> {
-  const spec = input.kind === 'text' ? await parseJobText(input.text) : parseJobSpec(input.document);
+  const spec = await readSpec(input);
   if (isRefusal(spec)) return spec;
   const reply = await service.engine.handle({
     type: 'submitJob',
@@ -41,6 +41,10 @@ export async function submitJob(service: Service, { input, by, key }: Submission
   if (reply.kind !== 'job') return refuse('internal', 'the submission was not answered with a job');
   const job = await showJob(service, reply.jobId);
   return isRefusal(job) ? job : { job, isNew: reply.isNew };
+}
+
+export async function readSpec(input: Submission['input']): Promise<JobSpec | Refusal> {
+  return input.kind === 'text' ? await parseJobText(input.text) : parseJobSpec(input.document);
 }
 
 export function showJob(service: Service, jobId: string): Promise<JobView | Refusal> {

@@ -9,7 +9,7 @@ import { instant, oneOf } from './schemas.js';
 import type { Service } from './service.js';
 import { Explanations, type WaitReason } from './waiting.js';
 
-const reasonSchema = Type.Object({
+export const reasonSchema = Type.Object({
   code: Type.String({ description: 'Stable; what a program may branch on.' }),
   message: Type.String(),
   details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
