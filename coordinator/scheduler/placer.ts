@@ -65,11 +65,20 @@ export class Placer {
     return this.#candidates.best(demand);
   }
 
+  /** The row where it would be placed if this one were not there. */
+  findBeside(row: Row, demand: DemandClass): Row | undefined {
+    return this.#candidates.best(demand, row);
+  }
+
+  nodeOf(row: Row): Node {
+    return present(this.#board.nodes[row], 'node of a row');
+  }
+
   /** Gives a task of the demand its place on a row that was found for it. */
   place(row: Row, demand: DemandClass): Place {
     const board = this.#board;
     const fit = present(board.fits.of(demand)[board.classIndex[row] ?? 0] ?? undefined, 'fit of a chosen row');
-    const devices = devicesOn(board, row, fit);
+    const devices = devicesOn(board, row, fit, this.#packing);
     board.take(row, fit, devices);
     this.#touched.add(row);
     const node = present(board.nodes[row], 'chosen node');

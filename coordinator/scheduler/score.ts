@@ -9,7 +9,7 @@ export type Packing = 'pack' | 'spread';
 export const NO_ROOM = Number.POSITIVE_INFINITY;
 
 /** Of devices that lose equal worth, the fuller one: so much per whole device left free beside the task. */
-const LEFTOVER = 0.15;
+const LEFTOVER = 0.2;
 /** Decides among nodes that lose equal worth, above all those without GPUs: shares left idle, each counting so much. */
 const IDLE = 1e-4;
 /** What a free GPU weighs against an idle share of CPU, memory or disk when tasks are spread. */
@@ -27,7 +27,7 @@ export function costOn(board: Board, row: Row, fit: Fit, packing: Packing): numb
   const memoryLeft = (board.memoryMiB[row] as number) - resources.memoryMiB;
   const diskLeft = (board.diskMiB[row] as number) - resources.diskMiB;
   if (cpuLeft < 0 || memoryLeft < 0 || diskLeft < 0) return NO_ROOM;
-  if (fit.gpuCount > 0 && !choose(board, row, fit)) return NO_ROOM;
+  if (fit.gpuCount > 0 && !choose(board, row, fit, packing)) return NO_ROOM;
   const { capacity } = board.nodes[row]?.inventory ?? NO_INVENTORY;
   const idle =
     share(cpuLeft, capacity.cpuMillis) + share(memoryLeft, capacity.memoryMiB) + share(diskLeft, capacity.diskMiB);
@@ -46,8 +46,8 @@ export function costOn(board: Board, row: Row, fit: Fit, packing: Packing): numb
 }
 
 /** The devices that a task would get on a row that has room, by position. */
-export function devicesOn(board: Board, row: Row, fit: Fit): readonly number[] {
-  return fit.gpuCount > 0 && choose(board, row, fit) ? chosen.positions.slice(0, fit.gpuCount) : [];
+export function devicesOn(board: Board, row: Row, fit: Fit, packing: Packing): readonly number[] {
+  return fit.gpuCount > 0 && choose(board, row, fit, packing) ? chosen.positions.slice(0, fit.gpuCount) : [];
 }
 
 const NO_INVENTORY = { capacity: { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 } };
@@ -59,8 +59,8 @@ function share(part: number, whole: number): number {
 /** What `choose` found last. One record for all calls: it is asked for every node and demand. */
 const chosen = { positions: [] as number[], drops: [] as number[], units: 0, wholes: 0, leftover: 0 };
 
-/** Picks the devices that lose least worth, of equal ones the smallest. False when too few have room. */
-function choose(board: Board, row: Row, fit: Fit): boolean {
+/** Picks the devices that lose least worth, or the freest when spreading; false when too few have room. */
+function choose(board: Board, row: Row, fit: Fit, packing: Packing): boolean {
   const start = board.gpuStart[row] as number;
   const { residual } = board.worth;
   const { millis, order, gpuCount } = fit;
@@ -71,9 +71,9 @@ function choose(board: Board, row: Row, fit: Fit): boolean {
     const free = board.gpuMillis[start + position] as number;
     const left = free - (millis[position] as number);
     if (left < 0) continue;
+    const loss = (residual[free] as number) - (residual[left] as number) + (LEFTOVER * left) / WHOLE_GPU_MILLIS;
     const broken = free === WHOLE_GPU_MILLIS ? oneWhole : 0;
-    const drop =
-      (residual[free] as number) - (residual[left] as number) + broken + (LEFTOVER * left) / WHOLE_GPU_MILLIS;
+    const drop = packing === 'pack' ? loss + broken : -left;
     if (found === gpuCount && drop >= (chosen.drops[found - 1] as number)) continue;
     insert(position, drop, found);
     if (found < gpuCount) found += 1;

@@ -147,6 +147,8 @@ t.test('every placement names as many different devices as asked, each of them e
   t.end();
 });
 
+const NOTHING = { used: { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 }, gpuMillis: new Map(), live: new Set<never>() };
+
 t.test('a placer that is kept plans as a new one does, whatever happened in between', (t) => {
   const anyStory = fc.array(
     fc.oneof(
@@ -186,8 +188,6 @@ t.test('a placer that is kept plans as a new one does, whatever happened in betw
   );
   t.end();
 });
-
-const NOTHING = { used: { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 }, gpuMillis: new Map(), live: new Set<never>() };
 
 function indexOf({ view: { index } }: Scenario) {
   const { ready, levels, accounts, mix, waitingCount, unfinishedJobCount } = index;

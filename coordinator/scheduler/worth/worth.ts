@@ -27,15 +27,17 @@ export interface Holding {
  */
 const TERMS = {
   /** Of what CPU and memory cannot serve, so much is lost. */
-  shortfall: 0.9,
+  shortfall: 0.7,
   /** A whole device over the same room in parts, times the share of demand that asks for one whole device. */
-  whole: 0.14,
-  /** Whole devices that are together, by the square of their number, a node of eight counting as eight. */
-  together: 0.06,
+  whole: 0.23,
+  /** Whole devices that are together, by the square of their number, a node of eight counting as eight: at least, and */
+  together: 0.015,
+  /** as much more, times the share of demand that asks for several devices. */
+  togetherForSeveral: 0.33,
   /** What a node can hold of tasks with several devices, times their share of demand. */
-  several: 0.15,
+  several: 0.12,
   /** Scarcity of devices that constrained tasks insist on. */
-  insisted: 0.3,
+  insisted: 0.05,
 } as const;
 
 /** Devices of one node beyond which the terms for whole ones no longer grow. */
@@ -153,9 +155,11 @@ function merged(sizes: readonly SizeCount[]): SizeCount[] {
 /** The worth of keeping so many whole devices together, from 0 to `MAX_DEVICES`. */
 function wholesOf(lines: readonly GpuLine[]): Float64Array {
   const total = lines.reduce((sum, { units }) => sum + units, 0);
+  const several = lines.reduce((sum, { count, units }) => sum + (count > 1 ? units : 0), 0);
+  const together = TERMS.together + (total > 0 ? (TERMS.togetherForSeveral * several) / total : 0);
   const wholes = new Float64Array(MAX_DEVICES + 1);
   for (let count = 0; count <= MAX_DEVICES; count += 1) {
-    let worth = (TERMS.together * count * count) / 8;
+    let worth = (together * count * count) / 8;
     for (const line of lines) {
       if (line.count > 1) worth += (TERMS.several * line.units * Math.floor(count / line.count) * line.count) / total;
       else if (line.millis === WHOLE_GPU_MILLIS) worth += (TERMS.whole * line.units * count) / total;
