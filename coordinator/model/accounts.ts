@@ -1,4 +1,5 @@
 import type { EpochMs } from '../../shared/clock.js';
+import type { AllocationId, NodeId } from '../../shared/ids.js';
 import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
@@ -39,6 +40,8 @@ export interface AccountsView {
   member(namespace: string, user: string): AccountView;
   /** How many of a licence live allocations hold. */
   licencesHeld(name: string): number;
+  /** Live allocations of a node that end by a time limit, if not before. */
+  limitedOn(nodeId: NodeId): ReadonlySet<AllocationId>;
   /** Of all known nodes. */
   readonly capacity: Holdings;
 }
@@ -85,6 +88,7 @@ export class Accounts implements AccountsView {
   readonly #users = new Map<string, Account>();
   readonly #members = new Map<string, Account>();
   readonly #licences = new Map<string, number>();
+  readonly #limited = new Map<NodeId, Set<AllocationId>>();
 
   namespace(name: string): AccountView {
     return this.#namespaces.get(name) ?? EMPTY;
@@ -102,6 +106,10 @@ export class Accounts implements AccountsView {
     return this.#licences.get(name) ?? 0;
   }
 
+  limitedOn(nodeId: NodeId): ReadonlySet<AllocationId> {
+    return this.#limited.get(nodeId) ?? NONE_LIMITED;
+  }
+
   /** An allocation began (1) or ended (-1). Cost: O(GPUs + licences). */
   held({ job, step, allocation }: Held, sign: 1 | -1, at: EpochMs): void {
     const amount = heldBy(allocation);
@@ -109,6 +117,18 @@ export class Accounts implements AccountsView {
     for (const [name, count] of Object.entries(step.spec.resources.licences ?? {})) {
       this.#licences.set(name, this.licencesHeld(name) + sign * count);
     }
+    if (step.spec.timeLimitMs !== null) this.#noteLimited(allocation, sign);
+  }
+
+  #noteLimited({ id, nodeId }: Allocation, sign: 1 | -1): void {
+    const known = this.#limited.get(nodeId);
+    if (sign === 1) {
+      if (known) known.add(id);
+      else this.#limited.set(nodeId, new Set([id]));
+      return;
+    }
+    known?.delete(id);
+    if (known?.size === 0) this.#limited.delete(nodeId);
   }
 
   waiting(job: Job, difference: number): void {
@@ -175,6 +195,8 @@ class Account implements AccountView {
     };
   }
 }
+
+const NONE_LIMITED: ReadonlySet<AllocationId> = new Set();
 
 const EMPTY: AccountView = new Account();
 

@@ -1,8 +1,11 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import { fits, subtractResources } from '../../shared/resources.js';
+import { obstacleTo } from '../model/feasible.js';
+import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { type Claim, type Start, Timeline } from './timeline.js';
+import { isUsable } from './slot.js';
+import { type Claim, type Start, startOn } from './timeline.js';
 
 /**
  * EASY backfill: the first task in order that cannot start gets a reservation, and later ones may start now if they do
@@ -12,15 +15,42 @@ export interface Reservation extends Start {
   readonly claim: Claim;
 }
 
+/** A task that the plan at hand has placed; the view does not know it yet. */
+export interface Started {
+  readonly claim: Claim;
+  /** Indexes of its devices. */
+  readonly gpus: readonly number[];
+}
+
+export interface Present {
+  readonly now: EpochMs;
+  readonly started?: ReadonlyMap<NodeId, readonly Started[]>;
+}
+
 /**
- * When and where the head task of the queue could start if nothing more were started.
+ * Nodes that could ever hold the task and are looked at for its reservation, by name: a plan's cost must not grow with
+ * the cluster, and any node that is kept free ends the waiting.
+ */
+const MAX_NODES = 256;
+
+/**
+ * When and where the head task of the queue could start if nothing more were started, the earliest first.
  *
  * @returns undefined when it cannot, before something without a time limit ends
- * Cost: O(nodes + allocations log allocations). Pure.
+ * Cost: O(nodes), and the allocations with a time limit of MAX_NODES of them. Pure.
  */
-export function reserve(view: ClusterView, claim: Claim, now: EpochMs): Reservation | undefined {
-  const start = new Timeline(view, now).start(claim);
-  return start && { ...start, claim };
+export function reserve(view: ClusterView, claim: Claim, { now, started }: Present): Reservation | undefined {
+  let first: Start | undefined;
+  for (const node of candidates(view, claim)) {
+    const start = startOn(view, { node, started: started?.get(node.id) ?? [] }, { claim, now });
+    if (start && (!first || start.startAt < first.startAt)) first = start;
+  }
+  return first && { ...first, claim };
+}
+
+function candidates(view: ClusterView, { demand }: Claim): Node[] {
+  const found = [...view.nodes.values()].filter((node) => isUsable(node) && !obstacleTo(demand, node.nodeClass));
+  return found.sort((left, right) => (left.id < right.id ? -1 : 1)).slice(0, MAX_NODES);
 }
 
 /** A task that would start on a node now. */

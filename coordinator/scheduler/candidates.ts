@@ -22,11 +22,11 @@ export class Candidates {
     this.#packing = packing;
   }
 
-  /** The row where a task of the demand goes; undefined when none has room. */
-  best(demand: DemandClass): Row | undefined {
+  /** The row where a task of the demand goes, or, that one excepted, would go; undefined when none has room. */
+  best(demand: DemandClass, except?: Row): Row | undefined {
     const tournament = this.#tournamentOf(demand);
     tournament.update();
-    return tournament.winner();
+    return except === undefined ? tournament.winner() : tournament.winnerBeside(except);
   }
 
   #tournamentOf(demand: DemandClass): Tournament {
@@ -77,6 +77,19 @@ class Tournament {
   winner(): Row | undefined {
     const row = this.#winners[1] as number;
     return this.#costs[row] === NO_ROOM ? undefined : row;
+  }
+
+  /** The winner among all rows but one: the best of those that the one would have to beat. */
+  winnerBeside(row: Row): Row | undefined {
+    let best: Row | undefined;
+    for (let place = this.#width + row; place > 1; place >>= 1) {
+      const rival = this.#winners[place ^ 1] as number;
+      const cost = this.#costs[rival] as number;
+      if (cost === NO_ROOM) continue;
+      const known = best === undefined ? NO_ROOM : (this.#costs[best] as number);
+      if (cost < known || (cost === known && best !== undefined && rival < best)) best = rival;
+    }
+    return best;
   }
 
   update(): void {

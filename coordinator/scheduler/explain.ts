@@ -4,6 +4,7 @@ import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainCapacity } from './explain-capacity.js';
 import { explainLimit } from './explain-limit.js';
+import { explainReservation } from './explain-reservation.js';
 import { Headroom } from './headroom.js';
 import type { WaitReason } from './wait-reason.js';
 
@@ -25,7 +26,18 @@ export function explainStep(
 ): WaitReason | undefined {
   const { step } = place;
   if (step.counts.blocked + step.counts.queued === 0) return undefined;
-  return explainItself(place, now) ?? explainLimits(view, place, limits) ?? explainCapacity(view, step.demand);
+  const own = explainItself(place, now) ?? explainLimits(view, place, limits);
+  return own ?? explainPlace(view, place, { limits, now });
+}
+
+/** What keeps it from every node, or the reservation that keeps it from one. Cost: O(nodes), more when it would fit. */
+export function explainPlace(
+  view: ClusterView,
+  place: Place,
+  policy: { readonly limits: Limits; readonly now: EpochMs },
+): WaitReason {
+  const reason = explainCapacity(view, place.step.demand);
+  return reason.code === 'starting' ? (explainReservation(view, place, policy) ?? reason) : reason;
 }
 
 /** A limit that lets none of the step's tasks start now. Cost: O(limits of the step). */

@@ -5,9 +5,11 @@ import { NO_LIMITS } from '../../shared/limits.js';
 import { eachIndex } from '../../shared/ranges.js';
 import type { ReadyStep } from '../model/lanes.js';
 import { type ClusterView, stepOf } from '../model/state.js';
+import { Guard } from './guard.js';
 import { type OrderPolicy, orderQueue } from './order.js';
 import { Placer } from './placer.js';
 import type { Packing } from './score.js';
+import { holdMsOf } from './timeline.js';
 
 /** A proposal; it becomes an allocation when the engine commits it. */
 export interface Placement {
@@ -33,7 +35,7 @@ export const DEFAULT_PLAN_POLICY: PlanPolicy = { maxPlacements: 2_000, packing: 
 /**
  * Places waiting tasks on free capacity, in the order of the queue (see order.ts), each where it costs least (score.ts).
  *
- * A task that does not fit now lets smaller ones pass. Once a demand class has not fitted, no later task of that class
+ * A task that does not fit now lets smaller ones pass, if they do not delay its reservation (backfill.ts). Once a demand class has not fitted, no later task of that class
  * is tried: capacity only shrinks while planning.
  *
  * @param placer  kept from plan to plan it saves finding again what has not changed; it decides nothing
@@ -44,21 +46,28 @@ export function plan(view: ClusterView, policy: PlanPolicy, now: EpochMs, placer
   placer.follow(view, policy.packing);
   const placements: Placement[] = [];
   const queue = orderQueue(view, policy, now);
+  const guard = new Guard(view, now);
   const begun = new Map<ReadyStep, Iterator<ReadyTask>>();
   for (const entry of queue) {
     const { demand } = entry;
+    const claim = { demand, holdMs: holdMsOf(present(stepOf(view, entry), 'queued step').spec) };
     const tasks = begun.get(entry) ?? readyTasks(view, entry, now);
     for (let task = tasks.next(); !task.done; task = tasks.next()) {
-      const row = placer.find(demand);
-      if (row === undefined) {
+      const best = placer.find(demand);
+      if (best === undefined) {
+        guard.block(claim);
         queue.exhaust(demand);
         break;
       }
+      // At most one node is reserved, so that beside it is not.
+      const row = guard.permits(claim, placer.nodeOf(best).id) ? best : placer.findBeside(best, demand);
+      if (row === undefined) break;
       if (placements.length >= policy.maxPlacements) return { placements, isPartial: true };
       if (!queue.take(entry)) break;
       const { node, gpus } = placer.place(row, demand);
       const allocationId = allocationIdOf({ jobId: entry.jobId, step: entry.step, ...task.value });
       placements.push({ allocationId, nodeId: node.id, gpus });
+      guard.note(claim, { nodeId: node.id, gpus });
       if (queue.isTurnOver) break;
     }
     if (queue.isTurnOver) begun.set(entry, tasks);

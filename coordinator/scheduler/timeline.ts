@@ -93,18 +93,18 @@ export class Timeline {
   #take(place: Place, { demand, holdMs }: Claim): Start {
     const devices = demand.gpus === null ? [] : openGpus(place.now, demand.gpus);
     const share = shareFor(place.now.node, demand, devices);
+    const start = beside(place.now, demand, this.#at);
     take(place.now, share);
     if (holdMs === Number.POSITIVE_INFINITY) take(place.eventually, share);
     else this.#releases.push(this.#at + holdMs, { place, share });
-    const spareGpuCount = devices.length - (demand.gpus?.count ?? 0);
-    return { startAt: this.#at, nodeId: place.now.node.id, spare: place.now.free, spareGpuCount };
+    return start;
   }
 
   #placeOf(view: ClusterView, node: Node): Place {
     const place: Place = { now: roomOf(view, node), eventually: roomOf(view, node) };
     for (const id of view.index.usage(node.id).live) {
       const allocation = present(view.allocations.get(id), `allocation ${id}`);
-      const until = this.#endOf(view, allocation);
+      const until = endOf(view, allocation, this.#at);
       if (until === Number.POSITIVE_INFINITY) continue;
       const share = shareOf(node, allocation);
       give(place.eventually, share);
@@ -112,19 +112,68 @@ export class Timeline {
     }
     return place;
   }
+}
 
-  /** Not before now, whatever its limit was. */
-  #endOf(view: ClusterView, allocation: Allocation): EpochMs {
-    const { spec } = present(stepOf(view, allocation.ref), `step of ${allocation.id}`);
-    const { phase, startedAt } = allocation;
-    if (phase.kind === 'stopping') return Math.max(this.#at, phase.since + spec.stop.graceMs);
-    return Math.max(this.#at, (startedAt ?? this.#at) + holdMsOf(spec));
-  }
+/** When the attempt is gone at the latest, but not before now, whatever its limit was. */
+function endOf(view: ClusterView, allocation: Allocation, now: EpochMs): EpochMs {
+  const { spec } = present(stepOf(view, allocation.ref), `step of ${allocation.id}`);
+  const { phase, startedAt, committedAt } = allocation;
+  if (phase.kind === 'stopping') return Math.max(now, phase.since + spec.stop.graceMs);
+  return Math.max(now, (startedAt ?? committedAt) + holdMsOf(spec));
 }
 
 function roomOf(view: ClusterView, node: Node): Room {
   const slot = slotOf(view, node);
   return { ...slot, gpuMillis: [...slot.gpuMillis] };
+}
+
+/** Usable nodes on which a task of the demand would fit now. Cost: O(nodes). */
+export function nodesWithRoom(view: ClusterView, demand: DemandClass): Node[] {
+  return [...view.nodes.values()].filter((node) => isUsable(node) && hasRoom(roomOf(view, node), demand));
+}
+
+interface Occupied {
+  readonly node: Node;
+  /** Tasks on it that the view does not know yet, with their devices. */
+  readonly started: readonly { readonly claim: Claim; readonly gpus: readonly number[] }[];
+}
+
+/**
+ * When a task could start on one node if nothing more were started there; undefined when it never could.
+ *
+ * Cost: O(n log n) for the n allocations on the node that have a time limit. Pure.
+ */
+export function startOn(
+  view: ClusterView,
+  { node, started }: Occupied,
+  { claim, now }: { readonly claim: Claim; readonly now: EpochMs },
+): Start | undefined {
+  const room = roomOf(view, node);
+  const releases: { readonly at: EpochMs; readonly share: Share }[] = [];
+  for (const { claim: other, gpus } of started) {
+    const share = shareFor(node, other.demand, positionsOf(node, gpus));
+    take(room, share);
+    releases.push({ at: now + other.holdMs, share });
+  }
+  for (const id of view.index.accounts.limitedOn(node.id)) {
+    const allocation = present(view.allocations.get(id), `allocation ${id}`);
+    releases.push({ at: endOf(view, allocation, now), share: shareOf(node, allocation) });
+  }
+  releases.sort((left, right) => left.at - right.at);
+  let at = now;
+  for (let next = 0; !hasRoom(room, claim.demand); ) {
+    at = releases[next]?.at ?? Number.POSITIVE_INFINITY;
+    if (at === Number.POSITIVE_INFINITY) return undefined;
+    for (; releases[next]?.at === at; next += 1) give(room, present(releases[next], 'release').share);
+  }
+  return beside(room, claim.demand, at);
+}
+
+/** The start, with what is left beside the task. */
+function beside(room: Room, demand: DemandClass, startAt: EpochMs): Start {
+  const openCount = demand.gpus === null ? 0 : openGpus(room, demand.gpus).length;
+  const spare = subtractResources(room.free, demand.resources);
+  return { startAt, nodeId: room.node.id, spare, spareGpuCount: openCount - (demand.gpus?.count ?? 0) };
 }
 
 function hasRoom(slot: Slot, demand: DemandClass): boolean {
@@ -138,6 +187,10 @@ function shareFor(node: Node, { resources, gpus }: DemandClass, devices: readonl
   const millisOf = (position: number): number =>
     gpuMillisOn(present(node.inventory.gpus[position], 'open device'), gpus);
   return { resources, gpus: chosen.map((position) => [position, millisOf(position)] as const) };
+}
+
+function positionsOf(node: Node, indexes: readonly number[]): number[] {
+  return indexes.map((index) => node.inventory.gpus.findIndex((device) => device.index === index));
 }
 
 /** Devices that the node no longer has are nobody's. */

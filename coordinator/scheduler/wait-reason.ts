@@ -11,6 +11,7 @@ export interface WaitReason {
     | 'unavailable'
     | 'no-match'
     | 'capacity'
+    | 'reservation'
     | 'starting';
   readonly message: string;
   readonly details?: Readonly<Record<string, unknown>>;

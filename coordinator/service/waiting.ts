@@ -3,8 +3,7 @@ import type { Limits } from '../../shared/limits.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
-import { explainItself, explainLimits } from '../scheduler/explain.js';
-import { explainCapacity } from '../scheduler/explain-capacity.js';
+import { explainItself, explainLimits, explainPlace, type Place } from '../scheduler/explain.js';
 import type { WaitReason } from '../scheduler/wait-reason.js';
 import type { Service } from './service.js';
 
@@ -46,14 +45,16 @@ export class Explanations {
     // When some task was never placed, others' back-off does not explain its waiting; and searching for one is dear.
     const isBackingOff = step.untouched.length === 0 || !step.isReleased || job.phase.kind !== 'active';
     const own = isBackingOff ? explainItself({ job, step }, this.#now) : undefined;
-    return own ?? explainLimits(this.#view, { job, step }, this.#limits) ?? this.#capacityReason(step.demand);
+    return own ?? explainLimits(this.#view, { job, step }, this.#limits) ?? this.#placeReason({ job, step });
   }
 
-  #capacityReason(demand: DemandClass): WaitReason {
+  #placeReason(place: Place): WaitReason {
+    const { demand } = place.step;
     const known = this.#byDemand.get(demand);
     if (known) return known;
-    const made = explainCapacity(this.#view, demand);
-    this.#byDemand.set(demand, made);
+    const made = explainPlace(this.#view, place, { limits: this.#limits, now: this.#now });
+    // A reservation keeps the one waiting and lets the other go, by their time limits.
+    if (made.code !== 'reservation' && made.code !== 'starting') this.#byDemand.set(demand, made);
     return made;
   }
 

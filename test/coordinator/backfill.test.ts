@@ -2,8 +2,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import { ClassTable, type DemandClass } from '../../coordinator/model/demand.js';
 import { afterBackfill, mayBackfill, reserve } from '../../coordinator/scheduler/backfill.js';
+import { explainStep } from '../../coordinator/scheduler/explain.js';
 import { holdMsOf } from '../../coordinator/scheduler/timeline.js';
 import type { NodeId } from '../../shared/ids.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { addResources, fits, type Resources, subtractResources } from '../../shared/resources.js';
 import { anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
 import { Scenario } from '../kit/scenario.js';
@@ -50,6 +52,12 @@ function heldOf(cluster: Scenario): Held[] {
   });
 }
 
+function why(cluster: Scenario, jobId: string) {
+  const job = cluster.job(jobId);
+  const step = job?.steps.get('main');
+  return job && step && explainStep(cluster.view, { job, step }, { limits: NO_LIMITS, now: cluster.clock.now() });
+}
+
 /** The oracle: tries every node at every moment at which anything ends. */
 function earliest(held: readonly Held[], need: Resources, now: number): number | undefined {
   const { capacity } = anInventory();
@@ -71,7 +79,7 @@ t.test('a reservation is the earliest moment that trying everything finds', (t) 
       const now = cluster.clock.now();
       const demand = demandOf(head.cpus * 1_000, head.gibibytes * 1_024);
       const expected = earliest(heldOf(cluster), demand.resources, now);
-      const found = reserve(cluster.view, { demand, holdMs: MINUTE_MS }, now)?.startAt;
+      const found = reserve(cluster.view, { demand, holdMs: MINUTE_MS }, { now })?.startAt;
       if (found !== expected) throw new Error(`reserved for ${found}, could start at ${expected}`);
     }),
     { numRuns: 300, seed: 17 },
@@ -90,7 +98,7 @@ t.test('what may be backfilled delays no reservation, and what may not would, on
         const cluster = busyCluster(running);
         const now = cluster.clock.now();
         const need = demandOf(head.cpus * 1_000, head.gibibytes * 1_024);
-        let reservation = reserve(cluster.view, { demand: need, holdMs: MINUTE_MS }, now);
+        let reservation = reserve(cluster.view, { demand: need, holdMs: MINUTE_MS }, { now });
         if (!reservation || reservation.startAt === now) return;
         const held = heldOf(cluster);
         const { capacity } = anInventory();
@@ -138,6 +146,49 @@ function earliestOn(
   return earliest([...held.filter((one) => one.nodeId === nodeId), full], need, now);
 }
 
+t.test('smaller tasks pass a blocked one if they end before it starts, and others say what they wait for', (t) => {
+  const cluster = new Scenario().join('n1');
+  const task = (cpus: number, minutes: number | null, parts = {}) =>
+    cluster.submit(
+      oneStep({
+        resources: { cpuMillis: cpus * 1_000 },
+        timeLimitMs: minutes === null ? null : minutes * MINUTE_MS,
+        stop,
+        ...parts,
+      }),
+    );
+  const placed = (): string[] => cluster.all('allocation.committed').map(({ allocationId }) => allocationId);
+  task(2, 10).reports('j1.0#1', 'running');
+  t.strictSame(placed(), []);
+  task(4, 10);
+  t.strictSame([...placed(), ...task(1, 20).all('allocation.committed')], [], 'j3 would delay j2');
+  const startAt = new Date(cluster.clock.now() + 10 * MINUTE_MS).toISOString();
+  t.match(why(cluster, 'j3'), { code: 'reservation', details: { jobId: 'j2', node: 'n1', startAt } });
+  t.match(why(cluster, 'j2'), { code: 'capacity' });
+  task(1, 5);
+  t.strictSame(placed(), ['j4.0#1'], 'j4 is gone by then');
+  task(1, null, { array: '0-9' });
+  t.strictSame(placed(), [], 'nor may endless ones');
+  cluster.exits('j4.0#1').exits('j1.0#1');
+  t.strictSame(placed(), ['j2.0#1']);
+  t.end();
+});
+
+t.test('a stream of small tasks does not starve a large one', (t) => {
+  const cluster = new Scenario({ isChecked: false }).join('n1');
+  const small = { array: '0-199', timeLimitMs: 3 * MINUTE_MS, stop };
+  cluster.submit(oneStep(small));
+  cluster.submit(oneStep({ resources: { cpuMillis: 4_000 }, timeLimitMs: MINUTE_MS, stop }, { priority: 1 }));
+  let minutes = 0;
+  for (; minutes < 60 && cluster.job('j2')?.steps.get('main')?.counts.placed === 0; minutes += 1) {
+    cluster.after(MINUTE_MS);
+    const [oldest] = [...cluster.view.allocations.values()].filter(({ phase }) => phase.kind !== 'ended');
+    if (oldest) cluster.exits(oldest.id);
+  }
+  t.ok(minutes <= 4, `it waited ${minutes} minutes`);
+  t.end();
+});
+
 t.test('a device that both could use counts against the reservation', (t) => {
   const inventory = anInventory({ gpus: gpus(4) });
   const cluster = new Scenario().join('g', { inventory });
@@ -152,7 +203,7 @@ t.test('a device that both could use counts against the reservation', (t) => {
   run(2, 10);
   cluster.reports('j1.0#1', 'running');
   const now = cluster.clock.now();
-  const reservation = reserve(cluster.view, { demand: demandOf(1_000, 512, 3), holdMs: MINUTE_MS }, now);
+  const reservation = reserve(cluster.view, { demand: demandOf(1_000, 512, 3), holdMs: MINUTE_MS }, { now });
   t.match(reservation, { startAt: now + 10 * MINUTE_MS, nodeId: 'g', spareGpuCount: 1 });
   if (!reservation) return t.end();
   const on = (gpuCount: number, holdMs: number) => ({
