@@ -108,9 +108,10 @@ export class ServingOrder implements Iterable<ReadyStep> {
     const { accounts } = this.#view.index;
     const found: NamespaceQueue[] = [];
     for (const [name, users] of level) {
+      const members = this.#members(name, users);
+      if (members.length === 0) continue;
       const weight = this.#limits.namespaceWeights.get(name);
-      const share = this.#share(`namespace ${name}`, accounts.namespace(name), weight);
-      found.push(new NamespaceQueue(share, this.#members(name, users)));
+      found.push(new NamespaceQueue(this.#share(`namespace ${name}`, accounts.namespace(name), weight), members));
     }
     return found.sort(servedLast);
   }
@@ -120,10 +121,12 @@ export class ServingOrder implements Iterable<ReadyStep> {
     const found: MemberQueue[] = [];
     for (const [name, lanes] of users) {
       const weight = this.#limits.userWeights.get(name);
-      const share = this.#share(`member ${namespace} ${name}`, accounts.member(namespace, name), weight);
-      found.push(new MemberQueue(share, lanes));
+      const share = (): DominantShare =>
+        this.#share(`member ${namespace} ${name}`, accounts.member(namespace, name), weight);
+      const member = new MemberQueue(share, lanes);
+      if (member.head(this.#exhausted)) found.push(member);
     }
-    return found.sort(servedLast);
+    return found.length > 1 ? found.sort(servedLast) : found;
   }
 
   /** Kept from one priority to the next, with what was placed in between. */
@@ -157,14 +160,20 @@ interface Queue {
 
 /** One user's work in a namespace: its lanes, and how far each has been served. */
 class MemberQueue implements Queue {
-  readonly share: DominantShare;
+  readonly #makeShare: () => DominantShare;
   readonly #lanes: { readonly demand: DemandClass; readonly entries: readonly ReadyStep[]; at: number }[] = [];
   #oldest: ReadyStep | undefined;
+  #share: DominantShare | undefined;
 
-  constructor(share: DominantShare, lanes: UserLanes) {
-    this.share = share;
+  constructor(makeShare: () => DominantShare, lanes: UserLanes) {
+    this.#makeShare = makeShare;
     for (const [demand, entries] of lanes) this.#lanes.push({ demand, entries, at: 0 });
-    this.head(new Set());
+  }
+
+  /** Found when it is first asked for: an only member is compared with nobody. */
+  get share(): DominantShare {
+    this.#share ??= this.#makeShare();
+    return this.#share;
   }
 
   get next(): ReadyStep | undefined {
