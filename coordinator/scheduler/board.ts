@@ -95,7 +95,16 @@ export class Board {
     { cpuMillis, memoryMiB }: { readonly cpuMillis: number; readonly memoryMiB: number },
   ): number {
     if (units <= 0) return 0;
-    return (this.#factors[row] as number) * this.worth.ofNode({ cpuMillis, memoryMiB, units, wholeCount });
+    return (
+      (this.#factors[row] as number) *
+      this.worth.ofNode({
+        cpuMillis,
+        memoryMiB,
+        units,
+        wholeCount,
+        deviceCount: (this.gpuStart[row + 1] as number) - (this.gpuStart[row] as number),
+      })
+    );
   }
 
   #move(row: Row, { cpuMillis, memoryMiB, diskMiB }: Resources, sign: 1 | -1): void {

@@ -9,7 +9,7 @@ export type Packing = 'pack' | 'spread';
 export const NO_ROOM = Number.POSITIVE_INFINITY;
 
 /** Of devices that lose equal worth, the fuller one: so much per whole device left free beside the task. */
-const LEFTOVER = 0.2;
+const LEFTOVER = 0.1;
 /** Decides among nodes that lose equal worth, above all those without GPUs: shares left idle, each counting so much. */
 const IDLE = 1e-4;
 /** What a free GPU weighs against an idle share of CPU, memory or disk when tasks are spread. */
@@ -64,7 +64,8 @@ function choose(board: Board, row: Row, fit: Fit, packing: Packing): boolean {
   const start = board.gpuStart[row] as number;
   const { residual } = board.worth;
   const { millis, order, gpuCount } = fit;
-  const oneWhole = board.worth.ofOneWhole(board.wholeCount[row] as number);
+  const deviceCount = (board.gpuStart[row + 1] as number) - start;
+  const oneWhole = board.worth.ofOneWhole(board.wholeCount[row] as number, deviceCount);
   let found = 0;
   for (let place = 0; place < order.length; place += 1) {
     const position = order[place] as number;

@@ -15,27 +15,26 @@ export interface Holding {
   readonly memoryMiB: number;
   /** Sum of the worth of its devices' free parts, in whole devices. */
   readonly units: number;
-  /** Devices that nothing holds. */
+  /** Devices that nothing holds, of all that it has. */
   readonly wholeCount: number;
+  readonly deviceCount: number;
 }
 
 /**
  * The terms of a node's worth beside the price of its devices, in whole devices.
  *
  * Found on arrivals with and without departures together: with more weight on whole nodes, machines with much CPU are
- * used up early by tasks that need little; with less, departures leave no whole devices.
+ * used up early by tasks that need little; with less, departures leave no node that is wholly free.
  */
 const TERMS = {
   /** Of what CPU and memory cannot serve, so much is lost. */
-  shortfall: 0.7,
+  shortfall: 0.9,
   /** A whole device over the same room in parts, times the share of demand that asks for one whole device. */
-  whole: 0.23,
-  /** Whole devices that are together, by the square of their number, a node of eight counting as eight: at least, and */
-  together: 0.015,
-  /** as much more, times the share of demand that asks for several devices. */
-  togetherForSeveral: 0.33,
-  /** What a node can hold of tasks with several devices, times their share of demand. */
-  several: 0.12,
+  whole: 0.3,
+  /** Whole devices that are together on a node of eight, for each of the eight. */
+  together: 0.4,
+  /** Above 1: the devices of a node that is nearly free are worth more than as many on several nodes. */
+  togetherPower: 1.25,
   /** Scarcity of devices that constrained tasks insist on. */
   insisted: 0.05,
 } as const;
@@ -56,7 +55,7 @@ export class Worth {
   readonly residual: Float64Array;
   readonly #cpu: Served;
   readonly #memory: Served;
-  readonly #wholes: Float64Array;
+  readonly #wholes: readonly Float64Array[];
   readonly #scarcity: ReadonlyMap<NodeClass, number>;
 
   constructor(mix: TaskMix, supply: Supply, prices: PriceList) {
@@ -76,9 +75,10 @@ export class Worth {
   }
 
   /** What a node with so many whole devices loses when one of them is no longer whole, beside what it sells for. */
-  ofOneWhole(wholeCount: number): number {
+  ofOneWhole(wholeCount: number, deviceCount: number): number {
     if (wholeCount <= 0 || wholeCount > MAX_DEVICES) return 0;
-    return (this.#wholes[wholeCount] as number) - (this.#wholes[wholeCount - 1] as number);
+    const wholes = this.#wholes[Math.min(deviceCount, MAX_DEVICES)] as Float64Array;
+    return (wholes[wholeCount] as number) - (wholes[wholeCount - 1] as number);
   }
 
   /** What the node can still sell for, before its class's factor. */
@@ -86,8 +86,9 @@ export class Worth {
     const { units } = holding;
     if (units <= 0) return 0;
     const served = Math.min(this.#cpu.at(holding.cpuMillis / units), this.#memory.at(holding.memoryMiB / units));
-    const wholes = this.#wholes[Math.min(holding.wholeCount, MAX_DEVICES)] as number;
-    return units * (1 - TERMS.shortfall * (1 - served)) + wholes;
+    const wholes = this.#wholes[Math.min(holding.deviceCount, MAX_DEVICES)] as Float64Array;
+    const kept = wholes[Math.min(holding.wholeCount, MAX_DEVICES)] as number;
+    return units * (1 - TERMS.shortfall * (1 - served)) + kept;
   }
 }
 
@@ -152,21 +153,22 @@ function merged(sizes: readonly SizeCount[]): SizeCount[] {
   return [...weights].map(([millis, weight]) => ({ millis, weight }));
 }
 
-/** The worth of keeping so many whole devices together, from 0 to `MAX_DEVICES`. */
-function wholesOf(lines: readonly GpuLine[]): Float64Array {
+/** The worth of keeping so many of a node's devices whole, by the devices that it has and those that are whole. */
+function wholesOf(lines: readonly GpuLine[]): readonly Float64Array[] {
   const total = lines.reduce((sum, { units }) => sum + units, 0);
-  const several = lines.reduce((sum, { count, units }) => sum + (count > 1 ? units : 0), 0);
-  const together = TERMS.together + (total > 0 ? (TERMS.togetherForSeveral * several) / total : 0);
-  const wholes = new Float64Array(MAX_DEVICES + 1);
-  for (let count = 0; count <= MAX_DEVICES; count += 1) {
-    let worth = (together * count * count) / 8;
-    for (const line of lines) {
-      if (line.count > 1) worth += (TERMS.several * line.units * Math.floor(count / line.count) * line.count) / total;
-      else if (line.millis === WHOLE_GPU_MILLIS) worth += (TERMS.whole * line.units * count) / total;
-    }
-    wholes[count] = worth;
-  }
-  return wholes;
+  const singles = lines.reduce((sum, { count, millis, units }) => sum + (isWholeSingle(count, millis) ? units : 0), 0);
+  const whole = total > 0 ? (TERMS.whole * singles) / total : 0;
+  return Array.from({ length: MAX_DEVICES + 1 }, (_, devices) => {
+    // Larger nodes count for more: only they can hold the largest tasks.
+    const together = TERMS.together * devices * Math.sqrt(devices / 8);
+    const ofCount = (_: number, count: number): number =>
+      whole * count + together * (Math.min(count, devices) / Math.max(1, devices)) ** TERMS.togetherPower;
+    return new Float64Array(MAX_DEVICES + 1).map(ofCount);
+  });
+}
+
+function isWholeSingle(count: number, millis: number): boolean {
+  return count === 1 && millis === WHOLE_GPU_MILLIS;
 }
 
 /** For each node class: what insists on classes like it, over what is open to that. */
