@@ -135,9 +135,9 @@ function jobOf(sequence: number): JobSpec {
 /** A third without GPUs, a third with a share of one, the rest with whole ones, by model or memory now and then. */
 function gpusOf(demand: number): StepSpec['resources']['gpus'] {
   if (demand % 3 === 0) return null;
-  const any = { count: 1, model: null, minMemoryMiB: null };
-  if (demand % 3 === 1) return { ...any, shareMillis: 50 * (1 + (demand % 13)) };
-  if (demand % 9 === 2) return { ...any, count: 2 };
-  if (demand % 9 === 5) return { ...any, model: 'a100' };
-  return demand % 2 === 0 ? { ...any, memoryMiB: 6_000 } : any;
+  const one = { count: 1, model: null, minMemoryMiB: null };
+  if (demand % 3 === 1) return { ...one, shareMillis: 50 * (1 + (demand % 13)) };
+  if (demand % 9 === 2) return { ...one, count: 2 };
+  if (demand % 9 === 5) return { ...one, model: 'a100' };
+  return demand % 2 === 0 ? { ...one, memoryMiB: 6_000 } : one;
 }
