@@ -3,6 +3,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type ConfigSources, describeSettings, readSettings, type Settings, Unfit } from '../shared/config.js';
 import { AppError, isRefusal } from '../shared/errors.js';
+import { type Limits, NO_LIMITS } from '../shared/limits.js';
+import { parseLicences, parseQuotas, parseWeights } from '../shared/limits-config.js';
 import { parseDuration } from '../shared/units.js';
 
 /** How `berth coordinator` is set up, parsed once. */
@@ -12,6 +14,7 @@ export interface CoordinatorConfig {
   /** 0: any free port; `coordinator.json` in the state directory says which. */
   readonly port: number;
   readonly nodeLeaseMs: number;
+  readonly limits: Limits;
   readonly logLevel: string;
 }
 
@@ -32,6 +35,24 @@ const SETTINGS = {
     parse: parseLease,
     placeholder: 'DURATION',
     help: 'how long a silent node is believed before its tasks are lost (5m)',
+  },
+  quotas: {
+    parse: parseQuotas,
+    placeholder: 'OWNER=LIMITS',
+    help: 'what namespace:NAME or user:NAME may hold: cpus=64,memory=1TiB,gpus=8,tasks=500,queued=10000; * is everybody else',
+    isRepeatable: true,
+  },
+  weights: {
+    parse: parseWeights,
+    placeholder: 'OWNER=WEIGHT',
+    help: 'shares of namespace:NAME among namespaces and user:NAME within one (1)',
+    isRepeatable: true,
+  },
+  licences: {
+    parse: parseLicences,
+    placeholder: 'NAME=COUNT',
+    help: 'licences of the whole cluster',
+    isRepeatable: true,
   },
   logLevel: { parse: parseLogLevel, placeholder: 'LEVEL', help: `${LOG_LEVELS.join(', ')} (info)` },
 } as const satisfies Settings;
@@ -55,7 +76,20 @@ export async function readCoordinatorConfig(
     stateDir: values.stateDir ?? join(homedir(), '.berth', 'coordinator'),
     ...(values.listen ?? DEFAULT_LISTEN),
     nodeLeaseMs: values.nodeLease ?? DEFAULT_NODE_LEASE_MS,
+    limits: limitsOf(values),
     logLevel: values.logLevel ?? 'info',
+  };
+}
+
+/** Who is not named has no quota, a weight of 1, and no licences. */
+function limitsOf(values: Pick<ReturnType<typeof read>, 'quotas' | 'weights' | 'licences'>): Limits {
+  const { quotas, weights, licences } = values;
+  return {
+    namespaces: quotas?.namespaces ?? NO_LIMITS.namespaces,
+    users: quotas?.users ?? NO_LIMITS.users,
+    namespaceWeights: weights?.namespaces ?? NO_LIMITS.namespaceWeights,
+    userWeights: weights?.users ?? NO_LIMITS.userWeights,
+    licences: licences ?? NO_LIMITS.licences,
   };
 }
 

@@ -24,7 +24,7 @@ const REOPEN = { firstMs: 1_000, maxMs: 30_000, factor: 2 } as const;
  * `invalid-request` when it cannot listen, and with a bug; then the process must end.
  */
 export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: AbortSignal): Promise<void> {
-  const { stateDir, nodeLeaseMs } = config;
+  const { stateDir, nodeLeaseMs, limits } = config;
   const tokens = await openTokens({ stateDir, random: systemRandom, log });
   const logs = new TaskLogs({ stateDir, clock: systemClock, log });
   const front = new Front();
@@ -37,7 +37,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   });
   const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken: tokens.isAgentToken, log });
   try {
-    await live({ stateDir, nodeLeaseMs, logs, front, log }, stop, () => serve(server, config, log));
+    await live({ stateDir, nodeLeaseMs, limits, logs, front, log }, stop, () => serve(server, config, log));
   } finally {
     detach();
     await server.close();

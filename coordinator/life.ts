@@ -1,5 +1,6 @@
 import { systemClock } from '../shared/clock.js';
 import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
+import type { Limits } from '../shared/limits.js';
 import type { Log } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import type { Channel } from '../shared/wire/channel.js';
@@ -38,6 +39,7 @@ export class Front {
 export interface LifeOptions {
   readonly stateDir: string;
   readonly nodeLeaseMs: number;
+  readonly limits: Limits;
   readonly logs: TaskLogs;
   readonly front: Front;
   readonly log: Log;
@@ -58,7 +60,7 @@ export class Life {
   }
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
-  static async begin({ stateDir, nodeLeaseMs, logs, front, log }: LifeOptions): Promise<Life> {
+  static async begin({ stateDir, nodeLeaseMs, limits, logs, front, log }: LifeOptions): Promise<Life> {
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<unknown>((resolve) => {
       fail = resolve;
@@ -68,15 +70,15 @@ export class Life {
       store: new SqliteStore({ stateDir }),
       clock: systemClock,
       log,
-      rules: { nodeLeaseMs },
-      planning: DEFAULT_PLAN_POLICY,
+      rules: { nodeLeaseMs, limits },
+      planning: { ...DEFAULT_PLAN_POLICY, limits },
       // Before there is a gateway no agent is connected, so there is nobody to tell.
       perform: (effects) => gateway?.perform(effects),
       onFailure: fail,
     });
     const parts = { engine, logs, clock: systemClock };
     gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: ordersOf(engine.view) });
-    const service = openService({ ...parts, usageOf: gateway.usageOf.bind(gateway) });
+    const service = openService({ ...parts, limits, usageOf: gateway.usageOf.bind(gateway) });
     front.enter(service, gateway);
     return new Life(engine, { gateway, service, failed });
   }

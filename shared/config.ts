@@ -101,8 +101,17 @@ function fromFile(schema: Settings, { file }: ConfigSources, problems: Problem[]
 /** A list and a map are ways to write a repeatable setting. */
 function textsOf(value: unknown): string[] {
   if (Array.isArray(value)) return value.map(String);
-  if (typeof value === 'object' && value !== null) return Object.entries(value).map(([key, text]) => `${key}=${text}`);
+  if (typeof value === 'object' && value !== null)
+    return Object.entries(value).map(([key, inner]) => `${key}=${inline(inner)}`);
   return [String(value)];
+}
+
+/** A map within a map on one line, as a flag has it: `cpus=64,tasks=500`. */
+function inline(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return String(value);
+  return Object.entries(value)
+    .map(([key, text]) => `${key}=${text}`)
+    .join(',');
 }
 
 function fromEnv(schema: Settings, { env, envPrefix }: ConfigSources): Texts {

@@ -15,12 +15,19 @@ export interface GpuDevice {
   readonly memoryMiB: number;
 }
 
-/** Whole GPUs asked for; a task gets `count` devices that each satisfy the rest. */
+/** A whole device in thousandths, the unit in which devices are shared. */
+export const WHOLE_GPU_MILLIS = 1_000;
+
+/** GPUs asked for; a task gets `count` devices that each satisfy the rest, whole ones unless it says how much. */
 export interface GpuDemand {
   readonly count: number;
   /** Case-insensitive part of the model's name; any model when absent. */
   readonly model?: string;
   readonly minMemoryMiB?: number;
+  /** Thousandths of the one device that the task shares. */
+  readonly shareMillis?: number;
+  /** Memory that the task takes of each device; it holds the share of the device that this is. */
+  readonly memoryMiB?: number;
 }
 
 export function addResources(left: Resources, right: Resources): Resources {
@@ -43,7 +50,14 @@ export function fits(need: Resources, free: Resources): boolean {
   return need.cpuMillis <= free.cpuMillis && need.memoryMiB <= free.memoryMiB && need.diskMiB <= free.diskMiB;
 }
 
+/** Could the device, with nothing on it, serve the demand? */
 export function isEligibleGpu(device: GpuDevice, demand: GpuDemand): boolean {
-  if (demand.minMemoryMiB !== undefined && device.memoryMiB < demand.minMemoryMiB) return false;
+  if (device.memoryMiB < Math.max(demand.minMemoryMiB ?? 0, demand.memoryMiB ?? 0)) return false;
   return demand.model === undefined || device.model.toLowerCase().includes(demand.model.toLowerCase());
+}
+
+/** Thousandths of an eligible device that a task of this demand holds; an amount of memory is rounded up. */
+export function gpuMillisOn(device: GpuDevice, demand: GpuDemand): number {
+  if (demand.memoryMiB !== undefined) return Math.ceil((WHOLE_GPU_MILLIS * demand.memoryMiB) / device.memoryMiB);
+  return demand.shareMillis ?? WHOLE_GPU_MILLIS;
 }

@@ -6,12 +6,13 @@ import { cancelJob, holdJob, releaseJob } from '../rules/job-control.js';
 import { cordonNode, drainNode, openNode, removeNode } from '../rules/node-control.js';
 import { agentDeparting, agentSilent, coordinatorStarted, timePassed } from '../rules/node-link.js';
 import type { Rule, RuleContext } from '../rules/rule.js';
-import { submitJob } from '../rules/submit-job.js';
+import { rehearseJob, submitJob } from '../rules/submit-job.js';
 import type { Decision, Input, InputType } from './inputs.js';
 
 /** Which rule answers which input: the whole list. */
 const RULES: { readonly [Type in InputType]: Rule<Type> } = {
   submitJob,
+  rehearseJob,
   holdJob,
   releaseJob,
   cancelJob,

@@ -7,6 +7,8 @@ import type { Deadline } from '../model/indexes.js';
 /** Everything that can happen to the coordinator. Rules turn inputs into events or refusals. */
 export type Input =
   | SubmitJob
+  /** Would this job be taken on? Changes nothing. */
+  | { readonly type: 'rehearseJob'; readonly spec: JobSpec; readonly by: string }
   | { readonly type: 'holdJob'; readonly jobId: JobId }
   | { readonly type: 'releaseJob'; readonly jobId: JobId }
   | { readonly type: 'cancelJob'; readonly jobId: JobId; readonly reason: string; readonly by: string }

@@ -1,7 +1,9 @@
 import { present } from '../../shared/assert.js';
 import { type AllocationId, type NodeId, taskIdOf } from '../../shared/ids.js';
-import type { Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
+import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import type { GpuPart, Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
 import type { Allocation } from '../model/allocation.js';
+import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { stepOf } from '../model/state.js';
 
@@ -70,5 +72,19 @@ function orderFor(view: ClusterView, allocation: Allocation): StartOrder {
     taskCount: step.count,
     ...{ driver, image, run, env, workdir, resources, timeLimitMs, stop },
     gpus: node.inventory.gpus.filter((device) => allocation.gpus.includes(device.index)),
+    gpuPart: partOf(allocation, node),
   };
+}
+
+/** The smallest part that the attempt holds of any of its devices; null when they are its alone. */
+function partOf({ gpus, gpuMillis }: Allocation, { inventory }: Node): GpuPart | null {
+  if (gpuMillis === undefined) return null;
+  let part: GpuPart | null = null;
+  for (const [position, index] of gpus.entries()) {
+    const shareMillis = gpuMillis[position] ?? WHOLE_GPU_MILLIS;
+    const memoryMiB = inventory.gpus.find((device) => device.index === index)?.memoryMiB ?? 0;
+    if (part !== null && part.shareMillis <= shareMillis) continue;
+    part = { shareMillis, memoryMiB: Math.floor((memoryMiB * shareMillis) / WHOLE_GPU_MILLIS) };
+  }
+  return part;
 }

@@ -5,6 +5,7 @@ import { type BerthEvent, EVENT_VERSION, type LoggedEvent } from '../model/event
 import type { ClusterState, ClusterView } from '../model/state.js';
 import { consequence } from '../rules/consequences.js';
 import { DONE, type RulePolicy } from '../rules/rule.js';
+import { Placer } from '../scheduler/placer.js';
 import { type PlanPolicy, plan } from '../scheduler/plan.js';
 import { decide } from './decide.js';
 import { effectsOf, mayPlace } from './effects.js';
@@ -23,6 +24,7 @@ export class Turn {
   #events: LoggedEvent[] = [];
   #effects: Effect[] = [];
   #mustPlan = true;
+  readonly #placer = new Placer();
 
   constructor(state: ClusterState, options: TurnOptions) {
     this.#state = state;
@@ -63,7 +65,7 @@ export class Turn {
 
   #plan(): void {
     const now = this.#options.clock.now();
-    const { placements, isPartial } = plan(this.#state, this.#options.planning, now);
+    const { placements, isPartial } = plan(this.#state, this.#options.planning, now, this.#placer);
     for (const placement of placements) this.#apply({ type: 'allocation.committed', ...placement }, now);
     this.#mustPlan = isPartial;
   }

@@ -1,7 +1,7 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, AllocationRef, NodeId } from '../../shared/ids.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
-import type { Resources } from '../../shared/resources.js';
+import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 
 /** One attempt of one task on one node with concrete devices. Its id is its own fence. */
 export interface Allocation {
@@ -9,8 +9,10 @@ export interface Allocation {
   readonly ref: AllocationRef;
   readonly nodeId: NodeId;
   readonly resources: Resources;
-  /** Indexes of the node's GPUs that are this attempt's alone. */
+  /** Indexes of the node's GPUs that the attempt holds: alone, or a part of each. */
   readonly gpus: readonly number[];
+  /** Thousandths held of each, in the order of `gpus`; absent when they are whole. */
+  readonly gpuMillis?: readonly number[];
   readonly committedAt: EpochMs;
   readonly startedAt?: EpochMs;
   readonly phase: AllocationPhase;
@@ -36,3 +38,8 @@ export const ALLOCATION_TRANSITIONS: Readonly<Record<AllocationPhaseKind, readon
   stopping: ['ended'],
   ended: [],
 };
+
+/** Thousandths that the attempt holds of the device at a position of its `gpus`. */
+export function heldGpuMillis(allocation: Allocation, position: number): number {
+  return allocation.gpuMillis?.[position] ?? WHOLE_GPU_MILLIS;
+}

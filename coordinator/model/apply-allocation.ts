@@ -3,8 +3,10 @@ import type { EpochMs } from '../../shared/clock.js';
 import { type AllocationId, parseAllocationId } from '../../shared/ids.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
 import { without } from '../../shared/ranges.js';
+import { gpuMillisOn } from '../../shared/resources.js';
 import { ALLOCATION_TRANSITIONS, type Allocation, type AllocationPhase } from './allocation.js';
 import { find, moved, putTask, replaceStep } from './apply-job.js';
+import type { DemandClass } from './demand.js';
 import type { EventOf } from './events.js';
 import type { ClusterState } from './state.js';
 import { step as transition } from './transition.js';
@@ -22,6 +24,7 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
     nodeId,
     resources: step.demand.resources,
     gpus,
+    ...sharesOf(state, event, step.demand),
     committedAt: at,
     phase: { kind: 'committed' },
   };
@@ -34,9 +37,25 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
   });
   const untouched = task ? step.untouched : without(step.untouched, ref.index);
   const next = replaceStep(state, job, { ...step, untouched, counts: moved(step.counts, 'queued', 'placed') });
-  state.index.waitingCount -= 1;
+  state.index.waitingChanged(job, -1);
   state.index.taskTaken(job, next, ref.index);
   state.index.allocationBegan(allocation);
+  state.index.accounts.held({ job, step, allocation }, 1, at);
+}
+
+/** What is held of each device, when that is not the whole of it: as the node has the device at this moment. */
+function sharesOf(
+  state: ClusterState,
+  { nodeId, gpus }: EventOf<'allocation.committed'>,
+  { gpus: demand }: DemandClass,
+): Pick<Allocation, 'gpuMillis'> {
+  if (demand === null || (demand.shareMillis ?? demand.memoryMiB) === undefined) return {};
+  const devices = present(state.nodes.get(nodeId), `node ${nodeId}`).inventory.gpus;
+  const gpuMillis = gpus.map((index) => {
+    const device = devices.find((each) => each.index === index);
+    return gpuMillisOn(present(device, `GPU ${index} of ${nodeId}`), demand);
+  });
+  return { gpuMillis };
 }
 
 export function allocationPreparing(state: ClusterState, event: EventOf<'allocation.preparing'>, at: EpochMs): void {
@@ -62,6 +81,7 @@ export function allocationEnded(state: ClusterState, event: EventOf<'allocation.
   // A short command's end may arrive without word of its start.
   if (allocation.startedAt === undefined && hasRun(end)) noteStart(state, allocation, at - end.ranMs);
   state.index.allocationEnded(allocation);
+  state.index.accounts.held({ ...find(state, allocation.ref), allocation }, -1, at);
 }
 
 type EndOfCommand = Extract<AllocationEnd, { readonly ranMs: number }>;

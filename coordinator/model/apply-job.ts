@@ -25,7 +25,8 @@ export function jobSubmitted(state: ClusterState, event: EventOf<'job.submitted'
   state.jobs.set(job.id, job);
   state.index.unfinishedJobCount += 1;
   for (const step of job.steps.values()) {
-    state.index.waitingCount += step.count;
+    state.index.stepSubmitted(step);
+    state.index.waitingChanged(job, step.count);
     state.index.queueChanged(job, step);
   }
   forgetOldKeys(state, at);
@@ -94,7 +95,7 @@ export function stepSwept(state: ClusterState, event: EventOf<'step.swept'>, at:
     putTask(step, { ...task, phase: { kind: 'done', at, attempt: task.phase.attempt - 1, outcome } });
   }
   const { blocked, queued } = step.counts;
-  state.index.waitingCount -= blocked + queued;
+  state.index.waitingChanged(job, -(blocked + queued));
   const counts = {
     ...step.counts,
     blocked: 0,
@@ -110,7 +111,7 @@ export function taskRequeued(state: ClusterState, event: EventOf<'task.requeued'
   const task = present(step.tasks.get(index), 'requeued task');
   const phase = transition(TASK_TRANSITIONS, task.phase, { kind: 'queued', since: at, attempt, notBefore });
   putTask(step, { ...task, phase, spentAttempts });
-  state.index.waitingCount += 1;
+  state.index.waitingChanged(job, 1);
   const next = replaceStep(state, job, { ...step, counts: moved(step.counts, 'placed', 'queued') });
   state.index.retryAdded(job, next, { index, notBefore });
 }

@@ -21,6 +21,7 @@ export function nodeRegistered(state: ClusterState, event: EventOf<'node.registe
     nodeClass: state.classes.nodeClassOf(inventory),
   };
   state.nodes.set(nodeId, node);
+  state.index.accounts.nodeChanged(known?.inventory, inventory);
 }
 
 export function nodeLinkChanged(state: ClusterState, nodeId: NodeId, link: NodeLink): void {
@@ -44,6 +45,7 @@ function keepReason(from: NodeIntake, to: NodeIntake): NodeIntake {
 }
 
 export function nodeRemoved(state: ClusterState, event: EventOf<'node.removed'>): void {
+  state.index.accounts.nodeChanged(nodeOf(state, event.nodeId).inventory, undefined);
   state.nodes.delete(event.nodeId);
 }
 

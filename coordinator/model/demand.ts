@@ -17,7 +17,7 @@ export class ClassTable {
   readonly #demands = new Map<string, DemandClass>();
   readonly #nodes = new Map<string, NodeClass>();
 
-  demandOf(spec: StepSpec): DemandClass {
+  demandOf(spec: Pick<StepSpec, 'resources' | 'driver' | 'constraints'>): DemandClass {
     const { cpuMillis, memoryMiB, diskMiB, gpus } = spec.resources;
     const body = {
       resources: { cpuMillis, memoryMiB, diskMiB },
@@ -25,6 +25,8 @@ export class ClassTable {
         count: gpus.count,
         ...(gpus.model === null ? {} : { model: gpus.model }),
         ...(gpus.minMemoryMiB === null ? {} : { minMemoryMiB: gpus.minMemoryMiB }),
+        ...(gpus.shareMillis === undefined ? {} : { shareMillis: gpus.shareMillis }),
+        ...(gpus.memoryMiB === undefined ? {} : { memoryMiB: gpus.memoryMiB }),
       },
       driver: spec.driver,
       constraints: spec.constraints,

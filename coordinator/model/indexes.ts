@@ -2,27 +2,19 @@ import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { addResources, NO_RESOURCES, type Resources, subtractResources } from '../../shared/resources.js';
-import type { Allocation } from './allocation.js';
+import { Accounts, type AccountsView } from './accounts.js';
+import { type Allocation, heldGpuMillis } from './allocation.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
+import { Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
+import { MixCounter, type TaskMix } from './mix.js';
 
 /** What the live allocations of a node hold of it. */
 export interface NodeUsage {
   readonly used: Resources;
-  readonly gpus: ReadonlySet<number>;
+  /** Thousandths in use, by the device's index; a device that nothing holds is absent. */
+  readonly gpuMillis: ReadonlyMap<number, number>;
   readonly live: ReadonlySet<AllocationId>;
-}
-
-/** A step with tasks to place now or after their back-off. */
-export interface ReadyStep {
-  readonly jobId: JobId;
-  readonly step: string;
-  readonly priority: number;
-  readonly sequence: number;
-  /** Position of the step in its job. */
-  readonly position: number;
-  /** Indexes of requeued tasks; untouched ones are in the step itself. */
-  readonly retries: ReadonlySet<number>;
 }
 
 /** A moment at which something may have to be decided; what is still true then is checked against the state. */
@@ -37,6 +29,11 @@ export interface IndexView {
   liveOfJob(jobId: JobId): ReadonlySet<AllocationId>;
   /** In the order in which they are to be served. */
   readonly ready: readonly ReadyStep[];
+  /** The same, by priority. */
+  readonly levels: ReadonlyMap<number, LevelLanes>;
+  readonly accounts: AccountsView;
+  /** What has been submitted so far, by demand. */
+  readonly mix: TaskMix;
   /** Tasks that are neither placed nor done, over all jobs. */
   readonly waitingCount: number;
   readonly unfinishedJobCount: number;
@@ -46,7 +43,7 @@ export interface IndexView {
 
 interface MutableUsage {
   used: Resources;
-  readonly gpus: Set<number>;
+  readonly gpuMillis: Map<number, number>;
   readonly live: Set<AllocationId>;
 }
 
@@ -54,16 +51,27 @@ interface MutableReady extends ReadyStep {
   readonly retries: Set<number>;
 }
 
-const NOTHING_USED: NodeUsage = { used: NO_RESOURCES, gpus: new Set(), live: new Set() };
+const NOTHING_USED: NodeUsage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
 const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 
 export class Indexes implements IndexView {
   readonly ready: MutableReady[] = [];
+  readonly accounts = new Accounts();
   waitingCount = 0;
   unfinishedJobCount = 0;
+  readonly #lanes = new Lanes();
+  readonly #mix = new MixCounter();
   readonly #usage = new Map<NodeId, MutableUsage>();
   readonly #liveByJob = new Map<JobId, Set<AllocationId>>();
   readonly #deadlines = new MinHeap<Deadline>();
+
+  get levels(): ReadonlyMap<number, LevelLanes> {
+    return this.#lanes.levels;
+  }
+
+  get mix(): TaskMix {
+    return this.#mix.shown;
+  }
 
   usage(nodeId: NodeId): NodeUsage {
     return this.#usage.get(nodeId) ?? NOTHING_USED;
@@ -93,7 +101,7 @@ export class Indexes implements IndexView {
   allocationBegan(allocation: Allocation): void {
     const usage = this.#usageFor(allocation.nodeId);
     usage.used = addResources(usage.used, allocation.resources);
-    for (const gpu of allocation.gpus) usage.gpus.add(gpu);
+    addGpus(usage.gpuMillis, allocation, 1);
     usage.live.add(allocation.id);
     const live = this.#liveByJob.get(allocation.ref.jobId);
     if (live) live.add(allocation.id);
@@ -103,12 +111,23 @@ export class Indexes implements IndexView {
   allocationEnded(allocation: Allocation): void {
     const usage = this.#usageFor(allocation.nodeId);
     usage.used = subtractResources(usage.used, allocation.resources);
-    for (const gpu of allocation.gpus) usage.gpus.delete(gpu);
+    addGpus(usage.gpuMillis, allocation, -1);
     usage.live.delete(allocation.id);
     if (usage.live.size === 0) this.#usage.delete(allocation.nodeId);
     const live = this.#liveByJob.get(allocation.ref.jobId);
     live?.delete(allocation.id);
     if (live?.size === 0) this.#liveByJob.delete(allocation.ref.jobId);
+  }
+
+  /** A step came with a new job; for the mix. */
+  stepSubmitted(step: Step): void {
+    this.#mix.add(step.demand, step.count);
+  }
+
+  /** More (or fewer) tasks of the job are neither placed nor done. */
+  waitingChanged(job: Job, difference: number): void {
+    this.waitingCount += difference;
+    this.accounts.waiting(job, difference);
   }
 
   retryAdded(job: Job, step: Step, retry: { readonly index: number; readonly notBefore: EpochMs }): void {
@@ -122,7 +141,10 @@ export class Indexes implements IndexView {
     const position = this.#positionOf(job, step);
     const known = this.#at(position, job, step);
     if (!isServed) {
-      if (known) this.ready.splice(position, 1);
+      if (known) {
+        this.ready.splice(position, 1);
+        this.#lanes.remove(known);
+      }
     } else if (!known) {
       const added = this.#readyFor(job, step);
       for (const task of step.tasks.values()) if (task.phase.kind === 'queued') added.retries.add(task.index);
@@ -138,8 +160,17 @@ export class Indexes implements IndexView {
     const position = this.#positionOf(job, step);
     const known = this.#at(position, job, step);
     if (known) return known;
-    const made: MutableReady = { ...orderOf(job, step), jobId: job.id, step: step.name, retries: new Set() };
+    const made: MutableReady = {
+      ...orderOf(job, step),
+      jobId: job.id,
+      step: step.name,
+      namespace: job.spec.namespace,
+      user: job.submittedBy,
+      demand: step.demand,
+      retries: new Set(),
+    };
     this.ready.splice(position, 0, made);
+    this.#lanes.add(made);
     return made;
   }
 
@@ -164,10 +195,18 @@ export class Indexes implements IndexView {
   #usageFor(nodeId: NodeId): MutableUsage {
     let usage = this.#usage.get(nodeId);
     if (!usage) {
-      usage = { used: NO_RESOURCES, gpus: new Set(), live: new Set() };
+      usage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
       this.#usage.set(nodeId, usage);
     }
     return usage;
+  }
+}
+
+function addGpus(used: Map<number, number>, allocation: Allocation, sign: 1 | -1): void {
+  for (const [position, gpu] of allocation.gpus.entries()) {
+    const millis = (used.get(gpu) ?? 0) + sign * heldGpuMillis(allocation, position);
+    if (millis === 0) used.delete(gpu);
+    else used.set(gpu, millis);
   }
 }
 

@@ -1,7 +1,8 @@
 import type { AllocationId, NodeId } from '../../shared/ids.js';
 import { allocationIdOf, taskIdOf } from '../../shared/ids.js';
 import { rangesCount } from '../../shared/ranges.js';
-import { addResources, fits, NO_RESOURCES } from '../../shared/resources.js';
+import { addResources, fits, NO_RESOURCES, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import { heldGpuMillis } from './allocation.js';
 import { type Job, NO_TASKS, type Step, type TaskCounts, unfinishedCount } from './job.js';
 import type { ClusterView } from './state.js';
 
@@ -17,6 +18,7 @@ export function violations(view: ClusterView): string[] {
   checkNodes(view, broken);
   for (const job of view.jobs.values()) checkJob(view, job, broken);
   checkQueue(view, broken);
+  checkAccounts(view, broken);
   return found;
 }
 
@@ -35,18 +37,22 @@ function checkNodes(view: ClusterView, broken: Report): void {
 function checkNode(view: ClusterView, held: { nodeId: NodeId; live: readonly AllocationId[] }, broken: Report): void {
   const { nodeId, live } = held;
   let used = NO_RESOURCES;
-  const gpus = new Set<number>();
+  const gpus = new Map<number, number>();
   for (const id of live) {
     const allocation = view.allocations.get(id);
     if (!allocation) continue;
     used = addResources(used, allocation.resources);
-    for (const gpu of allocation.gpus) {
-      if (gpus.has(gpu)) broken(`GPU ${gpu} of ${nodeId} is held twice`);
-      gpus.add(gpu);
+    for (const [position, gpu] of allocation.gpus.entries()) {
+      gpus.set(gpu, (gpus.get(gpu) ?? 0) + heldGpuMillis(allocation, position));
     }
+  }
+  for (const [gpu, millis] of gpus) {
+    if (millis > WHOLE_GPU_MILLIS) broken(`GPU ${gpu} of ${nodeId} is held to ${millis} thousandths`);
+    if (view.index.usage(nodeId).gpuMillis.get(gpu) !== millis) broken(`use of GPU ${gpu} of ${nodeId} is out of date`);
   }
   const usage = view.index.usage(nodeId);
   if (JSON.stringify(usage.used) !== JSON.stringify(used)) broken(`usage of ${nodeId} is out of date`);
+  if (usage.gpuMillis.size !== gpus.size) broken(`GPUs in use of ${nodeId} are out of date`);
   if (usage.live.size !== live.length) broken(`live allocations of ${nodeId} are out of date`);
   const node = view.nodes.get(nodeId);
   if (node && !fits(used, node.inventory.capacity)) broken(`${nodeId} is oversubscribed`);
@@ -109,4 +115,29 @@ function checkQueue(view: ClusterView, broken: Report): void {
   );
   if (expected.sort().join(' ') !== actual.sort().join(' ')) broken(`the queue is ${actual} instead of ${expected}`);
   if (waiting !== view.index.waitingCount) broken(`${waiting} tasks wait, the index says ${view.index.waitingCount}`);
+}
+
+/** Quotas and fair shares are only as good as these sums. */
+function checkAccounts(view: ClusterView, broken: Report): void {
+  const { accounts } = view.index;
+  const running = new Map<string, number>();
+  const waiting = new Map<string, number>();
+  const licences = new Map<string, number>();
+  const add = (counts: Map<string, number>, key: string, count: number): void =>
+    void counts.set(key, (counts.get(key) ?? 0) + count);
+  for (const { spec, steps } of view.jobs.values()) {
+    for (const step of steps.values()) {
+      add(running, spec.namespace, step.counts.placed);
+      add(waiting, spec.namespace, step.counts.blocked + step.counts.queued);
+      for (const [name, count] of Object.entries(step.spec.resources.licences ?? {}))
+        add(licences, name, count * step.counts.placed);
+    }
+  }
+  for (const [name, count] of running) {
+    const account = accounts.namespace(name);
+    if (account.running.taskCount !== count) broken(`tasks that namespace ${name} runs are out of date`);
+    if (account.waitingCount !== waiting.get(name)) broken(`tasks that wait in namespace ${name} are out of date`);
+  }
+  for (const [name, count] of licences)
+    if (accounts.licencesHeld(name) !== count) broken(`held licences ${name} are out of date`);
 }

@@ -1,6 +1,8 @@
 import { AppError } from '../../shared/errors.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import { replayHoldings } from './accounts.js';
 import type { Allocation } from './allocation.js';
+import { find } from './apply-job.js';
 import { type Job, type Step, unfinishedCount } from './job.js';
 import type { Node } from './node.js';
 import { type ClusterState, type ClusterView, emptyState, type KeyRecord } from './state.js';
@@ -63,12 +65,14 @@ export function restore(body: string): ClusterState {
   for (const node of stored.nodes) restoreNode(state, node);
   for (const job of stored.jobs) restoreJob(state, job);
   for (const allocation of stored.allocations) restoreAllocation(state, allocation);
+  replayHoldings(state.index.accounts, stored.allocations, ({ ref }) => find(state, ref));
   return state;
 }
 
 function restoreNode(state: ClusterState, stored: Omit<Node, 'nodeClass'>): void {
   const nodeId: NodeId = stored.id;
   state.nodes.set(nodeId, { ...stored, nodeClass: state.classes.nodeClassOf(stored.inventory) });
+  state.index.accounts.nodeChanged(undefined, stored.inventory);
   if (stored.link.kind === 'suspect') state.index.addDeadline(stored.link.until, { kind: 'lease', nodeId });
   if (stored.intake.kind === 'draining' && stored.intake.deadlineAt !== null) {
     state.index.addDeadline(stored.intake.deadlineAt, { kind: 'drain', nodeId });
@@ -87,7 +91,8 @@ function restoreJob(state: ClusterState, stored: StoredJob): void {
   state.jobs.set(jobId, job);
   if (job.phase.kind !== 'finished') state.index.unfinishedJobCount += 1;
   for (const step of steps.values()) {
-    state.index.waitingCount += unfinishedCount(step.counts) - step.counts.placed;
+    state.index.stepSubmitted(step);
+    state.index.waitingChanged(job, unfinishedCount(step.counts) - step.counts.placed);
     state.index.queueChanged(job, step);
     for (const { phase } of step.tasks.values()) {
       if (phase.kind === 'queued') state.index.addDeadline(phase.notBefore, { kind: 'retry' });

@@ -1,5 +1,6 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
+import type { Limits } from '../../shared/limits.js';
 import type { Decision, InputOf, InputType, Reply } from '../engine/inputs.js';
 import type { BerthEvent } from '../model/events.js';
 import type { ClusterView } from '../model/state.js';
@@ -20,6 +21,7 @@ export interface RuleContext {
 export interface RulePolicy {
   /** How long the allocations of a silent node are believed before they are declared lost. */
   readonly nodeLeaseMs: number;
+  readonly limits: Limits;
 }
 
 export const DONE: Reply = { kind: 'done' };

@@ -1,3 +1,4 @@
+import { present } from '../../shared/assert.js';
 import { type Refusal, refuse } from '../../shared/errors.js';
 import { jobIdOf } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
@@ -7,10 +8,11 @@ import { ClassTable } from '../model/demand.js';
 import { describeObstacle, obstacleTo } from '../model/feasible.js';
 import { type ClusterView, KEY_LIFETIME_MS } from '../model/state.js';
 import { QUEUE_LIMITS } from './limits.js';
-import type { Rule } from './rule.js';
+import { refuseIfNeverAllowed, refuseIfQuotaIsFull } from './refuse-beyond-limits.js';
+import { done, type Rule, type RulePolicy } from './rule.js';
 
 /** A new job, the job that its key already stands for (P2), or the reason why not. */
-export const submitJob: Rule<'submitJob'> = (view, input, { now }) => {
+export const submitJob: Rule<'submitJob'> = (view, input, { now, policy }) => {
   const known = input.key && view.keys.get(input.key.value);
   if (input.key && known && now - known.at < KEY_LIFETIME_MS) {
     if (known.digest === input.key.digest)
@@ -23,8 +25,27 @@ export const submitJob: Rule<'submitJob'> = (view, input, { now }) => {
       },
     );
   }
-  return refuseIfFull(view) ?? refuseIfImpossible(view, input.spec) ?? accept(view, input);
+  return refuseSpec(view, input, policy) ?? accept(view, input);
 };
+
+/** The refusal that submitting the job would get now; no event either way. */
+export const rehearseJob: Rule<'rehearseJob'> = (view, input, { policy }) => refuseSpec(view, input, policy) ?? done();
+
+/** Why this job cannot be taken on now, or ever; undefined when it can. */
+function refuseSpec(
+  view: ClusterView,
+  input: Pick<SubmitJob, 'spec' | 'by'>,
+  { limits }: Pick<RulePolicy, 'limits'>,
+): Refusal | undefined {
+  const classes = new ClassTable();
+  const demands = input.spec.steps.map((step) => classes.demandOf(step));
+  return (
+    refuseIfFull(view) ??
+    refuseIfQuotaIsFull(view, input, limits) ??
+    refuseIfNeverAllowed(input, demands, limits) ??
+    refuseIfImpossible(view, input.spec, demands)
+  );
+}
 
 function accept(view: ClusterView, { spec, by, key }: SubmitJob): Decision {
   const sequence = view.nextJobSequence;
@@ -56,11 +77,10 @@ function refuseIfFull(view: ClusterView): Refusal | undefined {
 /**
  * Refuses what no known node could ever hold, even empty. While no node has joined yet nothing is known, and the job waits.
  */
-function refuseIfImpossible(view: ClusterView, spec: JobSpec): Refusal | undefined {
+function refuseIfImpossible(view: ClusterView, spec: JobSpec, demands: readonly DemandClass[]): Refusal | undefined {
   if (spec.allowFutureNodes || view.nodes.size === 0) return undefined;
-  const classes = new ClassTable();
   for (const [position, step] of spec.steps.entries()) {
-    const nearest = nearestMiss(view, classes.demandOf(step));
+    const nearest = nearestMiss(view, present(demands[position], 'demand of a step'));
     if (nearest === undefined) continue;
     return refuse('impossible-resources', `no node could ever hold a task of step "${step.name}": ${nearest}`, {
       hint: 'ask for less, add such a node, or set allowFutureNodes to wait for one',

@@ -1,65 +1,133 @@
-import { type GpuDevice, isEligibleGpu, type Resources, subtractResources } from '../../shared/resources.js';
-import type { DemandClass } from '../model/demand.js';
-import { obstacleTo } from '../model/feasible.js';
-import type { Node, NodeClass } from '../model/node.js';
-import type { ClusterView } from '../model/state.js';
+import { present } from '../../shared/assert.js';
+import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import type { NodeUsage } from '../model/indexes.js';
+import type { Node } from '../model/node.js';
+import { type Fit, FitTable } from './fit.js';
+import type { Worth } from './worth/worth.js';
 
-/** A node's free capacity on the scratch board: the planner writes here and nowhere else. */
-export interface Slot {
-  readonly node: Node;
-  free: Resources;
-  /** Devices that nothing holds, ascending by index. */
-  freeGpus: readonly GpuDevice[];
-}
+/** A node's place on the board. */
+export type Row = number;
 
-/** What can be used now, copied from the view, and a memory of which classes can hold which. */
+/**
+ * Free capacity of every usable node, in columns: the planner writes here and nowhere else.
+ *
+ * Rows are in the order of node ids, so that the order of a map decides nothing. Every change is noted in `changes`,
+ * for those who keep something per row.
+ */
 export class Board {
-  readonly slots: readonly Slot[];
-  readonly #feasible = new Map<DemandClass, Map<NodeClass, boolean>>();
+  readonly nodes: readonly Node[];
+  readonly fits = new FitTable();
+  readonly cpuMillis: Float64Array;
+  readonly memoryMiB: Float64Array;
+  readonly diskMiB: Float64Array;
+  /** Where a row's devices begin in `gpuMillis`; one more entry than rows. */
+  readonly gpuStart: Int32Array;
+  /** Free thousandths of every device, in the order of the inventories. */
+  readonly gpuMillis: Int32Array;
+  /** By row: an index into `fits.classes`. */
+  readonly classIndex: Int32Array;
+  /** By row: the worth of the devices' free parts, in whole devices. */
+  readonly units: Float64Array;
+  readonly wholeCount: Int32Array;
+  /** By row: the worth of the node, with its class's factor. */
+  readonly worths: Float64Array;
+  /** Rows in the order in which they changed; one may be there often. */
+  readonly changes: Row[] = [];
+  /** By row: its last place in `changes`. */
+  readonly lastChange: Int32Array;
+  readonly worth: Worth;
+  readonly #factors: Float64Array;
 
-  constructor(view: ClusterView) {
-    const slots: Slot[] = [];
-    for (const node of view.nodes.values()) if (isUsable(node)) slots.push(slotOf(view, node));
-    // The order of a map must not decide a placement.
-    this.slots = slots.sort((left, right) => (left.node.id < right.node.id ? -1 : 1));
-  }
-
-  /** Could an empty node of this class hold the demand? Asked once per pair of classes. */
-  isFeasible(demand: DemandClass, nodeClass: NodeClass): boolean {
-    let answers = this.#feasible.get(demand);
-    if (!answers) {
-      answers = new Map();
-      this.#feasible.set(demand, answers);
+  constructor(nodes: readonly Node[], worth: Worth) {
+    const count = nodes.length;
+    this.nodes = nodes;
+    this.worth = worth;
+    this.cpuMillis = new Float64Array(count);
+    this.memoryMiB = new Float64Array(count);
+    this.diskMiB = new Float64Array(count);
+    this.gpuStart = new Int32Array(count + 1);
+    this.classIndex = new Int32Array(count);
+    this.units = new Float64Array(count);
+    this.wholeCount = new Int32Array(count);
+    this.worths = new Float64Array(count);
+    this.lastChange = new Int32Array(count);
+    this.#factors = new Float64Array(count);
+    for (const [row, node] of nodes.entries()) {
+      this.gpuStart[row + 1] = (this.gpuStart[row] ?? 0) + node.inventory.gpus.length;
+      this.classIndex[row] = this.fits.indexOf(node.nodeClass);
+      this.#factors[row] = worth.factorOf(node.nodeClass);
     }
-    const known = answers.get(nodeClass);
-    if (known !== undefined) return known;
-    const answer = obstacleTo(demand, nodeClass) === undefined;
-    answers.set(nodeClass, answer);
-    return answer;
+    this.gpuMillis = new Int32Array(this.gpuStart[count] ?? 0);
   }
-}
 
-/** Connected, and open to new work. */
-export function isUsable(node: Node): boolean {
-  return node.link.kind === 'connected' && node.intake.kind === 'open';
-}
+  /** Sets a row to what its node has beside what is used of it. */
+  reset(row: Row, usage: Pick<NodeUsage, 'used' | 'gpuMillis'>): void {
+    const { capacity, gpus } = present(this.nodes[row], 'node of a row').inventory;
+    this.cpuMillis[row] = capacity.cpuMillis - usage.used.cpuMillis;
+    this.memoryMiB[row] = capacity.memoryMiB - usage.used.memoryMiB;
+    this.diskMiB[row] = capacity.diskMiB - usage.used.diskMiB;
+    const start = this.gpuStart[row] as number;
+    for (const [position, { index }] of gpus.entries()) {
+      this.gpuMillis[start + position] = WHOLE_GPU_MILLIS - (usage.gpuMillis.get(index) ?? 0);
+    }
+    this.#changed(row);
+  }
 
-export function slotOf(view: ClusterView, node: Node): Slot {
-  const usage = view.index.usage(node.id);
-  return {
-    node,
-    free: subtractResources(node.inventory.capacity, usage.used),
-    freeGpus: node.inventory.gpus.filter((device) => !usage.gpus.has(device.index)),
-  };
-}
+  /** A task with these devices (positions in the inventory) takes its place on the row. */
+  take(row: Row, fit: Fit, devices: readonly number[]): void {
+    this.#move(row, fit.demand.resources, -1);
+    const start = this.gpuStart[row] as number;
+    for (const position of devices) (this.gpuMillis[start + position] as number) -= fit.millis[position] as number;
+    this.#changed(row);
+  }
 
-/** The devices that a task of this demand would get: the smallest that satisfy it; undefined when there are too few. */
-export function chooseGpus(slot: Slot, demand: DemandClass): readonly GpuDevice[] | undefined {
-  const { gpus } = demand;
-  if (gpus === null) return [];
-  const eligible = slot.freeGpus.filter((device) => isEligibleGpu(device, gpus));
-  if (eligible.length < gpus.count) return undefined;
-  return eligible
-    .sort((left, right) => left.memoryMiB - right.memoryMiB || left.index - right.index)
-    .slice(0, gpus.count);
+  /** What the row would be worth with so much CPU and memory less, and such devices left. */
+  worthWith(row: Row, taken: Resources, left: { readonly units: number; readonly wholeCount: number }): number {
+    return this.#worth(row, left, {
+      cpuMillis: (this.cpuMillis[row] as number) - taken.cpuMillis,
+      memoryMiB: (this.memoryMiB[row] as number) - taken.memoryMiB,
+    });
+  }
+
+  #worth(
+    row: Row,
+    { units, wholeCount }: { readonly units: number; readonly wholeCount: number },
+    { cpuMillis, memoryMiB }: { readonly cpuMillis: number; readonly memoryMiB: number },
+  ): number {
+    if (units <= 0) return 0;
+    return (
+      (this.#factors[row] as number) *
+      this.worth.ofNode({
+        cpuMillis,
+        memoryMiB,
+        units,
+        wholeCount,
+        deviceCount: (this.gpuStart[row + 1] as number) - (this.gpuStart[row] as number),
+      })
+    );
+  }
+
+  #move(row: Row, { cpuMillis, memoryMiB, diskMiB }: Resources, sign: 1 | -1): void {
+    (this.cpuMillis[row] as number) += sign * cpuMillis;
+    (this.memoryMiB[row] as number) += sign * memoryMiB;
+    (this.diskMiB[row] as number) += sign * diskMiB;
+  }
+
+  #changed(row: Row): void {
+    const { residual } = this.worth;
+    const end = this.gpuStart[row + 1] as number;
+    let units = 0;
+    let wholeCount = 0;
+    for (let device = this.gpuStart[row] as number; device < end; device += 1) {
+      // A node that came back smaller may be held beyond what it has.
+      const free = Math.max(0, this.gpuMillis[device] as number);
+      units += residual[free] as number;
+      if (free === WHOLE_GPU_MILLIS) wholeCount += 1;
+    }
+    this.units[row] = units;
+    this.wholeCount[row] = wholeCount;
+    const cpuMillis = this.cpuMillis[row] as number;
+    this.worths[row] = this.#worth(row, { units, wholeCount }, { cpuMillis, memoryMiB: this.memoryMiB[row] as number });
+    this.lastChange[row] = this.changes.push(row) - 1;
+  }
 }

@@ -1,21 +1,17 @@
 import type { EpochMs } from '../../shared/clock.js';
-import { isEligibleGpu } from '../../shared/resources.js';
-import type { DemandClass } from '../model/demand.js';
-import { type Dimension, describeObstacle, obstacleTo } from '../model/feasible.js';
+import type { Limits } from '../../shared/limits.js';
 import type { Job, Step } from '../model/job.js';
-import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { isUsable, type Slot, slotOf } from './board.js';
+import { explainCapacity } from './explain-capacity.js';
+import { explainLimit } from './explain-limit.js';
+import { explainReservation } from './explain-reservation.js';
+import { Headroom } from './headroom.js';
+import type { WaitReason } from './wait-reason.js';
 
-/** Why tasks of a step wait (P7). `code` is stable; `message` is for people. */
-export interface WaitReason {
-  readonly code: 'held' | 'needs' | 'backoff' | 'no-nodes' | 'unavailable' | 'no-match' | 'capacity' | 'starting';
-  readonly message: string;
-  readonly details?: Readonly<Record<string, unknown>>;
+export interface Place {
+  readonly job: Job;
+  readonly step: Step;
 }
-
-/** Kinds of node that an explanation names before it only counts. */
-const SHOWN_NODES = 5;
 
 /**
  * The reason why the step's waiting tasks are not placed, or undefined when none waits.
@@ -23,12 +19,40 @@ const SHOWN_NODES = 5;
  * @param now  epoch ms on the coordinator's clock
  * Cost: O(nodes + retries). Pure.
  */
-export function explainStep(view: ClusterView, job: Job, step: Step, now: EpochMs): WaitReason | undefined {
+export function explainStep(
+  view: ClusterView,
+  place: Place,
+  { limits, now }: { readonly limits: Limits; readonly now: EpochMs },
+): WaitReason | undefined {
+  const { step } = place;
   if (step.counts.blocked + step.counts.queued === 0) return undefined;
+  const own = explainItself(place, now) ?? explainLimits(view, place, limits);
+  return own ?? explainPlace(view, place, { limits, now });
+}
+
+/** What keeps it from every node, or the reservation that keeps it from one. Cost: O(nodes), more when it would fit. */
+export function explainPlace(
+  view: ClusterView,
+  place: Place,
+  policy: { readonly limits: Limits; readonly now: EpochMs },
+): WaitReason {
+  const reason = explainCapacity(view, place.step.demand);
+  return reason.code === 'starting' ? (explainReservation(view, place, policy) ?? reason) : reason;
+}
+
+/** A limit that lets none of the step's tasks start now. Cost: O(limits of the step). */
+export function explainLimits(view: ClusterView, { job, step }: Place, limits: Limits): WaitReason | undefined {
+  const entry = { jobId: job.id, step: step.name, namespace: job.spec.namespace, user: job.submittedBy };
+  const reached = new Headroom(view, limits).obstacle(entry);
+  return reached && explainLimit(reached);
+}
+
+/** What the job itself makes them wait for: a hold, other steps, a pause after a failure. Cost: O(retries). */
+export function explainItself({ job, step }: Place, now: EpochMs): WaitReason | undefined {
   if (job.phase.kind === 'held')
     return { code: 'held', message: `the job is held; release it with: berth release ${job.id}` };
   if (!step.isReleased) return explainNeeds(job, step);
-  return explainBackoff(step, now) ?? explainCapacity(view, step.demand);
+  return explainBackoff(step, now);
 }
 
 function explainNeeds(job: Job, step: Step): WaitReason {
@@ -59,101 +83,4 @@ function explainBackoff(step: Step, now: EpochMs): WaitReason | undefined {
     message: `retries in ${seconds} s`,
     details: { notBefore: new Date(earliest).toISOString() },
   };
-}
-
-function explainCapacity(view: ClusterView, demand: DemandClass): WaitReason {
-  if (view.nodes.size === 0) {
-    return { code: 'no-nodes', message: 'no node has joined yet; start an agent with: berth agent' };
-  }
-  const misfits: string[] = [];
-  const offline: string[] = [];
-  const busy: { readonly node: Node; readonly short: Shortfall }[] = [];
-  for (const node of view.nodes.values()) {
-    const obstacle = obstacleTo(demand, node.nodeClass);
-    if (obstacle) misfits.push(`${node.id}: ${describeObstacle(obstacle)}`);
-    else if (!isUsable(node)) offline.push(`${node.id} is ${stateOf(node)}`);
-    else {
-      const short = shortfall(slotOf(view, node), demand);
-      if (short === undefined) return { code: 'starting', message: `is being placed on ${node.id}` };
-      busy.push({ node, short });
-    }
-  }
-  return explainBusy(busy) ?? explainOffline(offline) ?? noMatch(misfits);
-}
-
-interface Shortfall {
-  readonly dimension: Dimension;
-  readonly needed: number;
-  readonly free: number;
-}
-
-/** The dimension that is shortest, relative to what is needed; undefined when the task fits now. */
-function shortfall(slot: Slot, demand: DemandClass): Shortfall | undefined {
-  const { resources, gpus } = demand;
-  const freeGpus = gpus === null ? 0 : slot.freeGpus.filter((device) => isEligibleGpu(device, gpus)).length;
-  const rows: Shortfall[] = [
-    { dimension: 'cpu', needed: resources.cpuMillis, free: slot.free.cpuMillis },
-    { dimension: 'memory', needed: resources.memoryMiB, free: slot.free.memoryMiB },
-    { dimension: 'disk', needed: resources.diskMiB, free: slot.free.diskMiB },
-    { dimension: 'gpu', needed: gpus?.count ?? 0, free: freeGpus },
-  ];
-  const short = rows.filter((row) => row.free < row.needed);
-  return short.sort((left, right) => left.free / left.needed - right.free / right.needed)[0];
-}
-
-function explainBusy(busy: readonly { readonly node: Node; readonly short: Shortfall }[]): WaitReason | undefined {
-  const nearest = [...busy].sort(
-    (left, right) => right.short.free / right.short.needed - left.short.free / left.short.needed,
-  )[0];
-  if (!nearest) return undefined;
-  const nodes = busy.slice(0, SHOWN_NODES).map(({ node, short }) => ({ node: node.id, ...short }));
-  return {
-    code: 'capacity',
-    message: `waits for ${describeShortfall(nearest.short)} on ${nearest.node.id}${others(busy.length - 1)}`,
-    details: { nodes, nodeCount: busy.length },
-  };
-}
-
-function describeShortfall({ dimension, needed, free }: Shortfall): string {
-  switch (dimension) {
-    case 'cpu':
-      return `${needed / 1000} CPUs (${free / 1000} free)`;
-    case 'memory':
-      return `${needed} MiB of memory (${free} free)`;
-    case 'disk':
-      return `${needed} MiB of disk (${free} free)`;
-    case 'gpu':
-      return `${needed} GPUs (${free} free)`;
-  }
-}
-
-function others(count: number): string {
-  if (count === 0) return '';
-  return count === 1 ? ' or on 1 other node' : ` or on ${count} other nodes`;
-}
-
-function explainOffline(offline: readonly string[]): WaitReason | undefined {
-  if (offline.length === 0) return undefined;
-  return {
-    code: 'unavailable',
-    message: `every fitting node is away: ${shown(offline)}`,
-    details: { nodes: offline.slice(0, SHOWN_NODES) },
-  };
-}
-
-function noMatch(misfits: readonly string[]): WaitReason {
-  return {
-    code: 'no-match',
-    message: `no node could hold it: ${shown(misfits)}`,
-    details: { nodes: misfits.slice(0, SHOWN_NODES) },
-  };
-}
-
-function shown(lines: readonly string[]): string {
-  const some = lines.slice(0, SHOWN_NODES).join('; ');
-  return lines.length > SHOWN_NODES ? `${some}; and ${lines.length - SHOWN_NODES} more` : some;
-}
-
-function stateOf(node: Node): string {
-  return node.link.kind === 'connected' ? node.intake.kind : node.link.kind;
 }

@@ -1,29 +1,114 @@
-import { subtractResources } from '../../shared/resources.js';
-import type { DemandClass } from '../model/demand.js';
-import type { Slot } from './board.js';
+import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import type { Board, Row } from './board.js';
+import type { Fit } from './fit.js';
 
-/** What a free GPU weighs against the shares of CPU, memory and disk that a placement leaves idle. */
-const GPU_WEIGHT = 4;
+/** `pack` fills what is in use and keeps whole devices and nodes free; `spread` goes where most is free. */
+export type Packing = 'pack' | 'spread';
+
+/** Cost of a row without room for the task. */
+export const NO_ROOM = Number.POSITIVE_INFINITY;
+
+/** Of devices that lose equal worth, the fuller one: so much per whole device left free beside the task. */
+const LEFTOVER = 0.1;
+/** Decides among nodes that lose equal worth, above all those without GPUs: shares left idle, each counting so much. */
+const IDLE = 1e-4;
+/** What a free GPU weighs against an idle share of CPU, memory or disk when tasks are spread. */
+const SPREAD_GPU = 4;
 
 /**
- * How much of the node a placement would leave idle; the least is the best fit.
+ * What a task would cost on a row; the least is the best, `NO_ROOM` where it does not fit.
  *
- * The sum of the free shares per dimension afterwards, free GPUs weighing most, so that a task without GPUs goes to a
- * node without them and fragments of a node are filled before a fresh one is opened. Placing on a node lowers its
- * score further, so the best node stays the best until it is full.
+ * Packing, the drop of the node's worth: of what its free capacity can still sell for. A task without GPUs costs
+ * nothing where there are none, and little where CPU abounds. What remains equal is best fit by idle shares.
  */
-export function idleAfter(slot: Slot, demand: DemandClass): number {
-  const left = subtractResources(slot.free, demand.resources);
-  const { capacity } = slot.node.inventory;
-  const gpusLeft = slot.freeGpus.length - (demand.gpus?.count ?? 0);
-  return (
-    share(left.cpuMillis, capacity.cpuMillis) +
-    share(left.memoryMiB, capacity.memoryMiB) +
-    share(left.diskMiB, capacity.diskMiB) +
-    GPU_WEIGHT * gpusLeft
-  );
+export function costOn(board: Board, row: Row, fit: Fit, packing: Packing): number {
+  const { resources } = fit.demand;
+  const cpuLeft = (board.cpuMillis[row] as number) - resources.cpuMillis;
+  const memoryLeft = (board.memoryMiB[row] as number) - resources.memoryMiB;
+  const diskLeft = (board.diskMiB[row] as number) - resources.diskMiB;
+  if (cpuLeft < 0 || memoryLeft < 0 || diskLeft < 0) return NO_ROOM;
+  if (fit.gpuCount > 0 && !choose(board, row, fit, packing)) return NO_ROOM;
+  const { capacity } = board.nodes[row]?.inventory ?? NO_INVENTORY;
+  const idle =
+    share(cpuLeft, capacity.cpuMillis) + share(memoryLeft, capacity.memoryMiB) + share(diskLeft, capacity.diskMiB);
+  if (packing === 'spread') return -idle - SPREAD_GPU * (board.units[row] as number);
+  const before = board.worths[row] as number;
+  if (before === 0) return IDLE * idle;
+  if (fit.gpuCount === 0) {
+    const left = { units: board.units[row] as number, wholeCount: board.wholeCount[row] as number };
+    return before - board.worthWith(row, resources, left) + IDLE * idle;
+  }
+  const left = {
+    units: (board.units[row] as number) - chosen.units,
+    wholeCount: (board.wholeCount[row] as number) - chosen.wholes,
+  };
+  return before - board.worthWith(row, resources, left) + LEFTOVER * chosen.leftover + IDLE * idle;
 }
+
+/** The devices that a task would get on a row that has room, by position. */
+export function devicesOn(board: Board, row: Row, fit: Fit, packing: Packing): readonly number[] {
+  return fit.gpuCount > 0 && choose(board, row, fit, packing) ? chosen.positions.slice(0, fit.gpuCount) : [];
+}
+
+const NO_INVENTORY = { capacity: { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 } };
 
 function share(part: number, whole: number): number {
   return whole === 0 ? 0 : part / whole;
+}
+
+/** What `choose` found last. One record for all calls: it is asked for every node and demand. */
+const chosen = { positions: [] as number[], drops: [] as number[], units: 0, wholes: 0, leftover: 0 };
+
+/** Picks the devices that lose least worth, or the freest when spreading; false when too few have room. */
+function choose(board: Board, row: Row, fit: Fit, packing: Packing): boolean {
+  const start = board.gpuStart[row] as number;
+  const { residual } = board.worth;
+  const { millis, order, gpuCount } = fit;
+  const deviceCount = (board.gpuStart[row + 1] as number) - start;
+  const oneWhole = board.worth.ofOneWhole(board.wholeCount[row] as number, deviceCount);
+  let found = 0;
+  for (let place = 0; place < order.length; place += 1) {
+    const position = order[place] as number;
+    const free = board.gpuMillis[start + position] as number;
+    const left = free - (millis[position] as number);
+    if (left < 0) continue;
+    const loss = (residual[free] as number) - (residual[left] as number) + (LEFTOVER * left) / WHOLE_GPU_MILLIS;
+    const broken = free === WHOLE_GPU_MILLIS ? oneWhole : 0;
+    const drop = packing === 'pack' ? loss + broken : -left;
+    if (found === gpuCount && drop >= (chosen.drops[found - 1] as number)) continue;
+    insert(position, drop, found);
+    if (found < gpuCount) found += 1;
+  }
+  if (found < gpuCount) return false;
+  measure(board, row, fit);
+  return true;
+}
+
+/** Keeps the chosen in order of their drop; beyond the last place one falls out. */
+function insert(position: number, drop: number, found: number): void {
+  const { positions, drops } = chosen;
+  let at = found;
+  while (at > 0 && (drops[at - 1] as number) > drop) {
+    positions[at] = positions[at - 1] as number;
+    drops[at] = drops[at - 1] as number;
+    at -= 1;
+  }
+  positions[at] = position;
+  drops[at] = drop;
+}
+
+function measure(board: Board, row: Row, { gpuCount, millis }: Fit): void {
+  const start = board.gpuStart[row] as number;
+  const { residual } = board.worth;
+  chosen.units = 0;
+  chosen.wholes = 0;
+  chosen.leftover = 0;
+  for (let place = 0; place < gpuCount; place += 1) {
+    const position = chosen.positions[place] as number;
+    const free = board.gpuMillis[start + position] as number;
+    const left = free - (millis[position] as number);
+    chosen.units += (residual[free] as number) - (residual[left] as number);
+    if (free === WHOLE_GPU_MILLIS) chosen.wholes += 1;
+    chosen.leftover += left / WHOLE_GPU_MILLIS;
+  }
 }

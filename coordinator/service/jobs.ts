@@ -29,7 +29,7 @@ export interface Submitted {
 
 /** Accepts a job; resolved means it is durable (P1). */
 export async function submitJob(service: Service, { input, by, key }: Submission): Promise<Submitted | Refusal> {
-  const spec = input.kind === 'text' ? await parseJobText(input.text) : parseJobSpec(input.document);
+  const spec = await readSpec(input);
   if (isRefusal(spec)) return spec;
   const reply = await service.engine.handle({
     type: 'submitJob',
@@ -43,10 +43,14 @@ export async function submitJob(service: Service, { input, by, key }: Submission
   return isRefusal(job) ? job : { job, isNew: reply.isNew };
 }
 
+export async function readSpec(input: Submission['input']): Promise<JobSpec | Refusal> {
+  return input.kind === 'text' ? await parseJobText(input.text) : parseJobSpec(input.document);
+}
+
 export function showJob(service: Service, jobId: string): Promise<JobView | Refusal> {
   return service.engine.read((view) => {
     const job = view.jobs.get(jobId as JobId);
-    return job ? presentJob(job, new Explanations(view, service.clock.now())) : noSuchJob(jobId);
+    return job ? presentJob(job, new Explanations(view, service)) : noSuchJob(jobId);
   });
 }
 
@@ -63,7 +67,7 @@ export function showTask(service: Service, jobId: string, name: string): Promise
   return service.engine.read((view) => {
     const place = findTask(view, jobId, name);
     if (isRefusal(place)) return place;
-    const task = presentTask(view, place, new Explanations(view, service.clock.now()));
+    const task = presentTask(view, place, new Explanations(view, service));
     return task ? { ...task, attempts: presentAttempts(view, place) } : noSuchJob(jobId);
   });
 }

@@ -30,17 +30,18 @@ const MAX_LOOKED_AT = 50_000;
 export async function listJobs(service: Service, query: JobQuery): Promise<JobPage | Refusal> {
   const keys = query.cursor === undefined ? undefined : parseCursor(query.cursor, 1);
   if (isRefusal(keys)) return keys;
-  return service.engine.read((view) => pageOf(view, query, { below: keys?.[0], now: service.clock.now() }));
+  return service.engine.read((view) =>
+    pageOf(view, query, { below: keys?.[0], explanations: new Explanations(view, service) }),
+  );
 }
 
 interface Place {
   /** Only jobs submitted before this sequence number. */
   readonly below: number | undefined;
-  readonly now: number;
+  readonly explanations: Explanations;
 }
 
-function pageOf(view: ClusterView, query: JobQuery, { below, now }: Place): JobPage {
-  const explanations = new Explanations(view, now);
+function pageOf(view: ClusterView, query: JobQuery, { below, explanations }: Place): JobPage {
   const jobs: JobView[] = [];
   const start = Math.min(below ?? view.nextJobSequence, view.nextJobSequence);
   const end = Math.max(0, start - 1 - MAX_LOOKED_AT);

@@ -37,7 +37,7 @@ export async function listTasks(service: Service, jobId: string, query: TaskQuer
   return service.engine.read((view) => {
     const job = view.jobs.get(jobId as JobId);
     if (!job) return noSuchJob(jobId);
-    const page = new Page(view, { job, query, now: service.clock.now() });
+    const page = new Page(view, { job, query, explanations: new Explanations(view, service) });
     return page.from(position, index);
   });
 }
@@ -45,21 +45,19 @@ export async function listTasks(service: Service, jobId: string, query: TaskQuer
 interface PageParts {
   readonly job: Job;
   readonly query: TaskQuery;
-  readonly now: number;
+  readonly explanations: Explanations;
 }
 
 /** One page under construction. */
 class Page {
   readonly #view: ClusterView;
   readonly #parts: PageParts;
-  readonly #explanations: Explanations;
   readonly #tasks: TaskView[] = [];
   #lookedAt = 0;
 
   constructor(view: ClusterView, parts: PageParts) {
     this.#view = view;
     this.#parts = parts;
-    this.#explanations = new Explanations(view, parts.now);
   }
 
   from(position: number, index: number): TaskPage {
@@ -73,12 +71,12 @@ class Page {
 
   /** Takes what matches; returns the index that the next page begins with when this one is full. */
   #take(step: Step, from: number): number | undefined {
-    const { job, query } = this.#parts;
+    const { job, query, explanations } = this.#parts;
     for (const index of candidates(step, from, query.state)) {
       if (this.#tasks.length >= query.limit || this.#lookedAt >= MAX_LOOKED_AT) return index;
       this.#lookedAt += 1;
       if (!matches(taskPhase(step, index), query.state)) continue;
-      const task = presentTask(this.#view, { job, step, index }, this.#explanations);
+      const task = presentTask(this.#view, { job, step, index }, explanations);
       if (task) this.#tasks.push(task);
     }
     return undefined;

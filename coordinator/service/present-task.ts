@@ -41,7 +41,7 @@ export const attemptSchema = Type.Object({
   node: Type.String(),
   state: oneOf(['committed', 'preparing', 'running', 'stopping', 'ended']),
   end: nullable(endSchema),
-  gpus: Type.Array(Type.Integer(), { description: "Indexes of the node's GPUs that are this attempt's alone." }),
+  gpus: Type.Array(Type.Integer(), { description: "Indexes of the node's GPUs that the attempt holds, or shares." }),
   committedAt: time('When it was given its node.'),
   startedAt: nullable(time('When its command started.')),
   endedAt: nullable(time('When its end was recorded.')),

@@ -1,6 +1,7 @@
 import type { Clock } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
+import type { Limits } from '../../shared/limits.js';
 import type { Heartbeat } from '../../shared/wire/messages.js';
 import type { EngineHandle } from '../engine/handle.js';
 import { JobWatch } from './job-watch.js';
@@ -19,6 +20,7 @@ export interface ServiceParts {
   /** Undefined while the node has sent none on its present connection. */
   readonly usageOf: (nodeId: NodeId) => NodeSample | undefined;
   readonly clock: Clock;
+  readonly limits: Limits;
 }
 
 /** What the use cases in this folder work with. It lives as long as its engine. */

@@ -1,8 +1,11 @@
 import type { EpochMs } from '../../shared/clock.js';
+import type { Limits } from '../../shared/limits.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
-import { explainStep, type WaitReason } from '../scheduler/explain.js';
+import { explainItself, explainLimits, explainPlace, type Place } from '../scheduler/explain.js';
+import type { WaitReason } from '../scheduler/wait-reason.js';
+import type { Service } from './service.js';
 
 export type { WaitReason };
 
@@ -13,12 +16,15 @@ export type { WaitReason };
  */
 export class Explanations {
   readonly #view: ClusterView;
+  readonly #limits: Limits;
   readonly #now: EpochMs;
-  readonly #byDemand = new Map<DemandClass, WaitReason | undefined>();
+  readonly #byStep = new Map<Step, WaitReason>();
+  readonly #byDemand = new Map<DemandClass, WaitReason>();
 
-  constructor(view: ClusterView, now: EpochMs) {
+  constructor(view: ClusterView, { limits, clock }: Pick<Service, 'limits' | 'clock'>) {
     this.#view = view;
-    this.#now = now;
+    this.#limits = limits;
+    this.#now = clock.now();
   }
 
   get now(): EpochMs {
@@ -27,11 +33,29 @@ export class Explanations {
 
   /** Undefined when nothing of the step waits. */
   reasonOf(job: Job, step: Step): WaitReason | undefined {
-    if (!dependsOnDemandAlone(job, step)) return explainStep(this.#view, job, step, this.#now);
-    if (!this.#byDemand.has(step.demand)) {
-      this.#byDemand.set(step.demand, explainStep(this.#view, job, step, this.#now));
-    }
-    return this.#byDemand.get(step.demand);
+    if (step.counts.blocked + step.counts.queued === 0) return undefined;
+    const known = this.#byStep.get(step);
+    if (known) return known;
+    const made = this.#explain(job, step);
+    this.#byStep.set(step, made);
+    return made;
+  }
+
+  #explain(job: Job, step: Step): WaitReason {
+    // When some task was never placed, others' back-off does not explain its waiting; and searching for one is dear.
+    const isBackingOff = step.untouched.length === 0 || !step.isReleased || job.phase.kind !== 'active';
+    const own = isBackingOff ? explainItself({ job, step }, this.#now) : undefined;
+    return own ?? explainLimits(this.#view, { job, step }, this.#limits) ?? this.#placeReason({ job, step });
+  }
+
+  #placeReason(place: Place): WaitReason {
+    const { demand } = place.step;
+    const known = this.#byDemand.get(demand);
+    if (known) return known;
+    const made = explainPlace(this.#view, place, { limits: this.#limits, now: this.#now });
+    // A reservation keeps the one waiting and lets the other go, by their time limits.
+    if (made.code !== 'reservation' && made.code !== 'starting') this.#byDemand.set(demand, made);
+    return made;
   }
 
   /** The reason of the first step with queued tasks; of the first blocked step when there is none. */
@@ -43,9 +67,4 @@ export class Explanations {
     }
     return blocked && this.reasonOf(job, blocked);
   }
-}
-
-/** True when some task that was never placed is free to go: no hold, no need, no back-off explains its waiting. */
-function dependsOnDemandAlone(job: Job, step: Step): boolean {
-  return job.phase.kind === 'active' && step.isReleased && !step.swept && step.untouched.length > 0;
 }

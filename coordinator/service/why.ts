@@ -9,7 +9,7 @@ import { instant, oneOf } from './schemas.js';
 import type { Service } from './service.js';
 import { Explanations, type WaitReason } from './waiting.js';
 
-const reasonSchema = Type.Object({
+export const reasonSchema = Type.Object({
   code: Type.String({ description: 'Stable; what a program may branch on.' }),
   message: Type.String(),
   details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
@@ -37,7 +37,7 @@ export function explainJob(service: Service, jobId: string): Promise<WhyView | R
   return service.engine.read((view) => {
     const job = view.jobs.get(jobId as JobId);
     if (!job) return noSuchJob(jobId);
-    const explanations = new Explanations(view, service.clock.now());
+    const explanations = new Explanations(view, service);
     const waiting = [...job.steps.values()].flatMap((step) => waitingOf(job, step, explanations));
     return { job: job.id, phase: job.phase.kind, waiting };
   });

@@ -131,6 +131,48 @@ export interface WaitingTasks {
   readonly reason: { readonly code: string; readonly message: string };
 }
 
+export interface WhenView {
+  readonly job: string;
+  readonly phase: string;
+  readonly steps: readonly WhenStep[];
+}
+
+export interface WhenStep {
+  readonly step: string;
+  readonly waiting: number;
+  readonly ground: 'now' | 'reservation' | 'behind' | 'reason' | 'unknown';
+  readonly startAt: string | null;
+  readonly node: string | null;
+  readonly message: string;
+}
+
+export interface RehearsalView {
+  readonly taskCount: number;
+  readonly placedCount: number;
+  readonly steps: readonly RehearsedStep[];
+}
+
+export interface RehearsedStep {
+  readonly step: string;
+  readonly taskCount: number;
+  readonly placedCount: number;
+  readonly nodes: readonly { readonly node: string; readonly taskCount: number }[];
+  readonly reason: { readonly code: string; readonly message: string } | null;
+}
+
+/** Thousandths of GPUs that are free, and of these what GPU tasks cannot use, by what keeps it from them. */
+export interface Stranded {
+  readonly freeMillis: number;
+  readonly strandedMillis: number;
+  readonly byCause: Readonly<Record<'cpu' | 'memory' | 'disk' | 'pieces' | 'unfit', number>>;
+}
+
+export interface FragmentationView extends Stranded {
+  readonly basis: 'tasks' | 'whole-gpu';
+  readonly demandCount: number;
+  readonly nodes: readonly (Stranded & { readonly node: string })[];
+}
+
 export interface JobPage {
   readonly jobs: readonly JobView[];
   readonly nextCursor: string | null;

@@ -6,8 +6,10 @@ import { addEventsCommand } from './commands/events.js';
 import { addListCommands } from './commands/list.js';
 import { addLogsCommand } from './commands/logs.js';
 import { addNodeCommands } from './commands/nodes.js';
+import { addPlanCommand } from './commands/plan.js';
 import { addSubmitCommands } from './commands/submit.js';
 import { addUpCommand } from './commands/up.js';
+import { addWhenCommand } from './commands/when.js';
 import { addWhyCommand } from './commands/why.js';
 import type { Context } from './context.js';
 import { EXIT, exitCodeOfError } from './exit-code.js';
@@ -15,7 +17,7 @@ import { printFault } from './format/fault.js';
 import { examples, type Host } from './host.js';
 
 /** Commands after whose `--` come another program's words. */
-const TAKES_TRAILING = new Set(['run', 'submit']);
+const TAKES_TRAILING = new Set(['run', 'submit', 'plan']);
 
 const DAEMONS_HELP = `
 Daemons:
@@ -70,9 +72,11 @@ const HELP_COLUMNS = 110;
 /** In the order of the help: first what users do, then operators. */
 function addAll(host: Host): void {
   addSubmitCommands(host);
+  addPlanCommand(host);
   addListCommands(host);
   addLogsCommand(host);
   addWhyCommand(host);
+  addWhenCommand(host);
   addControlCommands(host);
   addNodeCommands(host);
   addEventsCommand(host);

@@ -11,18 +11,13 @@ const UNSUPPORTED = {
   targets: 'other targets than this cluster are not supported by this version; remove the field',
   gang: 'tasks that start together are not supported by this version; use "array" for independent tasks',
   exclusive: 'having a node to itself is not supported by this version; ask for all of the node\'s "resources"',
-  licences: 'counted licences are not supported by this version; remove the field',
-  licenses: 'counted licences are not supported by this version; remove the field',
   volumes: 'volumes are not supported by this version; use paths that exist on the node',
   inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
   outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
   secrets: 'secrets are not supported by this version; read them from a protected file on the node',
-  maxParallel: 'limiting how many tasks run at once is not supported by this version; remove the field',
   user: 'running as another user is not supported by this version; tasks run as the user of their node',
   network: 'choosing a network is not supported by this version; remove the field',
 };
-
-const GPU_SHARE = 'sharing a GPU is not supported by this version; ask for whole GPUs with gpus.count';
 
 const JOB_FIELDS = ['name', 'namespace', 'priority', 'labels', 'hold', 'allowFutureNodes'] as const;
 
@@ -30,6 +25,7 @@ const JOB_FIELDS = ['name', 'namespace', 'priority', 'labels', 'hold', 'allowFut
 export const STEP_FIELDS = [
   'array',
   'count',
+  'maxParallel',
   'driver',
   'image',
   'command',
@@ -44,12 +40,13 @@ export const STEP_FIELDS = [
   'stop',
 ] as const;
 
-const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus'] as const;
+const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus', 'licences'] as const;
 const RETRY_FIELDS = ['maxAttempts', 'backoff', 'on'] as const;
 const STOP_FIELDS = ['signal', 'grace'] as const;
 
 const NESTED_STEP_FIELDS = Object.fromEntries([
   ...RESOURCE_FIELDS.map((name) => [name, `resources.${name}`] as const),
+  ['licenses', 'resources.licences'],
   ...RETRY_FIELDS.map((name) => [name, `retry.${name}`] as const),
   ...STOP_FIELDS.map((name) => [name, `stop.${name}`] as const),
 ]);
@@ -68,13 +65,11 @@ export const STEP_SHAPE: ObjectShape = {
 
 export const RESOURCES_SHAPE: ObjectShape = {
   fields: RESOURCE_FIELDS,
-  unsupported: { licences: UNSUPPORTED.licences, licenses: UNSUPPORTED.licenses, exclusive: UNSUPPORTED.exclusive },
+  unsupported: { exclusive: UNSUPPORTED.exclusive },
+  elsewhere: { licenses: 'licences' },
 };
 
-export const GPUS_SHAPE: ObjectShape = {
-  fields: ['count', 'model', 'minMemory'],
-  unsupported: { share: GPU_SHARE, memory: GPU_SHARE },
-};
+export const GPUS_SHAPE: ObjectShape = { fields: ['count', 'model', 'minMemory', 'share', 'memory'] };
 
 export const RETRY_SHAPE: ObjectShape = { fields: RETRY_FIELDS };
 export const STOP_SHAPE: ObjectShape = { fields: STOP_FIELDS };

@@ -15,8 +15,13 @@ export interface RunFlagValues {
   readonly gpus?: string;
   readonly gpuModel?: string;
   readonly gpuMinMemory?: string;
+  readonly gpuShare?: string;
+  readonly gpuMemory?: string;
   readonly array?: string;
   readonly count?: string;
+  readonly maxParallel?: string;
+  /** `matlab=2` */
+  readonly licence?: readonly string[];
   readonly timeLimit?: string;
   readonly env?: readonly string[];
   readonly label?: readonly string[];
@@ -85,6 +90,20 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     help: 'memory that each GPU has at least',
   },
   {
+    flag: '--gpu-share',
+    value: 'N',
+    key: 'gpuShare',
+    field: 'resources.gpus.share',
+    help: 'share of one GPU: 0.25',
+  },
+  {
+    flag: '--gpu-memory',
+    value: 'SIZE',
+    key: 'gpuMemory',
+    field: 'resources.gpus.memory',
+    help: 'memory to hold of a shared GPU: 10GiB',
+  },
+  {
     flag: '--array',
     short: '-a',
     value: 'RANGES',
@@ -93,6 +112,21 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     help: 'task indexes: 1-100 or 1-9:2,20',
   },
   { flag: '--count', value: 'N', key: 'count', field: 'count', help: 'so many tasks, with indexes from 0' },
+  {
+    flag: '--max-parallel',
+    value: 'N',
+    key: 'maxParallel',
+    field: 'maxParallel',
+    help: 'so many of its tasks at once, at most',
+  },
+  {
+    flag: '--licence',
+    value: 'NAME=N',
+    key: 'licence',
+    field: 'resources.licences',
+    repeatable: true,
+    help: 'licences that a task holds: matlab=1',
+  },
   {
     flag: '--time-limit',
     short: '-t',
@@ -183,13 +217,20 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     allowFutureNodes: values.allowFutureNodes,
     array: values.array,
     count: integerOrText(values.count),
+    maxParallel: integerOrText(values.maxParallel),
     image: values.image,
     command: values.command,
     script: values.script,
     args: values.args,
     env: pairs(values.env),
     workdir: values.workdir,
-    resources: unlessEmpty({ cpus: values.cpus, memory: values.memory, disk: values.disk, gpus: gpusInput(values) }),
+    resources: unlessEmpty({
+      cpus: values.cpus,
+      memory: values.memory,
+      disk: values.disk,
+      gpus: gpusInput(values),
+      licences: counts(values.licence),
+    }),
     constraints: values.constraint,
     timeLimit: values.timeLimit,
     retry: unlessEmpty({ maxAttempts: integerOrText(values.retry), backoff: values.retryBackoff, on: values.retryOn }),
@@ -199,12 +240,12 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
 
 const COUNT_AND_MODEL = /^(\d+):(.+)$/;
 
-function gpusInput({ gpus, gpuModel, gpuMinMemory }: RunFlagValues): unknown {
+function gpusInput({ gpus, gpuModel, gpuMinMemory, gpuShare, gpuMemory }: RunFlagValues): unknown {
   const both = COUNT_AND_MODEL.exec(gpus ?? '');
   const count = integerOrText(both?.[1] ?? gpus);
   const model = gpuModel ?? both?.[2];
-  if (model === undefined && gpuMinMemory === undefined) return count;
-  return given({ count, model, minMemory: gpuMinMemory });
+  const beside = given({ model, minMemory: gpuMinMemory, share: gpuShare, memory: gpuMemory });
+  return Object.keys(beside).length === 0 ? count : given({ count, ...beside });
 }
 
 /** `NAME=VALUE` entries as a map; one without `=` keeps a null, which the parser refuses by its name. */
@@ -217,9 +258,18 @@ function pairs(entries: readonly string[] | undefined): SpecInput | undefined {
   return Object.fromEntries(split);
 }
 
+/** `NAME=2` entries as a map of numbers. */
+function counts(entries: readonly string[] | undefined): SpecInput | undefined {
+  const texts = Object.entries(pairs(entries) ?? {}).map(([name, text]) => [
+    name,
+    integerOrText(text as string | null),
+  ]);
+  return texts.length === 0 ? undefined : Object.fromEntries(texts);
+}
+
 /** Text that is no integer is left for the parser to name in its refusal. */
-function integerOrText(text: string | undefined): number | string | undefined {
-  return text !== undefined && /^[+-]?\d{1,15}$/.test(text) ? Number(text) : text;
+function integerOrText(text: string | null | undefined): number | string | null | undefined {
+  return typeof text === 'string' && /^[+-]?\d{1,15}$/.test(text) ? Number(text) : text;
 }
 
 function given(fields: SpecInput): SpecInput {

@@ -28,6 +28,7 @@ function formatStep(step: StepSpec): JsonObject {
     name: step.name,
     ...filled({ needs: step.needs }),
     array: step.array,
+    ...(step.maxParallel === undefined ? {} : { maxParallel: step.maxParallel }),
     driver: step.driver,
     ...(step.image === null ? {} : { image: step.image }),
     ...formatRun(step.run),
@@ -45,20 +46,23 @@ function formatRun(run: RunSpec): JsonObject {
   return run.kind === 'command' ? { command: run.argv } : { script: run.script, ...filled({ args: run.args }) };
 }
 
-function formatResources({ cpuMillis, memoryMiB, diskMiB, gpus }: ResourceSpec): JsonObject {
+function formatResources({ cpuMillis, memoryMiB, diskMiB, gpus, licences }: ResourceSpec): JsonObject {
   return {
     cpus: cpusOf(cpuMillis),
     memory: formatMiB(memoryMiB),
     disk: formatMiB(diskMiB),
     ...(gpus === null ? {} : { gpus: formatGpus(gpus) }),
+    ...filled({ licences: licences ?? {} }),
   };
 }
 
-function formatGpus({ count, model, minMemoryMiB }: GpuSpec): JsonObject {
+function formatGpus({ count, model, minMemoryMiB, shareMillis, memoryMiB }: GpuSpec): JsonObject {
   return {
     count,
     ...(model === null ? {} : { model }),
     ...(minMemoryMiB === null ? {} : { minMemory: formatMiB(minMemoryMiB) }),
+    ...(shareMillis === undefined ? {} : { share: cpusOf(shareMillis) }),
+    ...(memoryMiB === undefined ? {} : { memory: formatMiB(memoryMiB) }),
   };
 }
 

@@ -23,6 +23,7 @@ const OPTIONS: Readonly<Record<string, SbatchOption>> = {
   '--mem-per-cpu': valued((size) => memory(size, (mebibytes) => ({ kind: 'memory-per-cpu', mebibytes }))),
   '--time': valued(readTime, '-t'),
   '--array': valued(readArray, '-a'),
+  '--licenses': valued(readLicenses, '-L'),
   '--gres': valued(readGres),
   '--gpus': valued(readGpus, '-G'),
   '--gpus-per-task': valued(readGpus),
@@ -115,8 +116,14 @@ function readTime(value: string): SbatchMeaning {
 }
 
 function readArray(value: string): SbatchMeaning {
-  if (!value.includes('%')) return flags({ array: value });
-  return unsupported(`a limit of running tasks (${value.slice(value.indexOf('%'))})`, 'remove it');
+  const [array = '', maxParallel] = value.split('%');
+  return flags(maxParallel === undefined ? { array } : { array, maxParallel });
+}
+
+/** `matlab:2,fluent`: a count of 1 where none is given. */
+function readLicenses(value: string): SbatchMeaning {
+  const licence = value.split(',').map((entry) => (entry.includes(':') ? entry.replace(':', '=') : `${entry}=1`));
+  return flags({ licence });
 }
 
 function readGres(value: string): SbatchMeaning {

@@ -37,15 +37,36 @@ const gpus = Type.Union(
     Type.Integer({ minimum: 0, maximum: SPEC_LIMITS.maxGpus }),
     Type.Object(
       {
-        count: Type.Integer({ minimum: 0, maximum: SPEC_LIMITS.maxGpus }),
+        count: Type.Optional(Type.Integer({ minimum: 0, maximum: SPEC_LIMITS.maxGpus })),
         model: Type.Optional(Type.String({ minLength: 1, description: "Part of the model's name; case is ignored." })),
         minMemory: Type.Optional(size('Memory that each GPU has at least.')),
+        share: Type.Optional(
+          Type.Union([Type.Number({ exclusiveMinimum: 0, maximum: 1 }), Type.String({ pattern: CPUS_PATTERN })], {
+            description: 'Share of one GPU: 0.25 or "250m". It goes with a count of 1, which may be left out.',
+          }),
+        ),
+        memory: Type.Optional(size('Memory to hold of each GPU, which is shared; the count may be left out for 1.')),
       },
-      closed,
+      {
+        ...closed,
+        anyOf: [{ required: ['count'] }, { required: ['share'] }, { required: ['memory'] }],
+        not: {
+          anyOf: [
+            { required: ['share', 'memory'] },
+            { required: ['share', 'count'], properties: { count: { not: { const: 1 } } } },
+          ],
+        },
+      },
     ),
   ],
-  { description: 'Whole GPUs: a count, or a count with a model or memory.' },
+  { description: 'GPUs: a count, or a count with a model or memory, or a share of one.' },
 );
+
+const licences = Type.Record(Type.String(), Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxLicenceCount }), {
+  propertyNames: { pattern: NAME_PATTERN },
+  maxProperties: SPEC_LIMITS.maxLicences,
+  description: 'Licences that a task holds, counted in the whole cluster: {matlab: 1}.',
+});
 
 const resources = Type.Object(
   {
@@ -57,6 +78,7 @@ const resources = Type.Object(
     memory: Type.Optional(size(`Memory. Default ${SPEC_DEFAULTS.memoryMiB}MiB.`)),
     disk: Type.Optional(size('Scratch space. Default none.')),
     gpus: Type.Optional(gpus),
+    licences: Type.Optional(licences),
   },
   { ...closed, description: 'What one task needs.' },
 );
@@ -112,6 +134,13 @@ const stepFields = {
   array: Type.Optional(array),
   count: Type.Optional(
     Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxTasksPerStep, description: 'So many tasks, indexes from 0.' }),
+  ),
+  maxParallel: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: SPEC_LIMITS.maxTasksPerStep,
+      description: 'So many of its tasks at once, at most.',
+    }),
   ),
   driver: Type.Optional(names(['process', 'docker'], 'Default docker when an image is given, else process.')),
   image: Type.Optional(Type.String({ pattern: '^\\S+$', description: 'Container image; for the docker driver.' })),

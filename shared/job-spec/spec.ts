@@ -38,6 +38,8 @@ export interface StepSpec {
   readonly resources: ResourceSpec;
   /** All must hold. */
   readonly constraints: readonly Constraint[];
+  /** How many of its tasks are placed at once; absent when nothing limits them. */
+  readonly maxParallel?: number;
   readonly timeLimitMs: number | null;
   readonly retry: RetrySpec;
   readonly stop: StopSpec;
@@ -53,12 +55,18 @@ export interface ResourceSpec {
   readonly memoryMiB: number;
   readonly diskMiB: number;
   readonly gpus: GpuSpec | null;
+  /** Counted licences, cluster-wide: so many of each while the task holds its node. Absent when there are none. */
+  readonly licences?: Readonly<Record<string, number>>;
 }
 
 export interface GpuSpec {
   readonly count: number;
   readonly model: string | null;
   readonly minMemoryMiB: number | null;
+  /** Thousandths of the one device, below a whole one; absent when devices are not shared by share. */
+  readonly shareMillis?: number;
+  /** Memory to hold of each device; absent when devices are not shared by memory. */
+  readonly memoryMiB?: number;
 }
 
 /** A condition on a node: `label:zone = eu`, `arch = x64`. */
@@ -96,6 +104,8 @@ export const SPEC_LIMITS = {
   maxConstraints: 64,
   maxGpus: 1_024,
   maxAttempts: 100,
+  maxLicences: 64,
+  maxLicenceCount: 1_000_000,
   maxGraceMs: 60 * 60 * 1000,
   maxTimeLimitMs: 366 * 24 * 60 * 60 * 1000,
   maxCpuMillis: 1_000_000_000,

@@ -4,7 +4,7 @@ import { readArray } from './array.js';
 import { readConstraint } from './constraints.js';
 import { STEP_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord, item } from './findings.js';
-import { hasShape, readList, readOneOf, readOr, readScalarText, readText, readTextMap } from './read.js';
+import { hasShape, readInteger, readList, readOneOf, readOr, readScalarText, readText, readTextMap } from './read.js';
 import { readResources } from './resources.js';
 import { readRun } from './run.js';
 import { readRetry, readStop, readTimeLimit } from './run-policy.js';
@@ -31,10 +31,12 @@ export function readSteps(field: Field): readonly StepSpec[] {
 /** Reads the fields of a step that may also stand at the top of a one-step job; `name` is known by now. */
 export function readStep(field: Field, name: string): StepSpec {
   const image = readOr(child(field, 'image'), readImage, null);
+  const maxParallel = readOr(child(field, 'maxParallel'), readMaxParallel, undefined);
   return {
     name,
     needs: [],
     array: readArray(field),
+    ...(maxParallel === undefined ? {} : { maxParallel }),
     driver: readDriver(field, image),
     image,
     run: readRun(field),
@@ -46,6 +48,10 @@ export function readStep(field: Field, name: string): StepSpec {
     retry: readRetry(child(field, 'retry')),
     stop: readStop(child(field, 'stop')),
   };
+}
+
+function readMaxParallel(field: Field): number | undefined {
+  return readInteger(field, { what: 'a number of tasks at once', min: 1, max: SPEC_LIMITS.maxTasksPerStep });
 }
 
 function readListedStep(field: Field, isOnly: boolean): StepSpec {

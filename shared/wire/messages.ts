@@ -99,6 +99,12 @@ export interface Orders {
   readonly stop: readonly StopOrder[];
 }
 
+/** A part of a GPU, which the task is told and keeps to by itself. */
+export interface GpuPart {
+  readonly shareMillis: number;
+  readonly memoryMiB: number;
+}
+
 export interface StartOrder {
   readonly allocationId: AllocationId;
   readonly jobId: JobId;
@@ -115,8 +121,10 @@ export interface StartOrder {
   readonly env: Readonly<Record<string, string>>;
   readonly workdir: string | null;
   readonly resources: Resources;
-  /** The devices that are this attempt's alone. */
+  /** The devices that are this attempt's alone, or that it shares. */
   readonly gpus: readonly GpuDevice[];
+  /** How much of each device is the attempt's; null when they are its alone. */
+  readonly gpuPart: GpuPart | null;
   readonly timeLimitMs: number | null;
   readonly stop: StopSpec;
 }

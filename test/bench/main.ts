@@ -1,9 +1,15 @@
 import { footprint } from './footprint.js';
 import { latency } from './latency.js';
+import { planning } from './plan.js';
 import { throughput } from './throughput.js';
 
 /** A bench takes its flags and returns its figures; its progress goes to stderr. */
-const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = { footprint, latency, throughput };
+const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
+  footprint,
+  latency,
+  plan: planning,
+  throughput,
+};
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = BENCHES[name];

@@ -7,6 +7,7 @@ import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { type AppendFault, MemoryStore } from '../../coordinator/store/memory.js';
 import { isAppError } from '../../shared/errors.js';
 import type { JobId } from '../../shared/ids.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { silentLog } from '../../shared/log.js';
 import { aHello, aJob, oneStep } from '../kit/builders.js';
 import { ManualClock } from '../kit/manual-clock.js';
@@ -27,7 +28,7 @@ async function start(store: MemoryStore, clock: ManualClock): Promise<Running> {
     store,
     clock,
     log: silentLog,
-    rules: { nodeLeaseMs: LEASE_MS },
+    rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
     planning: DEFAULT_PLAN_POLICY,
     perform: (made) => effects.push(...made),
     onFailure: (error) => failures.push(error),

@@ -6,6 +6,7 @@ import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { silentLog } from '../../shared/log.js';
 import { seededRandom } from '../../shared/random.js';
 import { CLOSE } from '../../shared/wire/channel.js';
@@ -28,7 +29,13 @@ async function coordinator(t: Test) {
   network.weather = { dropRate: 0, duplicateRate: 0, maxDelayMs: 1 };
   const store = new MemoryStore();
   const opening = Engine.open({
-    ...{ store, clock, log: silentLog, rules: { nodeLeaseMs: LEASE_MS }, planning: DEFAULT_PLAN_POLICY },
+    ...{
+      store,
+      clock,
+      log: silentLog,
+      rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
+      planning: DEFAULT_PLAN_POLICY,
+    },
     perform: (effects) => gateway.perform(effects),
     onFailure: () => {},
   });

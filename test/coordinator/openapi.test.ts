@@ -7,6 +7,7 @@ const ROUTES = [
   'get /healthz',
   'get /openapi.json',
   'get /v1/events',
+  'get /v1/fragmentation',
   'get /v1/jobs',
   'get /v1/jobs/{id}',
   'get /v1/jobs/{id}/logs',
@@ -14,6 +15,7 @@ const ROUTES = [
   'get /v1/jobs/{id}/tasks',
   'get /v1/jobs/{id}/tasks/{task}',
   'get /v1/jobs/{id}/tasks/{task}/logs',
+  'get /v1/jobs/{id}/when',
   'get /v1/jobs/{id}/why',
   'get /v1/nodes',
   'get /v1/nodes/{name}',
@@ -26,6 +28,7 @@ const ROUTES = [
   'post /v1/nodes/{name}/cordon',
   'post /v1/nodes/{name}/drain',
   'post /v1/nodes/{name}/open',
+  'post /v1/plan',
 ];
 
 /** One answer of each kind: the route, a request, and the status to expect. */
@@ -37,6 +40,8 @@ const SAMPLES = [
   ['get /v1/jobs/{id}/tasks', '/v1/jobs/j1/tasks', 200],
   ['get /v1/jobs/{id}/tasks/{task}', '/v1/jobs/j1/tasks/1', 200],
   ['get /v1/jobs/{id}/why', '/v1/jobs/j1/why', 200],
+  ['get /v1/jobs/{id}/when', '/v1/jobs/j1/when', 200],
+  ['get /v1/fragmentation', '/v1/fragmentation', 200],
   ['get /v1/nodes', '/v1/nodes', 200],
   ['get /v1/nodes/{name}', '/v1/nodes/n1', 200],
   ['get /v1/nodes/{name}', '/v1/nodes/n2', 'default'],

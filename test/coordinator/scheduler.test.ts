@@ -1,11 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { ordersOf } from '../../coordinator/engine/orders.js';
 import { ClassTable } from '../../coordinator/model/demand.js';
 import { obstacleTo } from '../../coordinator/model/feasible.js';
 import { explainStep } from '../../coordinator/scheduler/explain.js';
 import { DEFAULT_PLAN_POLICY, plan } from '../../coordinator/scheduler/plan.js';
-import type { NodeId } from '../../shared/ids.js';
+import type { AllocationId, NodeId } from '../../shared/ids.js';
 import type { Constraint } from '../../shared/job-spec/spec.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
 import { Scenario } from '../kit/scenario.js';
 
@@ -16,7 +18,9 @@ function placements(cluster: Scenario): [string, string, readonly number[]][] {
 function whyWaiting(cluster: Scenario, jobId: string, step = 'main') {
   const job = cluster.job(jobId);
   const found = job?.steps.get(step);
-  return job && found ? explainStep(cluster.view, job, found, cluster.clock.now()) : undefined;
+  return job && found
+    ? explainStep(cluster.view, { job, step: found }, { limits: NO_LIMITS, now: cluster.clock.now() })
+    : undefined;
 }
 
 t.test('the fullest node that still fits is filled first', (t) => {
@@ -57,6 +61,23 @@ t.test('GPUs are whole devices, named in the placement, the smallest that satisf
   t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 1 GPUs (0 free) on g' });
   t.strictSame(placements(cluster.exits('j2.0#1')), [['j4.0#1', 'g', [0]]]);
   t.match(cluster.submit(gpuStep({ count: 4 })).reply, { refused: 'impossible-resources' });
+  t.end();
+});
+
+t.test('a GPU is shared by share and by memory, and the fullest device that has room is taken', (t) => {
+  const inventory = anInventory({ gpus: [...gpus(2), { index: 2, uuid: 'T', model: 'T4', memoryMiB: 16_384 }] });
+  const cluster = new Scenario().join('g', { inventory });
+  const shared = (parts: object) =>
+    oneStep({ resources: { cpuMillis: 100, gpus: { count: 1, model: 'a100', minMemoryMiB: null, ...parts } } });
+  t.strictSame(placements(cluster.submit(shared({ shareMillis: 600 }))), [['j1.0#1', 'g', [0]]]);
+  t.strictSame(placements(cluster.submit(shared({ shareMillis: 500 }))), [['j2.0#1', 'g', [1]]]);
+  t.strictSame(placements(cluster.submit(shared({ memoryMiB: 32_768 }))), [['j3.0#1', 'g', [0]]], '400 of 1000');
+  t.strictSame(placements(cluster.submit(shared({ shareMillis: 501 }))), []);
+  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 1 GPUs (0 free) on g' });
+  const part = { shareMillis: 400, memoryMiB: 32_768 };
+  t.match(ordersOf(cluster.view).startOrder('j3.0#1' as AllocationId), { gpus: [{ index: 0 }], gpuPart: part });
+  t.strictSame(placements(cluster.exits('j2.0#1')), [['j4.0#1', 'g', [1]]]);
+  t.match(cluster.submit(shared({ memoryMiB: 90_000 })).reply, { refused: 'impossible-resources' });
   t.end();
 });
 
@@ -116,6 +137,11 @@ const smallJob = fc.record({
   cpuMillis: fc.integer({ min: 100, max: 5_000 }),
   memoryMiB: fc.integer({ min: 64, max: 9_000 }),
   gpuCount: fc.integer({ min: 0, max: 3 }),
+  part: fc.oneof(
+    fc.constant({}),
+    fc.record({ shareMillis: fc.integer({ min: 1, max: 999 }) }),
+    fc.record({ memoryMiB: fc.integer({ min: 1, max: 81_920 }) }),
+  ),
   taskCount: fc.integer({ min: 1, max: 6 }),
   priority: fc.integer({ min: -2, max: 2 }),
 });
@@ -124,8 +150,9 @@ type SmallJob = typeof smallJob extends fc.Arbitrary<infer Job> ? Job : never;
 
 function fill(jobs: readonly SmallJob[]): Scenario {
   const cluster = new Scenario();
-  for (const { cpuMillis, memoryMiB, gpuCount, taskCount, priority } of jobs) {
-    const gpus = gpuCount === 0 ? null : { count: gpuCount, model: null, minMemoryMiB: null };
+  for (const { cpuMillis, memoryMiB, gpuCount, part, taskCount, priority } of jobs) {
+    const count = 'shareMillis' in part ? Math.min(gpuCount, 1) : gpuCount;
+    const gpus = count === 0 ? null : { count, model: null, minMemoryMiB: null, ...part };
     cluster.submit(oneStep({ array: `0-${taskCount - 1}`, resources: { cpuMillis, memoryMiB, gpus } }, { priority }));
   }
   return cluster;
@@ -140,7 +167,7 @@ t.test('no plan oversubscribes, and what waits really does not fit', (t) => {
         .join('b');
       for (const job of cluster.view.jobs.values()) {
         const step = job.steps.get('main');
-        const why = step && explainStep(cluster.view, job, step, cluster.clock.now());
+        const why = step && explainStep(cluster.view, { job, step }, { limits: NO_LIMITS, now: cluster.clock.now() });
         if (why?.code === 'starting') throw new Error(`${job.id} fits and was not placed`);
       }
     }),

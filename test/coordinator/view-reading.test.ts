@@ -242,7 +242,7 @@ t.test('the program explains itself', async (t) => {
   const schema = new Session(api);
   t.equal(await schema.run('schema'), 0);
   t.match(JSON.parse(schema.stdout), { $schema: /2020-12/ });
-  for (const command of ['run', 'submit', 'ls', 'logs', 'wait', 'drain', 'events', 'up']) {
+  for (const command of ['run', 'submit', 'plan', 'when', 'ls', 'logs', 'wait', 'drain', 'events', 'up']) {
     const help = new Session(api);
     t.equal(await help.run(command, '--help'), 0);
     t.match(help.stdout, new RegExp(`Examples:\n {2}\\$ berth ${command}`), command);

@@ -23,7 +23,7 @@ export class Session {
   readonly #config: ClientConfig;
   readonly #options: SessionOptions;
 
-  constructor(api: FakeApi, options: SessionOptions = {}) {
+  constructor(api: { readonly url: string; readonly token: string }, options: SessionOptions = {}) {
     this.#options = options;
     const environment = { BERTH_URL: api.url, BERTH_TOKEN: api.token, HOME: '/nonexistent' };
     this.#config = { ...readClientConfig(environment), ...options.config };

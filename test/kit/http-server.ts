@@ -18,6 +18,7 @@ import { MemoryStore } from '../../coordinator/store/memory.js';
 import { type Clock, systemClock } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
 import { type AllocationId, type NodeId, parseAllocationId } from '../../shared/ids.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { type LogFields, silentLog } from '../../shared/log.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
 import { systemRandom } from '../../shared/random.js';
@@ -79,7 +80,7 @@ export class TestServer {
     this.engine = engine;
     this.logs = logs;
     this.#folder = folder;
-    this.service = openService({ engine, logs, clock, usageOf: () => undefined });
+    this.service = openService({ engine, logs, clock, limits: NO_LIMITS, usageOf: () => undefined });
     this.server = buildServer({
       service: () => this.outage ?? this.service,
       authenticate: (token) => (token === TOKEN ? { name: 'admin' } : undefined),
@@ -202,7 +203,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     store,
     clock: systemClock,
     log: silentLog,
-    rules: { nodeLeaseMs: LEASE_MS },
+    rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
     planning: DEFAULT_PLAN_POLICY,
     perform: () => {},
     onFailure: () => {},

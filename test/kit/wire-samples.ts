@@ -46,6 +46,7 @@ export function anOrder(parts: Partial<StartOrder> = {}): StartOrder {
     workdir: '/data',
     resources: { cpuMillis: 1_500, memoryMiB: 15_360, diskMiB: 0 },
     gpus: gpus(2),
+    gpuPart: null,
     timeLimitMs: 240_000,
     stop: { signal: 'SIGTERM', graceMs: 30_000 },
     ...parts,
@@ -79,7 +80,13 @@ export const BODIES: readonly Body[] = [
       stop: [{ allocationId: id(2), reason: 'preempted' }],
     },
   },
-  { kind: 'orders', orders: { start: [anOrder({ driver: 'docker', image: 'busybox:1' })], stop: [] } },
+  {
+    kind: 'orders',
+    orders: {
+      start: [anOrder({ driver: 'docker', image: 'busybox:1', gpuPart: { shareMillis: 250, memoryMiB: 20_480 } })],
+      stop: [],
+    },
+  },
   { kind: 'reports', reports: ENDS.map((end) => reportOf(end)) },
   { kind: 'reports', reports: [{ allocationId: id(1), phase: 'stopping', ageMs: 1 }] },
   { kind: 'departing', reason: 'scaled in' },

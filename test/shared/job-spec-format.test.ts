@@ -6,7 +6,7 @@ import { isRefusal } from '../../shared/errors.js';
 import { formatJobSpec } from '../../shared/job-spec/format.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { jobSpecJsonSchema, jobSpecSchema } from '../../shared/job-spec/schema.js';
-import { type Constraint, type JobSpec, SPEC_LIMITS } from '../../shared/job-spec/spec.js';
+import { type Constraint, type GpuSpec, type JobSpec, SPEC_LIMITS } from '../../shared/job-spec/spec.js';
 import { RETRYABLE_ENDS } from '../../shared/outcome.js';
 import { WRONG_SPECS } from './wrong-specs.js';
 
@@ -45,6 +45,16 @@ const run = fc.oneof(
   }),
 );
 
+/** The same GPUs, or a share of one, or an amount of memory of each. */
+function anyPart(whole: GpuSpec | null): fc.Arbitrary<GpuSpec | null> {
+  if (whole === null) return fc.constant(whole);
+  return fc.oneof(
+    fc.constant(whole),
+    fc.integer({ min: 1, max: 999 }).map((shareMillis) => ({ ...whole, count: 1, shareMillis })),
+    size.map((memoryMiB) => ({ ...whole, memoryMiB })),
+  );
+}
+
 const anyStep = fc.record({
   name: stepName,
   array: fc.constantFrom('0', '1-100', '1-9:2,20', '0-1'),
@@ -56,13 +66,15 @@ const anyStep = fc.record({
     cpuMillis: fc.integer({ min: 1, max: SPEC_LIMITS.maxCpuMillis }),
     memoryMiB: size,
     diskMiB: fc.nat({ max: 4_096 }),
-    gpus: fc.option(
-      fc.record({
-        count: fc.integer({ min: 1, max: 8 }),
-        model: fc.option(fc.constant('A100')),
-        minMemoryMiB: fc.option(size),
-      }),
-    ),
+    gpus: fc
+      .option(
+        fc.record({
+          count: fc.integer({ min: 1, max: 8 }),
+          model: fc.option(fc.constant('A100')),
+          minMemoryMiB: fc.option(size),
+        }),
+      )
+      .chain(anyPart),
   }),
   constraints: fc.array(constraints, { maxLength: 3 }),
   timeLimitMs: fc.option(fc.integer({ min: 1, max: SPEC_LIMITS.maxTimeLimitMs })),
@@ -114,6 +126,10 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a', 1, true] },
     { script: 'x', args: ['y'], count: 3, priority: 'low', labels: { a: 1 } },
     { command: ['a'], resources: { cpus: '250m', memory: '15GiB', gpus: 2 }, stop: { signal: 'INT' } },
+    { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
+    { command: ['a'], resources: { gpus: { share: 0.25 } } },
+    { command: ['a'], resources: { gpus: { count: 1, share: '250m', model: 'a100' } } },
+    { command: ['a'], resources: { gpus: { count: 2, memory: '8GiB' } } },
     { command: ['a'], image: 'b', driver: 'docker', env: { A: 1 }, constraints: ['arch=x64'], timeLimit: '1h30m' },
     {
       steps: [

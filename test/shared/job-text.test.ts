@@ -87,7 +87,11 @@ t.test('flags, directives, YAML and JSON that say the same become the same speci
 
 t.test('every flag sets the field that its table row names', async (t) => {
   for (const { key, field, flag } of RUN_FLAGS) {
-    const value = FLAGS[key] ?? { gpuModel: 'a100', count: '3' }[String(key)];
+    const value =
+      FLAGS[key] ??
+      { gpuModel: 'a100', gpuShare: '0.5', gpuMemory: '8GiB', count: '3', maxParallel: '2', licence: ['a=1'] }[
+        String(key)
+      ];
     const input = specInputFromFlags({ [key]: value });
     const found = field
       .split('.')
@@ -198,6 +202,8 @@ t.test('the options of sbatch become the same specification as our flags', async
     ['--time=1-12', '--time-limit 36h'],
     ['--time=1-12:30', '--time-limit 36h30m'],
     ['-a 1-9:2,20', '--array 1-9:2,20'],
+    ['-a 1-9%2', '--array 1-9 --max-parallel 2'],
+    ['-L matlab:2,cfd', '--licence matlab=2 --licence cfd=1'],
     ['--gres=gpu', '--gpus 1'],
     ['--gres=gpu:2', '--gpus 2'],
     ['--gres=gpu:a100:2', '--gpus 2:a100'],
@@ -220,7 +226,7 @@ t.test('the options of sbatch become the same specification as our flags', async
 });
 
 t.test('options of sbatch that cannot be honoured are refused by name and line', async (t) => {
-  const unsupported = ['-n 4', '-N 2', '-p gpu', '-C ssd', '-o out', '-e err', '-a 1-9%2', '--export=ALL', '--mem=0'];
+  const unsupported = ['-n 4', '-N 2', '-p gpu', '-C ssd', '-o out', '-e err', '--export=ALL', '--mem=0'];
   for (const option of [
     ...unsupported,
     '--gres=shard:1',

@@ -34,6 +34,14 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], array: [] }, 'array: is empty; a step has at least one task'],
   [{ command: ['a'], array: '1-9', count: 3 }, 'count: cannot be given together with "array"; keep one of them'],
   [{ command: ['a'], array: '1-1000001' }, 'array: "1-1000001": it has more than 1000000 tasks'],
+  [{ command: ['a'], maxParallel: 0 }, /^maxParallel: 0 is out of range/],
+  [{ command: ['a'], resources: { licences: ['matlab'] } }, /^resources\.licences: .* is not a map of licences/],
+  [{ command: ['a'], resources: { licences: { matlab: 0 } } }, /^resources\.licences\.matlab: 0 is out of range/],
+  [
+    { command: ['a'], resources: { licences: { 'a b': 1 } } },
+    /^resources\.licences\.a b: is not the name of a licence/,
+  ],
+  [{ command: ['a'], licenses: { a: 1 } }, 'licenses: does not belong here; write it as "resources.licences"'],
   [{ command: ['a'], driver: 'docker' }, /^image: is missing/],
   [{ command: ['a'], driver: 'process', image: 'a' }, /^image: is only for the docker driver/],
   [
@@ -55,6 +63,12 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], resources: { cpus: 0 } }, /^resources\.cpus: 0 is out of range/],
   [{ command: ['a'], resources: { gpus: 'a100:2' } }, /^resources\.gpus: "a100:2" is not a number of GPUs/],
   [{ command: ['a'], resources: { gpus: { model: 'a100' } } }, /^resources\.gpus\.count: is missing/],
+  [
+    { command: ['a'], resources: { gpus: { count: 2, share: 0.5 } } },
+    /^resources\.gpus\.share: is a share over 2 devices; a share is of one device/,
+  ],
+  [{ command: ['a'], resources: { gpus: { share: 1.5 } } }, /^resources\.gpus\.share: 1\.5 is not a share of one GPU/],
+  [{ command: ['a'], resources: { gpus: { share: 0.5, memory: '8GiB' } } }, /share: does not go with "memory"/],
   [{ command: ['a'], timeLimit: '0s' }, /^timeLimit: "0s" is out of range/],
   [{ command: ['a'], timeLimit: 4 }, 'timeLimit: 4 has no unit; write 4s or 4m'],
   [{ command: ['a'], retry: { maxAttempts: 0 } }, /^retry\.maxAttempts: 0 is out of range/],

@@ -8,6 +8,7 @@ import { type ClusterView, emptyState } from '../../coordinator/model/state.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import type { AppendFault, MemoryStore } from '../../coordinator/store/memory.js';
 import type { Clock } from '../../shared/clock.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { silentLog } from '../../shared/log.js';
 import { VERSION } from '../../shared/version.js';
 import type { Channel } from '../../shared/wire/channel.js';
@@ -58,7 +59,7 @@ export class CoordinatorHost {
         store: life.port(store),
         clock,
         log: silentLog,
-        rules: { nodeLeaseMs },
+        rules: { nodeLeaseMs, limits: NO_LIMITS },
         planning: DEFAULT_PLAN_POLICY,
         perform: (effects) => this.#gateway?.perform(effects),
         // A store that fails, or a bug: the process ends, and its supervisor starts it again.

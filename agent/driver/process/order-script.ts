@@ -69,7 +69,14 @@ function taskEnvironment(order: StartOrder, base: TaskBase): Record<string, stri
     BERTH_NODE: base.nodeName,
     BERTH_CPUS: String(order.resources.cpuMillis / 1_000),
     BERTH_MEMORY_MIB: String(order.resources.memoryMiB),
+    ...gpuPartVariables(order),
   };
+}
+
+/** A share is the task's to keep: the device itself is not divided. */
+function gpuPartVariables({ gpuPart }: StartOrder): Record<string, string> {
+  if (gpuPart === null) return {};
+  return { BERTH_GPU_SHARE: String(gpuPart.shareMillis / 1_000), BERTH_GPU_MEMORY_MIB: String(gpuPart.memoryMiB) };
 }
 
 /** Variables that mean something to the shell itself and refuse some values; `env` passes them unseen. */

@@ -5,6 +5,7 @@ import { cancelJob, holdJob, releaseJob, showJob, showSpec, waitUntilFinished } 
 import { listJobs } from '../../service/list-jobs.js';
 import { JOB_STATES, jobSchema } from '../../service/present-job.js';
 import { nullable, oneOf } from '../../service/schemas.js';
+import { predictJob, whenSchema } from '../../service/when.js';
 import { explainJob, whySchema } from '../../service/why.js';
 import {
   answers,
@@ -92,6 +93,12 @@ export function jobRoutes(server: Server, { service, streams }: RouteContext): v
     async ({ params }) => granted(await showSpec(service(), params.id)),
   );
 
+  outlookRoutes(server, service);
+  controlRoutes(server, service);
+}
+
+/** What the coordinator has to say about tasks that wait. */
+function outlookRoutes(server: Server, service: RouteContext['service']): void {
   server.get(
     '/v1/jobs/:id/why',
     {
@@ -105,7 +112,18 @@ export function jobRoutes(server: Server, { service, streams }: RouteContext): v
     async ({ params }) => granted(await explainJob(service(), params.id)),
   );
 
-  controlRoutes(server, service);
+  server.get(
+    '/v1/jobs/:id/when',
+    {
+      schema: {
+        summary: 'Estimate when waiting tasks of a job start',
+        params: jobParams,
+        querystring: nothing,
+        response: answers(whenSchema),
+      },
+    },
+    async ({ params }) => granted(await predictJob(service(), params.id)),
+  );
 }
 
 const cancelBody = Type.Object(

@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { fragmentationSchema, reportFragmentation } from '../../service/fragmentation.js';
 import { cordonNode, drainNode, listNodes, openNode, removeNode, showNode } from '../../service/nodes.js';
 import { nodeSchema } from '../../service/present-node.js';
 import { nullable } from '../../service/schemas.js';
@@ -34,6 +35,17 @@ export function nodeRoutes(server: Server, { service }: RouteContext): void {
       },
     },
     async () => ({ nodes: await listNodes(service()) }),
+  );
+  server.get(
+    '/v1/fragmentation',
+    {
+      schema: {
+        summary: 'Tell how much free GPU is stranded, and by what',
+        querystring: nothing,
+        response: answers(fragmentationSchema),
+      },
+    },
+    async () => reportFragmentation(service()),
   );
   server.get(
     '/v1/nodes/:name',

@@ -4,7 +4,8 @@ import { AppError } from '../../../shared/errors.js';
 import { jobSpecSchema } from '../../../shared/job-spec/schema.js';
 import { type Submission, submitJob } from '../../service/jobs.js';
 import { jobSchema } from '../../service/present-job.js';
-import { answers, type RouteContext, type Server, strict } from '../context.js';
+import { rehearsalSchema, rehearseJob } from '../../service/rehearsal.js';
+import { answers, nothing, type RouteContext, type Server, strict } from '../context.js';
 import { granted } from '../problem.js';
 import { validatorFor } from '../validation.js';
 
@@ -54,6 +55,21 @@ export function submitRoute(server: Server, { service }: RouteContext): void {
       return reply.code(isNew ? 201 : 200).send({ job });
     },
   );
+
+  server.post(
+    '/v1/plan',
+    {
+      schema: {
+        summary: 'Rehearse a job: where it would be placed now, or why not',
+        consumes: ['application/json', 'application/yaml'],
+        querystring: nothing,
+        body: jobSpecSchema,
+        response: answers(rehearsalSchema),
+      },
+      validatorCompiler: (part) => (part.httpPart === 'body' ? () => true : validatorFor(part)),
+    },
+    async ({ body, caller }) => granted(await rehearseJob(service(), { input: inputOf(body), by: caller.name })),
+  );
 }
 
 function inputOf(body: unknown): Submission['input'] {
@@ -63,6 +79,7 @@ function inputOf(body: unknown): Submission['input'] {
 /** Never ignored: who asks for a rehearsal must not get a job. */
 async function refuseDryRun(request: FastifyRequest): Promise<void> {
   if (!Object.hasOwn(request.query as object, 'dryRun')) return;
-  const message = 'a rehearsal is not supported by this version; check the file with `berth run --print FILE`';
+  const message =
+    'a rehearsal is not supported by this version; check the file with `berth plan FILE`, which asks POST /v1/plan';
   throw new AppError('unsupported-field', `dryRun: ${message}`, { problems: [{ field: 'dryRun', message }] });
 }

@@ -1,10 +1,11 @@
 import { AppError, isAppError } from '../../../shared/errors.js';
 import { suggest } from '../../../shared/suggest.js';
-import type { NodeView } from '../api.js';
+import type { FragmentationView, NodeView } from '../api.js';
 import { type ApiRequest, segment } from '../client.js';
 import type { Context } from '../context.js';
 import { EXIT } from '../exit-code.js';
-import { printListing, printOne, tableScreen } from '../format/listing.js';
+import { fragmentationRemark, strandedColumns } from '../format/fragmentation.js';
+import { isTabular, printListing, printOne, tableScreen } from '../format/listing.js';
 import { gpuColumns, nodeColumns, nodeFields } from '../format/node.js';
 import { renderFields, renderTable } from '../format/table.js';
 import { durationFlag, examples, type FormatFlags, formatOption, type Host, requiredFlag } from '../host.js';
@@ -15,10 +16,12 @@ export function addNodeCommands(host: Host): void {
     .summary('list nodes, or show one')
     .description('List the nodes and what is free on them, or show one in detail.')
     .argument('[node]', 'show this node alone')
+    .option('--fragmentation', 'how much free GPU is stranded, and by what')
     .addOption(formatOption())
-    .addHelpText('after', examples('berth nodes', 'berth nodes gpu-1', 'berth nodes -o wide'))
-    .action(async (name: string | undefined, flags: FormatFlags) => {
-      host.exit(name === undefined ? await list(host.context, flags) : await show(host.context, name, flags));
+    .addHelpText('after', examples('berth nodes', 'berth nodes gpu-1', 'berth nodes --fragmentation'))
+    .action(async (name: string | undefined, flags: FormatFlags & { readonly fragmentation?: true }) => {
+      if (flags.fragmentation && name === undefined) host.exit(await fragmentation(host.context, flags));
+      else host.exit(name === undefined ? await list(host.context, flags) : await show(host.context, name, flags));
     });
   addIntakeCommands(host);
   host.program
@@ -103,6 +106,19 @@ async function show(context: Context, name: string, { output }: FormatFlags): Pr
       return node.gpus.length === 0 ? fields : `${fields}\n${renderTable(gpuColumns(), node.gpus, screen)}`;
     },
   });
+  return EXIT.succeeded;
+}
+
+async function fragmentation(context: Context, { output }: FormatFlags): Promise<number> {
+  const document = await context.api.get<FragmentationView>('/fragmentation');
+  const whole = { ...document, node: 'all' };
+  printListing(context, output, {
+    document,
+    rows: [...document.nodes, whole],
+    columns: strandedColumns(),
+    name: ({ node }) => node,
+  });
+  if (isTabular(output)) context.out.write(fragmentationRemark(document));
   return EXIT.succeeded;
 }
 

@@ -1,17 +1,11 @@
-import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
-import { type Command, Option } from 'commander';
-import { AppError, isRefusal, type Refusal } from '../../../shared/errors.js';
-import { RUN_FLAGS, type RunFlagValues, specInputFromFlags } from '../../../shared/job-spec/flags.js';
-import type { JobSpec } from '../../../shared/job-spec/spec.js';
+import { Option } from 'commander';
+import { AppError, isRefusal } from '../../../shared/errors.js';
 import { attend } from '../attend.js';
-import type { Context } from '../context.js';
 import { EXIT, exitCodeOfError } from '../exit-code.js';
 import { printFault } from '../format/fault.js';
 import { examples, type Host, optionalDurationFlag } from '../host.js';
+import { addSpecFlags, FILE_HELP, type JobFlags, needsDashes, readSpec } from '../job-source.js';
 import { announce, submitSpec } from '../submit.js';
-
-const FILE_HELP = 'a job file (YAML or JSON) or a script with #BERTH or #SBATCH lines; - for standard input';
 
 interface AttendFlags {
   readonly wait?: true;
@@ -20,7 +14,7 @@ interface AttendFlags {
   readonly print?: true;
 }
 
-type Flags = AttendFlags & RunFlagValues;
+type Flags = AttendFlags & JobFlags;
 
 /** `run` stays with the job, as a shell would; `submit` leaves it, as a batch system would. */
 export function addSubmitCommands(host: Host): void {
@@ -67,16 +61,6 @@ export function addSubmitCommands(host: Host): void {
   for (const command of [run, submit]) addSpecFlags(command);
 }
 
-function addSpecFlags(command: Command): void {
-  command.optionsGroup('Job:');
-  for (const { flag, short, value, repeatable, help } of RUN_FLAGS) {
-    const names = short === undefined ? flag : `${short}, ${flag}`;
-    const option = new Option(value === null ? names : `${names} <${value}>`, help);
-    if (repeatable) option.argParser<string[]>((text, before) => [...(before ?? []), text]);
-    command.addOption(option);
-  }
-}
-
 interface Submission {
   readonly file: string | undefined;
   readonly flags: Flags;
@@ -101,53 +85,4 @@ async function perform(host: Host, { file, flags, staysByDefault }: Submission):
   const stays = flags.wait ?? (staysByDefault && !flags.detach);
   if (!stays || !staysByDefault) announce(context, job);
   return stays ? attend(context, [job], { timeoutMs, showsOutput: staysByDefault }) : EXIT.succeeded;
-}
-
-interface SpecSource {
-  readonly file: string | undefined;
-  readonly flags: Flags;
-  readonly trailing: readonly string[] | undefined;
-}
-
-async function readSpec(context: Context, { file, flags, trailing }: SpecSource): Promise<JobSpec | Refusal> {
-  const values = runFlagValues(flags);
-  if (file === undefined) {
-    if (trailing === undefined || trailing.length === 0) throw nothingToRun();
-    const { parseJobSpec } = await import('../../../shared/job-spec/parse.js');
-    return parseJobSpec(specInputFromFlags({ ...values, command: trailing }));
-  }
-  const text = file === '-' ? await context.readInput() : await readJobFile(file);
-  const { parseJobText } = await import('../../../shared/job-spec/text.js');
-  return parseJobText(text, {
-    ...(file === '-' ? {} : { fileName: basename(file) }),
-    flags: trailing === undefined ? values : { ...values, args: trailing },
-  });
-}
-
-function nothingToRun(): AppError {
-  return new AppError('invalid-request', 'there is nothing to run', {
-    hint: 'write berth run -- COMMAND, or berth run FILE',
-  });
-}
-
-async function readJobFile(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    if (isMissing) throw needsDashes(path);
-    throw new AppError('invalid-request', `cannot read the job file: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-/** Words that are no file are most likely a command. */
-function needsDashes(words: string): AppError {
-  return new AppError('invalid-request', `there is no job file "${words}"`, {
-    hint: `to run a command, put -- before it: berth run -- ${words}`,
-  });
-}
-
-/** The flags of the specification, without those of the client itself. */
-function runFlagValues(flags: Flags): RunFlagValues {
-  return Object.fromEntries(RUN_FLAGS.flatMap(({ key }) => (flags[key] === undefined ? [] : [[key, flags[key]]])));
 }

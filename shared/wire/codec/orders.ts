@@ -1,5 +1,5 @@
 import type { RunSpec } from '../../job-spec/spec.js';
-import type { StartOrder, StopOrder, Sync } from '../messages.js';
+import type { GpuPart, StartOrder, StopOrder, Sync } from '../messages.js';
 import { gpuFromWire, gpuToWire, resourcesFromWire, resourcesToWire, whole } from './amounts.js';
 import * as field from './fields.js';
 import type { WireStart, WireStop, WireSync } from './generated.js';
@@ -25,7 +25,7 @@ export function syncFromWire(sync: WireSync): Sync {
 }
 
 export function startToWire(order: StartOrder): WireStart {
-  const { image, run, env, workdir, resources, gpus, timeLimitMs, stop, ...names } = order;
+  const { image, run, env, workdir, resources, gpus, gpuPart, timeLimitMs, stop, ...names } = order;
   return {
     ...names,
     ...resourcesToWire(resources),
@@ -35,6 +35,8 @@ export function startToWire(order: StartOrder): WireStart {
     script: run.kind === 'script' ? run.script : '',
     env: { ...env },
     gpus: gpus.map(gpuToWire),
+    gpuShareMillis: whole(gpuPart?.shareMillis ?? 0),
+    gpuMemoryMib: whole(gpuPart?.memoryMiB ?? 0),
     timeLimitMs: whole(timeLimitMs ?? 0),
     stopSignal: stop.signal,
     stopGraceMs: whole(stop.graceMs),
@@ -59,12 +61,19 @@ export function startFromWire(start: WireStart, where: string): StartOrder {
     workdir: start.workdir || null,
     resources: resourcesFromWire(start, where),
     gpus: field.each(start.gpus, gpuFromWire, `${where}.gpus`),
+    gpuPart: gpuPartFromWire(start, where),
     timeLimitMs: field.count(start.timeLimitMs, `${where}.timeLimitMs`) || null,
     stop: {
       signal: field.filled(start.stopSignal, `${where}.stopSignal`),
       graceMs: field.count(start.stopGraceMs, `${where}.stopGraceMs`),
     },
   };
+}
+
+function gpuPartFromWire(start: WireStart, where: string): GpuPart | null {
+  const shareMillis = field.count(start.gpuShareMillis, `${where}.gpuShareMillis`);
+  const memoryMiB = field.count(start.gpuMemoryMib, `${where}.gpuMemoryMib`);
+  return shareMillis === 0 ? null : { shareMillis, memoryMiB };
 }
 
 function runFromWire({ script, argv }: WireStart, where: string): RunSpec {

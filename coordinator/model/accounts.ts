@@ -1,0 +1,218 @@
+import type { EpochMs } from '../../shared/clock.js';
+import type { AllocationId, NodeId } from '../../shared/ids.js';
+import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import type { Inventory } from '../../shared/wire/messages.js';
+import { type Allocation, heldGpuMillis } from './allocation.js';
+import type { DemandClass } from './demand.js';
+import type { Job, Step } from './job.js';
+
+/** An amount of what fair shares and quotas count. */
+export interface Holdings {
+  readonly cpuMillis: number;
+  readonly memoryMiB: number;
+  readonly gpuMillis: number;
+  readonly taskCount: number;
+}
+
+export const NO_HOLDINGS: Holdings = { cpuMillis: 0, memoryMiB: 0, gpuMillis: 0, taskCount: 0 };
+
+/** After so long, what was held counts half: a week, as Slurm has it (PriorityDecayHalfLife). */
+export const USAGE_HALF_LIFE_MS = 7 * 24 * 60 * 60 * 1000;
+
+/** What a namespace, a user, or a user within a namespace holds, has held, and has waiting. */
+export interface AccountView {
+  /** Held by live allocations. */
+  readonly running: Holdings;
+  /** Tasks that are neither placed nor done. */
+  readonly waitingCount: number;
+  /**
+   * The mean of what was held, each moment weighing half as much as one USAGE_HALF_LIFE_MS later.
+   *
+   * @param now  epoch ms; not before the last change
+   */
+  meanAt(now: EpochMs): Holdings;
+}
+
+export interface AccountsView {
+  namespace(name: string): AccountView;
+  /** In all namespaces. */
+  user(name: string): AccountView;
+  member(namespace: string, user: string): AccountView;
+  /** How many of a licence live allocations hold. */
+  licencesHeld(name: string): number;
+  /** Live allocations of a node that end by a time limit, if not before. */
+  limitedOn(nodeId: NodeId): ReadonlySet<AllocationId>;
+  /** Of all known nodes. */
+  readonly capacity: Holdings;
+}
+
+/** What one more task of a demand counts for. An amount of GPU memory counts as a whole device until its device is known. */
+export function holdingsOf({ resources: { cpuMillis, memoryMiB }, gpus }: DemandClass): Holdings {
+  const gpuMillis = gpus === null ? 0 : gpus.count * (gpus.shareMillis ?? WHOLE_GPU_MILLIS);
+  return { cpuMillis, memoryMiB, gpuMillis, taskCount: 1 };
+}
+
+function heldBy(allocation: Allocation): Holdings {
+  const { cpuMillis, memoryMiB } = allocation.resources;
+  let gpuMillis = 0;
+  for (let position = 0; position < allocation.gpus.length; position += 1)
+    gpuMillis += heldGpuMillis(allocation, position);
+  return { cpuMillis, memoryMiB, gpuMillis, taskCount: 1 };
+}
+
+export function addHoldings(left: Holdings, right: Holdings, sign: 1 | -1 = 1): Holdings {
+  return {
+    cpuMillis: left.cpuMillis + sign * right.cpuMillis,
+    memoryMiB: left.memoryMiB + sign * right.memoryMiB,
+    gpuMillis: left.gpuMillis + sign * right.gpuMillis,
+    taskCount: left.taskCount + sign * right.taskCount,
+  };
+}
+
+/** An allocation with what it is an attempt of. */
+interface Held {
+  readonly job: Job;
+  readonly step: Step;
+  readonly allocation: Allocation;
+}
+
+/**
+ * Who holds how much: derived from the events and their times alone, so that replay equals live.
+ *
+ * Between two changes an account holds a constant amount, so its decaying mean has a closed form and needs no tick:
+ * mean(t) = mean(t0) * f + held * (1 - f), f = 2^-((t - t0) / half-life).
+ */
+export class Accounts implements AccountsView {
+  capacity: Holdings = NO_HOLDINGS;
+  readonly #namespaces = new Map<string, Account>();
+  readonly #users = new Map<string, Account>();
+  readonly #members = new Map<string, Account>();
+  readonly #licences = new Map<string, number>();
+  readonly #limited = new Map<NodeId, Set<AllocationId>>();
+
+  namespace(name: string): AccountView {
+    return this.#namespaces.get(name) ?? EMPTY;
+  }
+
+  user(name: string): AccountView {
+    return this.#users.get(name) ?? EMPTY;
+  }
+
+  member(namespace: string, user: string): AccountView {
+    return this.#members.get(memberKey(namespace, user)) ?? EMPTY;
+  }
+
+  licencesHeld(name: string): number {
+    return this.#licences.get(name) ?? 0;
+  }
+
+  limitedOn(nodeId: NodeId): ReadonlySet<AllocationId> {
+    return this.#limited.get(nodeId) ?? NONE_LIMITED;
+  }
+
+  /** An allocation began (1) or ended (-1). Cost: O(GPUs + licences). */
+  held({ job, step, allocation }: Held, sign: 1 | -1, at: EpochMs): void {
+    const amount = heldBy(allocation);
+    for (const account of this.#accountsOf(job)) account.change(amount, sign, at);
+    for (const [name, count] of Object.entries(step.spec.resources.licences ?? {})) {
+      this.#licences.set(name, this.licencesHeld(name) + sign * count);
+    }
+    if (step.spec.timeLimitMs !== null) this.#noteLimited(allocation, sign);
+  }
+
+  #noteLimited({ id, nodeId }: Allocation, sign: 1 | -1): void {
+    const known = this.#limited.get(nodeId);
+    if (sign === 1) {
+      if (known) known.add(id);
+      else this.#limited.set(nodeId, new Set([id]));
+      return;
+    }
+    known?.delete(id);
+    if (known?.size === 0) this.#limited.delete(nodeId);
+  }
+
+  waiting(job: Job, difference: number): void {
+    for (const account of this.#accountsOf(job)) account.waitingCount += difference;
+  }
+
+  /** A node came, changed or went. */
+  nodeChanged(before: Inventory | undefined, after: Inventory | undefined): void {
+    if (before) this.capacity = addHoldings(this.capacity, capacityOf(before), -1);
+    if (after) this.capacity = addHoldings(this.capacity, capacityOf(after));
+  }
+
+  #accountsOf({ spec: { namespace }, submittedBy }: Job): readonly Account[] {
+    return [
+      accountIn(this.#namespaces, namespace),
+      accountIn(this.#users, submittedBy),
+      accountIn(this.#members, memberKey(namespace, submittedBy)),
+    ];
+  }
+}
+
+/**
+ * Enters the records of a snapshot as the events would have done: in order of time, so that means come out the same.
+ *
+ * Cost: O(allocations log allocations).
+ */
+export function replayHoldings(
+  accounts: Accounts,
+  allocations: Iterable<Allocation>,
+  placeOf: (allocation: Allocation) => { readonly job: Job; readonly step: Step },
+): void {
+  const changes: { readonly at: EpochMs; readonly sign: 1 | -1; readonly allocation: Allocation }[] = [];
+  for (const allocation of allocations) {
+    changes.push({ at: allocation.committedAt, sign: 1, allocation });
+    const { phase } = allocation;
+    if (phase.kind === 'ended') changes.push({ at: phase.at, sign: -1, allocation });
+  }
+  changes.sort((left, right) => left.at - right.at);
+  for (const { at, sign, allocation } of changes) accounts.held({ ...placeOf(allocation), allocation }, sign, at);
+}
+
+class Account implements AccountView {
+  running: Holdings = NO_HOLDINGS;
+  waitingCount = 0;
+  #mean: Holdings = NO_HOLDINGS;
+  #changedAt: EpochMs = 0;
+
+  change(amount: Holdings, sign: 1 | -1, at: EpochMs): void {
+    this.#mean = this.meanAt(at);
+    // A clock that was set back must not decay twice.
+    this.#changedAt = Math.max(this.#changedAt, at);
+    this.running = addHoldings(this.running, amount, sign);
+  }
+
+  meanAt(now: EpochMs): Holdings {
+    const kept = 2 ** (-Math.max(0, now - this.#changedAt) / USAGE_HALF_LIFE_MS);
+    if (kept === 1) return this.#mean;
+    const mean = (before: number, held: number): number => before * kept + held * (1 - kept);
+    return {
+      cpuMillis: mean(this.#mean.cpuMillis, this.running.cpuMillis),
+      memoryMiB: mean(this.#mean.memoryMiB, this.running.memoryMiB),
+      gpuMillis: mean(this.#mean.gpuMillis, this.running.gpuMillis),
+      taskCount: mean(this.#mean.taskCount, this.running.taskCount),
+    };
+  }
+}
+
+const NONE_LIMITED: ReadonlySet<AllocationId> = new Set();
+
+const EMPTY: AccountView = new Account();
+
+function accountIn(accounts: Map<string, Account>, key: string): Account {
+  const known = accounts.get(key);
+  if (known) return known;
+  const made = new Account();
+  accounts.set(key, made);
+  return made;
+}
+
+/** A namespace's name has no space. */
+function memberKey(namespace: string, user: string): string {
+  return `${namespace} ${user}`;
+}
+
+function capacityOf({ capacity: { cpuMillis, memoryMiB }, gpus }: Inventory): Holdings {
+  return { cpuMillis, memoryMiB, gpuMillis: gpus.length * WHOLE_GPU_MILLIS, taskCount: 0 };
+}

@@ -1,0 +1,102 @@
+import { type Refusal, refuse } from '../../shared/errors.js';
+import type { JobSpec, StepSpec } from '../../shared/job-spec/spec.js';
+import { type Limits, type OwnedQuota, quotasOf } from '../../shared/limits.js';
+import { parseRanges, rangesCount } from '../../shared/ranges.js';
+import { didYouMean } from '../../shared/suggest.js';
+import { cpusOf } from '../../shared/units.js';
+import { type Holdings, holdingsOf } from '../model/accounts.js';
+import type { DemandClass } from '../model/demand.js';
+import type { ClusterView } from '../model/state.js';
+
+/** A submission, as far as limits read it. */
+interface Submitted {
+  readonly spec: JobSpec;
+  readonly by: string;
+}
+
+/**
+ * Refuses a job whose tasks would wait beyond what its namespace or its user may have waiting.
+ *
+ * Tasks wait from their submission on, blocked and held ones too.
+ */
+export function refuseIfQuotaIsFull(view: ClusterView, { spec, by }: Submitted, limits: Limits): Refusal | undefined {
+  const taskCount = spec.steps.reduce((sum, step) => sum + countOf(step), 0);
+  for (const { owner, name, quota } of quotasOf(limits, { namespace: spec.namespace, user: by })) {
+    const limit = quota.waitingCount;
+    if (limit === undefined) continue;
+    const { accounts } = view.index;
+    const { waitingCount } = owner === 'namespace' ? accounts.namespace(name) : accounts.user(name);
+    if (waitingCount + taskCount <= limit) continue;
+    return refuse(
+      'queue-full',
+      `${waitingCount} tasks of ${owner} ${name} are waiting, with these ${taskCount} more there would be ${waitingCount + taskCount}; the quota is ${limit}`,
+      { hint: taskCount > limit ? 'submit fewer tasks at once' : 'wait for tasks to start, or cancel some' },
+    );
+  }
+  return undefined;
+}
+
+/** A specification's arrays were checked when it was parsed. */
+function countOf({ array }: StepSpec): number {
+  const ranges = parseRanges(array, Number.MAX_SAFE_INTEGER);
+  return typeof ranges === 'string' ? 0 : rangesCount(ranges);
+}
+
+/** Refuses a step that asks for more than its quotas, or for licences that the cluster does not have. */
+export function refuseIfNeverAllowed(
+  { spec, by }: Submitted,
+  demands: readonly DemandClass[],
+  limits: Limits,
+): Refusal | undefined {
+  const quotas = quotasOf(limits, { namespace: spec.namespace, user: by });
+  for (const [position, step] of spec.steps.entries()) {
+    const demand = demands[position];
+    const beyond = licenceMissing(step, limits) ?? (demand && quotaTooSmall(demand, quotas));
+    if (beyond === undefined) continue;
+    return refuse('impossible-resources', `no task of step "${step.name}" could ever start: ${beyond.message}`, {
+      hint: 'ask for less, or ask the operator for more',
+      problems: [{ field: `steps[${position}].resources.${beyond.field}`, message: beyond.message }],
+    });
+  }
+  return undefined;
+}
+
+interface Beyond {
+  readonly field: string;
+  readonly message: string;
+}
+
+function licenceMissing({ resources }: StepSpec, { licences }: Limits): Beyond | undefined {
+  for (const [name, needed] of Object.entries(resources.licences ?? {})) {
+    const total = licences.get(name) ?? 0;
+    if (needed <= total) continue;
+    const message =
+      total === 0
+        ? `the cluster has no licence "${name}"${didYouMean(name, licences.keys())}`
+        : `it needs ${needed} licences "${name}", the cluster has ${total}`;
+    return { field: `licences.${name}`, message };
+  }
+  return undefined;
+}
+
+const RESOURCE_WORDS: Readonly<
+  Record<keyof Holdings, { readonly field: string; readonly text: (n: number) => string }>
+> = {
+  cpuMillis: { field: 'cpus', text: (millis) => `${cpusOf(millis)} CPUs` },
+  memoryMiB: { field: 'memory', text: (mebibytes) => `${mebibytes} MiB of memory` },
+  gpuMillis: { field: 'gpus', text: (millis) => `${millis / 1_000} GPUs` },
+  taskCount: { field: 'tasks', text: (count) => `${count} tasks at once` },
+};
+
+function quotaTooSmall(demand: DemandClass, quotas: readonly OwnedQuota[]): Beyond | undefined {
+  const needed = holdingsOf(demand);
+  for (const { owner, name, quota } of quotas) {
+    for (const resource of Object.keys(RESOURCE_WORDS) as (keyof Holdings)[]) {
+      const limit = quota[resource];
+      if (limit === undefined || needed[resource] <= limit) continue;
+      const { field, text } = RESOURCE_WORDS[resource];
+      return { field, message: `it needs ${text(needed[resource])}, the quota of ${owner} ${name} is ${text(limit)}` };
+    }
+  }
+  return undefined;
+}

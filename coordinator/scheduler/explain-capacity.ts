@@ -1,0 +1,156 @@
+import { assertNever } from '../../shared/assert.js';
+import type { DemandClass } from '../model/demand.js';
+import { type Dimension, describeObstacle, type Obstacle, obstacleTo } from '../model/feasible.js';
+import type { Node, NodeClass } from '../model/node.js';
+import type { ClusterView } from '../model/state.js';
+import { isUsable, openGpus, type Slot, slotOf } from './slot.js';
+import type { WaitReason } from './wait-reason.js';
+
+/** Kinds of node that an explanation names before it only counts. */
+const SHOWN_CLASSES = 20;
+/** Of these, how many the message itself names. */
+const SHOWN_IN_MESSAGE = 5;
+
+/** What keeps the nodes of one class from taking a task. */
+interface ClassFinding {
+  /** The node of the class that comes nearest. */
+  example: Node;
+  nodeCount: number;
+  /** Nothing of this class could ever hold the task. */
+  readonly obstacle: Obstacle | undefined;
+  /** Nodes that fit and are connected and open. */
+  usableCount: number;
+  /** What is shortest on the example; undefined while no node of the class is usable. */
+  short: Shortfall | undefined;
+}
+
+interface Shortfall {
+  readonly dimension: Dimension;
+  readonly needed: number;
+  readonly free: number;
+}
+
+/**
+ * Which nodes keep a task of this demand waiting, by node class, with the binding dimension of each.
+ *
+ * Cost: O(nodes). Pure.
+ */
+export function explainCapacity(view: ClusterView, demand: DemandClass): WaitReason {
+  if (view.nodes.size === 0) {
+    return { code: 'no-nodes', message: 'no node has joined yet; start an agent with: berth agent' };
+  }
+  const findings = new Map<NodeClass, ClassFinding>();
+  for (const node of view.nodes.values()) {
+    const finding = findingFor(findings, node, demand);
+    if (finding.obstacle || !isUsable(node)) continue;
+    finding.usableCount += 1;
+    const short = shortfall(slotOf(view, node), demand);
+    if (short === undefined) return { code: 'starting', message: `is being placed on ${node.id}` };
+    if (finding.short && nearness(finding.short) >= nearness(short)) continue;
+    finding.short = short;
+    finding.example = node;
+  }
+  const all = [...findings.values()];
+  const details = { nodeClasses: all.slice(0, SHOWN_CLASSES).map(present), nodeClassCount: all.length };
+  return { ...(explainBusy(all) ?? explainOffline(view, demand) ?? noMatch(all)), details };
+}
+
+function findingFor(findings: Map<NodeClass, ClassFinding>, node: Node, demand: DemandClass): ClassFinding {
+  const known = findings.get(node.nodeClass);
+  if (known) {
+    known.nodeCount += 1;
+    return known;
+  }
+  const obstacle = obstacleTo(demand, node.nodeClass);
+  const made: ClassFinding = { example: node, nodeCount: 1, obstacle, usableCount: 0, short: undefined };
+  findings.set(node.nodeClass, made);
+  return made;
+}
+
+/** The class as a program reads it. */
+function present({ example, nodeCount, obstacle, usableCount, short }: ClassFinding) {
+  const place = { example: example.id, nodeCount };
+  if (obstacle) return { ...place, state: 'unfit', dimension: obstacle.kind, message: describeObstacle(obstacle) };
+  if (short) return { ...place, state: 'busy', usableCount, ...short, message: `needs ${describeShortfall(short)}` };
+  return { ...place, state: 'away', message: `is ${stateOf(example)}` };
+}
+
+/** The dimension that is shortest, relative to what is needed; undefined when the task fits now. */
+function shortfall(slot: Slot, demand: DemandClass): Shortfall | undefined {
+  const { resources, gpus } = demand;
+  const rows: Shortfall[] = [
+    { dimension: 'cpu', needed: resources.cpuMillis, free: slot.free.cpuMillis },
+    { dimension: 'memory', needed: resources.memoryMiB, free: slot.free.memoryMiB },
+    { dimension: 'disk', needed: resources.diskMiB, free: slot.free.diskMiB },
+    { dimension: 'gpu', needed: gpus?.count ?? 0, free: gpus === null ? 0 : openGpus(slot, gpus).length },
+  ];
+  let shortest: Shortfall | undefined;
+  for (const row of rows) {
+    if (row.free < row.needed && (!shortest || nearness(row) < nearness(shortest))) shortest = row;
+  }
+  return shortest;
+}
+
+/** From 0, nothing of it is free, to 1, all of it would be. */
+function nearness({ needed, free }: Shortfall): number {
+  return free / needed;
+}
+
+function explainBusy(findings: readonly ClassFinding[]): WaitReason | undefined {
+  let nearest: { readonly node: Node; readonly short: Shortfall } | undefined;
+  let usableCount = 0;
+  for (const { example, short, usableCount: count } of findings) {
+    usableCount += count;
+    if (short && (!nearest || nearness(short) > nearness(nearest.short))) nearest = { node: example, short };
+  }
+  if (!nearest) return undefined;
+  return {
+    code: 'capacity',
+    message: `waits for ${describeShortfall(nearest.short)} on ${nearest.node.id}${others(usableCount - 1)}`,
+  };
+}
+
+function describeShortfall({ dimension, needed, free }: Shortfall): string {
+  switch (dimension) {
+    case 'cpu':
+      return `${needed / 1000} CPUs (${free / 1000} free)`;
+    case 'memory':
+      return `${needed} MiB of memory (${free} free)`;
+    case 'disk':
+      return `${needed} MiB of disk (${free} free)`;
+    case 'gpu':
+      return `${needed} GPUs (${free} free)`;
+    default:
+      return assertNever(dimension, 'dimension');
+  }
+}
+
+function others(count: number): string {
+  if (count === 0) return '';
+  return count === 1 ? ' or on 1 other node' : ` or on ${count} other nodes`;
+}
+
+function explainOffline(view: ClusterView, demand: DemandClass): WaitReason | undefined {
+  const offline: string[] = [];
+  for (const node of view.nodes.values()) {
+    if (obstacleTo(demand, node.nodeClass) === undefined) offline.push(`${node.id} is ${stateOf(node)}`);
+  }
+  if (offline.length === 0) return undefined;
+  return { code: 'unavailable', message: `every fitting node is away: ${shown(offline)}` };
+}
+
+function noMatch(findings: readonly ClassFinding[]): WaitReason {
+  const misfits = findings.flatMap(({ example, obstacle }) =>
+    obstacle ? [`${example.id}: ${describeObstacle(obstacle)}`] : [],
+  );
+  return { code: 'no-match', message: `no node could hold it: ${shown(misfits)}` };
+}
+
+function shown(lines: readonly string[]): string {
+  const some = lines.slice(0, SHOWN_IN_MESSAGE).join('; ');
+  return lines.length > SHOWN_IN_MESSAGE ? `${some}; and ${lines.length - SHOWN_IN_MESSAGE} more` : some;
+}
+
+function stateOf(node: Node): string {
+  return node.link.kind === 'connected' ? node.intake.kind : node.link.kind;
+}

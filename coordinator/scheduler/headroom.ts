@@ -1,0 +1,128 @@
+import { present } from '../../shared/assert.js';
+import { type Limits, quotasOf } from '../../shared/limits.js';
+import { type Holdings, holdingsOf } from '../model/accounts.js';
+import type { Step } from '../model/job.js';
+import type { ReadyStep } from '../model/lanes.js';
+import { type ClusterView, stepOf } from '../model/state.js';
+
+/** What counts against a limit. */
+export type LimitName =
+  | { readonly kind: 'max-parallel' }
+  | { readonly kind: 'quota'; readonly owner: 'namespace' | 'user'; readonly name: string; readonly resource: Counted }
+  | { readonly kind: 'licence'; readonly name: string };
+
+export type Counted = keyof Holdings;
+
+/** A limit that lets no more of a step's tasks start now: `used` of `limit` are taken, a task needs `needed`. */
+export interface LimitReached {
+  readonly what: LimitName;
+  readonly limit: number;
+  readonly used: number;
+  readonly needed: number;
+}
+
+/** Whose step it is, as far as limits read it. */
+export type Limited = Pick<ReadyStep, 'jobId' | 'step' | 'namespace' | 'user'>;
+
+interface Counter {
+  readonly what: LimitName;
+  readonly limit: number;
+  used: number;
+}
+
+interface Charge {
+  readonly counter: Counter;
+  readonly amount: number;
+}
+
+const COUNTED: readonly Counted[] = ['taskCount', 'cpuMillis', 'memoryMiB', 'gpuMillis'];
+
+/**
+ * How much more may start under the quotas, the licences and the steps' own `maxParallel`, while a plan is made.
+ *
+ * Used amounts come from the view and grow with each task taken; nothing is written to the view.
+ * Cost: O(limits of the step) for a step's first task and for each one taken; at most 2 quotas of 4 resources.
+ */
+export class Headroom {
+  readonly #view: ClusterView;
+  readonly #limits: Limits;
+  readonly #counters = new Map<string, Counter>();
+  #last: { readonly entry: Limited; readonly charges: readonly Charge[] } | undefined;
+
+  constructor(view: ClusterView, limits: Limits) {
+    this.#view = view;
+    this.#limits = limits;
+  }
+
+  /** Counts one more task of the step, if every limit allows it; the limit that does not otherwise. */
+  take(entry: Limited): LimitReached | undefined {
+    const charges = this.#chargesOf(entry);
+    for (const { counter, amount } of charges)
+      if (counter.used + amount > counter.limit) return reached(counter, amount);
+    for (const { counter, amount } of charges) counter.used += amount;
+    return undefined;
+  }
+
+  /** The limit that would keep one more task of the step from starting. */
+  obstacle(entry: Limited): LimitReached | undefined {
+    for (const { counter, amount } of this.#chargesOf(entry)) {
+      if (counter.used + amount > counter.limit) return reached(counter, amount);
+    }
+    return undefined;
+  }
+
+  #chargesOf(entry: Limited): readonly Charge[] {
+    if (this.#last?.entry === entry) return this.#last.charges;
+    const step = present(stepOf(this.#view, entry), `step ${entry.step} of ${entry.jobId}`);
+    const charges = [...this.#ofStep(entry, step), ...this.#ofQuotas(entry, step), ...this.#ofLicences(step)];
+    this.#last = { entry, charges };
+    return charges;
+  }
+
+  #ofStep({ jobId, step: name }: Limited, step: Step): Charge[] {
+    const limit = step.spec.maxParallel;
+    if (limit === undefined) return [];
+    const make = (): Counter => ({ what: { kind: 'max-parallel' }, limit, used: step.counts.placed });
+    return [{ counter: this.#counter(`step ${jobId} ${name}`, make), amount: 1 }];
+  }
+
+  #ofQuotas(entry: Limited, step: Step): Charge[] {
+    const charges: Charge[] = [];
+    const needed = holdingsOf(step.demand);
+    for (const { owner, name, quota } of quotasOf(this.#limits, entry)) {
+      const account =
+        owner === 'namespace' ? this.#view.index.accounts.namespace(name) : this.#view.index.accounts.user(name);
+      for (const resource of COUNTED) {
+        const limit = quota[resource];
+        if (limit === undefined || needed[resource] === 0) continue;
+        const what = { kind: 'quota', owner, name, resource } as const;
+        const make = (): Counter => ({ what, limit, used: account.running[resource] });
+        charges.push({ counter: this.#counter(`${owner} ${name} ${resource}`, make), amount: needed[resource] });
+      }
+    }
+    return charges;
+  }
+
+  #ofLicences(step: Step): Charge[] {
+    return Object.entries(step.spec.resources.licences ?? {}).map(([name, amount]) => {
+      const limit = this.#limits.licences.get(name) ?? 0;
+      const used = this.#view.index.accounts.licencesHeld(name);
+      return {
+        counter: this.#counter(`licence ${name}`, () => ({ what: { kind: 'licence', name }, limit, used })),
+        amount,
+      };
+    });
+  }
+
+  #counter(key: string, make: () => Counter): Counter {
+    const known = this.#counters.get(key);
+    if (known) return known;
+    const made = make();
+    this.#counters.set(key, made);
+    return made;
+  }
+}
+
+function reached({ what, limit, used }: Counter, needed: number): LimitReached {
+  return { what, limit, used, needed };
+}

@@ -1,0 +1,125 @@
+import { present } from '../../shared/assert.js';
+import type { EpochMs } from '../../shared/clock.js';
+import { jobIdOf, type NodeId, parseAllocationId } from '../../shared/ids.js';
+import type { JobSpec } from '../../shared/job-spec/spec.js';
+import { addResources, gpuMillisOn } from '../../shared/resources.js';
+import { applyEvent } from '../model/apply.js';
+import { EVENT_VERSION } from '../model/events.js';
+import type { IndexView, NodeUsage } from '../model/indexes.js';
+import type { Job, Step } from '../model/job.js';
+import { type ClusterState, type ClusterView, emptyState } from '../model/state.js';
+import { explainItself } from './explain.js';
+import { explainCapacity } from './explain-capacity.js';
+import { explainLimit } from './explain-limit.js';
+import { Headroom } from './headroom.js';
+import { type Placement, type PlanPolicy, plan } from './plan.js';
+import type { WaitReason } from './wait-reason.js';
+
+/** What would become of a job's step if it were submitted now. */
+export interface StepRehearsal {
+  readonly step: Step;
+  /** How many of its tasks would be placed at once, by node. */
+  readonly placed: ReadonlyMap<NodeId, number>;
+  /** Why the others would wait; undefined when all would be placed. */
+  readonly reason: WaitReason | undefined;
+}
+
+export interface Rehearsal {
+  readonly spec: JobSpec;
+  readonly by: string;
+}
+
+/**
+ * Plans a job that was not submitted, on what is free now. The view is read only: nothing changes.
+ *
+ * What waits already does not fit now, or it would have been placed, so the job meets only what is free. At most
+ * `policy.maxPlacements` tasks are placed. Pure. Cost: that of one plan.
+ */
+export function rehearse(
+  view: ClusterView,
+  rehearsal: Rehearsal,
+  { policy, now }: { readonly policy: PlanPolicy; readonly now: EpochMs },
+): StepRehearsal[] {
+  const { scratch, job } = submitted(view, rehearsal, now);
+  const empty = viewOf(view, scratch, new Map());
+  const { placements } = plan(empty, policy, now);
+  const usage = usageAfter(empty, job, placements);
+  const after = viewOf(view, scratch, usage);
+  const headroom = new Headroom(after, policy.limits);
+  const entries = [...job.steps.values()].map((step) => {
+    const entry = { jobId: job.id, step: step.name, namespace: job.spec.namespace, user: job.submittedBy };
+    const placed = placedOf(step, placements);
+    for (let left = total(placed); left > 0; left -= 1) headroom.take(entry);
+    return { step, placed, entry };
+  });
+  return entries.map(({ step, placed, entry }) => {
+    if (total(placed) === step.count) return { step, placed, reason: undefined };
+    const limit = headroom.obstacle(entry);
+    const reason = explainItself({ job, step }, now) ?? (limit && explainLimit(limit));
+    return { step, placed, reason: reason ?? explainCapacity(after, step.demand) };
+  });
+}
+
+/** The job in a state of its own. */
+function submitted(view: ClusterView, { spec, by }: Rehearsal, now: EpochMs) {
+  const scratch = emptyState();
+  const sequence = view.nextJobSequence;
+  const jobId = jobIdOf(sequence);
+  scratch.nextJobSequence = sequence;
+  const event = { type: 'job.submitted', jobId, sequence, spec, by } as const;
+  applyEvent(scratch, { seq: 1, at: now, version: EVENT_VERSION, event });
+  return { scratch, job: present(scratch.jobs.get(jobId), 'rehearsed job') };
+}
+
+/** The cluster as it is, with the queue of the scratch state. */
+function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<NodeId, NodeUsage>): ClusterView {
+  const { index } = view;
+  const { ready, levels, waitingCount, unfinishedJobCount } = scratch.index;
+  const both: IndexView = {
+    usage: (nodeId) => usage.get(nodeId) ?? index.usage(nodeId),
+    liveOfJob: (jobId) => index.liveOfJob(jobId),
+    ready,
+    levels,
+    accounts: index.accounts,
+    mix: index.mix,
+    waitingCount,
+    unfinishedJobCount,
+    nextDeadline: () => undefined,
+  };
+  return { ...view, jobs: scratch.jobs, index: both };
+}
+
+function usageAfter(view: ClusterView, job: Job, placements: readonly Placement[]): Map<NodeId, NodeUsage> {
+  const usage = new Map<NodeId, NodeUsage>();
+  for (const { allocationId, nodeId, gpus } of placements) {
+    const { demand } = stepIn(job, allocationId);
+    const before = usage.get(nodeId) ?? view.index.usage(nodeId);
+    const gpuMillis = new Map(before.gpuMillis);
+    const devices = present(view.nodes.get(nodeId), `node ${nodeId}`).inventory.gpus;
+    for (const index of gpus) {
+      const device = devices.find((each) => each.index === index);
+      if (device && demand.gpus) gpuMillis.set(index, (gpuMillis.get(index) ?? 0) + gpuMillisOn(device, demand.gpus));
+    }
+    usage.set(nodeId, { used: addResources(before.used, demand.resources), gpuMillis, live: before.live });
+  }
+  return usage;
+}
+
+function placedOf(step: Step, placements: readonly Placement[]): Map<NodeId, number> {
+  const placed = new Map<NodeId, number>();
+  for (const { allocationId, nodeId } of placements) {
+    if (parseAllocationId(allocationId)?.step === step.name) placed.set(nodeId, (placed.get(nodeId) ?? 0) + 1);
+  }
+  return placed;
+}
+
+function stepIn(job: Job, allocationId: Placement['allocationId']): Step {
+  const ref = present(parseAllocationId(allocationId), 'allocation id');
+  return present(job.steps.get(ref.step), `step ${ref.step} of ${job.id}`);
+}
+
+function total(placed: ReadonlyMap<NodeId, number>): number {
+  let count = 0;
+  for (const each of placed.values()) count += each;
+  return count;
+}

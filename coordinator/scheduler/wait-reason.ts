@@ -1,0 +1,18 @@
+/** Why tasks of a step wait (P7). `code` is stable; `message` is for people. */
+export interface WaitReason {
+  readonly code:
+    | 'held'
+    | 'needs'
+    | 'backoff'
+    | 'max-parallel'
+    | 'quota'
+    | 'licence'
+    | 'no-nodes'
+    | 'unavailable'
+    | 'no-match'
+    | 'capacity'
+    | 'reservation'
+    | 'starting';
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}

@@ -1,0 +1,194 @@
+import { gpuMillisOn, isEligibleGpu, WHOLE_GPU_MILLIS } from '../../../shared/resources.js';
+import type { DemandClass } from '../../model/demand.js';
+import { obstacleTo } from '../../model/feasible.js';
+import type { TaskMix } from '../../model/mix.js';
+import type { NodeClass } from '../../model/node.js';
+import type { PriceList, SizeCount } from './prices.js';
+import { Served } from './served.js';
+
+/** Nodes of one class, by number: what a mix is served with. */
+export type Supply = ReadonlyMap<NodeClass, number>;
+
+/** What the worth of a node is read from. */
+export interface Holding {
+  readonly cpuMillis: number;
+  readonly memoryMiB: number;
+  /** Sum of the worth of its devices' free parts, in whole devices. */
+  readonly units: number;
+  /** Devices that nothing holds, of all that it has. */
+  readonly wholeCount: number;
+  readonly deviceCount: number;
+}
+
+/**
+ * The terms of a node's worth beside the price of its devices, in whole devices.
+ *
+ * Found on arrivals with and without departures together: with more weight on whole nodes, machines with much CPU are
+ * used up early by tasks that need little; with less, departures leave no node that is wholly free.
+ */
+const TERMS = {
+  /** Of what CPU and memory cannot serve, so much is lost. */
+  shortfall: 0.9,
+  /** A whole device over the same room in parts, times the share of demand that asks for one whole device. */
+  whole: 0.3,
+  /** Whole devices that are together on a node of eight, for each of the eight. */
+  together: 0.4,
+  /** Above 1: the devices of a node that is nearly free are worth more than as many on several nodes. */
+  togetherPower: 1.25,
+  /** Scarcity of devices that constrained tasks insist on. */
+  insisted: 0.05,
+} as const;
+
+/** Devices of one node beyond which the terms for whole ones no longer grow. */
+const MAX_DEVICES = 64;
+
+/** While nothing is known: whole devices, halves and quarters, with 8 CPUs and 32 GiB a device. */
+const UNKNOWN_SIZES: readonly SizeCount[] = [
+  { millis: 500, weight: 1 },
+  { millis: 250, weight: 1 },
+];
+const UNKNOWN_RATIOS = { cpu: [{ ratio: 8_000, weight: 1 }], memory: [{ ratio: 32_768, weight: 1 }] } as const;
+
+/** What free capacity can still sell for, given what tasks are asked for; a task goes where worth drops least. */
+export class Worth {
+  /** Of a device, by its free thousandths. */
+  readonly residual: Float64Array;
+  readonly #cpu: Served;
+  readonly #memory: Served;
+  readonly #wholes: readonly Float64Array[];
+  readonly #scarcity: ReadonlyMap<NodeClass, number>;
+
+  constructor(mix: TaskMix, supply: Supply, prices: PriceList) {
+    const lines = gpuLines(mix, supply);
+    const ratios = lines.length > 0 ? { cpu: lines.map(cpuRatio), memory: lines.map(memoryRatio) } : UNKNOWN_RATIOS;
+    this.#cpu = new Served(ratios.cpu);
+    this.#memory = new Served(ratios.memory);
+    const sizes = lines.filter((line) => line.count === 1).map((line) => ({ millis: line.millis, weight: line.tasks }));
+    this.residual = prices.of(lines.length > 0 ? merged(sizes) : UNKNOWN_SIZES);
+    this.#wholes = wholesOf(lines);
+    this.#scarcity = scarcityOf(lines, supply);
+  }
+
+  /** From 1 upwards: how much more a node of the class is worth for those who can go nowhere else. */
+  factorOf(nodeClass: NodeClass): number {
+    return this.#scarcity.get(nodeClass) ?? 1;
+  }
+
+  /** What a node with so many whole devices loses when one of them is no longer whole, beside what it sells for. */
+  ofOneWhole(wholeCount: number, deviceCount: number): number {
+    if (wholeCount <= 0 || wholeCount > MAX_DEVICES) return 0;
+    const wholes = this.#wholes[Math.min(deviceCount, MAX_DEVICES)] as Float64Array;
+    return (wholes[wholeCount] as number) - (wholes[wholeCount - 1] as number);
+  }
+
+  /** What the node can still sell for, before its class's factor. */
+  ofNode(holding: Holding): number {
+    const { units } = holding;
+    if (units <= 0) return 0;
+    const served = Math.min(this.#cpu.at(holding.cpuMillis / units), this.#memory.at(holding.memoryMiB / units));
+    const wholes = this.#wholes[Math.min(holding.deviceCount, MAX_DEVICES)] as Float64Array;
+    const kept = wholes[Math.min(holding.wholeCount, MAX_DEVICES)] as number;
+    return units * (1 - TERMS.shortfall * (1 - served)) + kept;
+  }
+}
+
+/** One demand of the mix, as its devices see it. */
+interface GpuLine {
+  readonly demand: DemandClass;
+  readonly tasks: number;
+  readonly count: number;
+  /** Of each device, on the average device that could serve it. */
+  readonly millis: number;
+  /** GPU demand of all its tasks, in whole devices. */
+  readonly units: number;
+  /** Node classes that could hold it, with their devices. */
+  readonly open: ReadonlySet<NodeClass>;
+}
+
+/** What asks for GPUs and could run here. Cost: O(demands x node classes). */
+function gpuLines(mix: TaskMix, supply: Supply): GpuLine[] {
+  const lines: GpuLine[] = [];
+  for (const [demand, tasks] of mix) {
+    const { gpus } = demand;
+    if (gpus === null) continue;
+    const open = new Set<NodeClass>();
+    let devices = 0;
+    let millis = 0;
+    for (const [nodeClass, nodeCount] of supply) {
+      if (nodeClass.gpus.length === 0 || obstacleTo(demand, nodeClass)) continue;
+      open.add(nodeClass);
+      for (const device of nodeClass.gpus) {
+        if (!isEligibleGpu(device, gpus)) continue;
+        devices += nodeCount;
+        millis += nodeCount * gpuMillisOn(device, gpus);
+      }
+    }
+    if (devices === 0) continue;
+    const each = Math.ceil(millis / devices);
+    lines.push({
+      demand,
+      tasks,
+      count: gpus.count,
+      millis: each,
+      units: (tasks * gpus.count * each) / WHOLE_GPU_MILLIS,
+      open,
+    });
+  }
+  return lines;
+}
+
+const cpuRatio = ({ demand, tasks, units }: GpuLine) => ({
+  ratio: (demand.resources.cpuMillis * tasks) / units,
+  weight: units,
+});
+
+const memoryRatio = ({ demand, tasks, units }: GpuLine) => ({
+  ratio: (demand.resources.memoryMiB * tasks) / units,
+  weight: units,
+});
+
+function merged(sizes: readonly SizeCount[]): SizeCount[] {
+  const weights = new Map<number, number>();
+  for (const { millis, weight } of sizes) weights.set(millis, (weights.get(millis) ?? 0) + weight);
+  return [...weights].map(([millis, weight]) => ({ millis, weight }));
+}
+
+/** The worth of keeping so many of a node's devices whole, by the devices that it has and those that are whole. */
+function wholesOf(lines: readonly GpuLine[]): readonly Float64Array[] {
+  const total = lines.reduce((sum, { units }) => sum + units, 0);
+  const singles = lines.reduce((sum, { count, millis, units }) => sum + (isWholeSingle(count, millis) ? units : 0), 0);
+  const whole = total > 0 ? (TERMS.whole * singles) / total : 0;
+  return Array.from({ length: MAX_DEVICES + 1 }, (_, devices) => {
+    // Larger nodes count for more: only they can hold the largest tasks.
+    const together = TERMS.together * devices * Math.sqrt(devices / 8);
+    const ofCount = (_: number, count: number): number =>
+      whole * count + together * (Math.min(count, devices) / Math.max(1, devices)) ** TERMS.togetherPower;
+    return new Float64Array(MAX_DEVICES + 1).map(ofCount);
+  });
+}
+
+function isWholeSingle(count: number, millis: number): boolean {
+  return count === 1 && millis === WHOLE_GPU_MILLIS;
+}
+
+/** For each node class: what insists on classes like it, over what is open to that. */
+function scarcityOf(lines: readonly GpuLine[], supply: Supply): ReadonlyMap<NodeClass, number> {
+  const devicesOf = (classes: Iterable<NodeClass>): number => {
+    let devices = 0;
+    for (const nodeClass of classes) devices += nodeClass.gpus.length * (supply.get(nodeClass) ?? 0);
+    return devices;
+  };
+  const all = devicesOf(supply.keys());
+  const total = lines.reduce((sum, { units }) => sum + units, 0);
+  const factors = new Map<NodeClass, number>();
+  for (const { demand, units, open } of lines) {
+    if (!isInsisting(demand)) continue;
+    const scarcity = (TERMS.insisted * units * all) / (total * devicesOf(open));
+    for (const nodeClass of open) factors.set(nodeClass, (factors.get(nodeClass) ?? 1) + scarcity);
+  }
+  return factors;
+}
+
+function isInsisting({ gpus, constraints }: DemandClass): boolean {
+  return constraints.length > 0 || gpus?.model !== undefined || gpus?.minMemoryMiB !== undefined;
+}

@@ -1,0 +1,48 @@
+/** What the operator allows and how what is scarce is divided. Quantities are in the planner's units. */
+export interface Limits {
+  readonly namespaces: ReadonlyMap<string, Quota>;
+  readonly users: ReadonlyMap<string, Quota>;
+  /** Namespaces share the cluster, and users their namespace, in proportion to their weights; 1 when absent. */
+  readonly namespaceWeights: ReadonlyMap<string, number>;
+  readonly userWeights: ReadonlyMap<string, number>;
+  /** How many of each licence exist, in the whole cluster. */
+  readonly licences: ReadonlyMap<string, number>;
+}
+
+/** What may run, or wait, at once; a field that is absent limits nothing. */
+export interface Quota {
+  readonly cpuMillis?: number;
+  readonly memoryMiB?: number;
+  readonly gpuMillis?: number;
+  readonly taskCount?: number;
+  /** Tasks that are neither placed nor done; beyond it a submission is refused. */
+  readonly waitingCount?: number;
+}
+
+/** The name under which a quota stands for everybody who has none of their own. */
+export const EVERYBODY = '*';
+
+export const NO_LIMITS: Limits = {
+  namespaces: new Map(),
+  users: new Map(),
+  namespaceWeights: new Map(),
+  userWeights: new Map(),
+  licences: new Map(),
+};
+
+/** A quota with whose it is: `namespace research`. */
+export interface OwnedQuota {
+  readonly owner: 'namespace' | 'user';
+  readonly name: string;
+  readonly quota: Quota;
+}
+
+/** The quotas that a user's work in a namespace has to keep; at most two. */
+export function quotasOf(limits: Limits, who: { readonly namespace: string; readonly user: string }): OwnedQuota[] {
+  const found: OwnedQuota[] = [];
+  const namespace = limits.namespaces.get(who.namespace) ?? limits.namespaces.get(EVERYBODY);
+  if (namespace) found.push({ owner: 'namespace', name: who.namespace, quota: namespace });
+  const user = limits.users.get(who.user) ?? limits.users.get(EVERYBODY);
+  if (user) found.push({ owner: 'user', name: who.user, quota: user });
+  return found;
+}
