@@ -9,9 +9,9 @@ export type Packing = 'pack' | 'spread';
 export const NO_ROOM = Number.POSITIVE_INFINITY;
 
 /** Of devices that lose equal worth, the fuller one: so much per whole device left free beside the task. */
-const LEFTOVER = 0.1;
-/** Decides among nodes that lose equal worth, above all those without GPUs: shares left idle, each counting so much. */
-const IDLE = 1e-4;
+const LEFTOVER = 0.22;
+/** The highest sum of idle shares: a node without GPUs costs less than any with them. */
+const DIMENSIONS = 3;
 /** What a free GPU weighs against an idle share of CPU, memory or disk when tasks are spread. */
 const SPREAD_GPU = 4;
 
@@ -19,7 +19,7 @@ const SPREAD_GPU = 4;
  * What a task would cost on a row; the least is the best, `NO_ROOM` where it does not fit.
  *
  * Packing, the drop of the node's worth: of what its free capacity can still sell for. A task without GPUs costs
- * nothing where there are none, and little where CPU abounds. What remains equal is best fit by idle shares.
+ * nothing where there are none, and little where CPU abounds. Among nodes without GPUs it is best fit by idle shares.
  */
 export function costOn(board: Board, row: Row, fit: Fit, packing: Packing): number {
   const { resources } = fit.demand;
@@ -33,16 +33,17 @@ export function costOn(board: Board, row: Row, fit: Fit, packing: Packing): numb
     share(cpuLeft, capacity.cpuMillis) + share(memoryLeft, capacity.memoryMiB) + share(diskLeft, capacity.diskMiB);
   if (packing === 'spread') return -idle - SPREAD_GPU * (board.units[row] as number);
   const before = board.worths[row] as number;
-  if (before === 0) return IDLE * idle;
+  // Spent nodes with GPUs are filled in their order, so that departures leave the later ones wholly free.
+  if (before === 0) return hasGpus(board, row) ? 0 : idle - DIMENSIONS;
   if (fit.gpuCount === 0) {
     const left = { units: board.units[row] as number, wholeCount: board.wholeCount[row] as number };
-    return before - board.worthWith(row, resources, left) + IDLE * idle;
+    return before - board.worthWith(row, resources, left);
   }
   const left = {
     units: (board.units[row] as number) - chosen.units,
     wholeCount: (board.wholeCount[row] as number) - chosen.wholes,
   };
-  return before - board.worthWith(row, resources, left) + LEFTOVER * chosen.leftover + IDLE * idle;
+  return before - board.worthWith(row, resources, left) + LEFTOVER * chosen.leftover;
 }
 
 /** The devices that a task would get on a row that has room, by position. */
@@ -51,6 +52,10 @@ export function devicesOn(board: Board, row: Row, fit: Fit, packing: Packing): r
 }
 
 const NO_INVENTORY = { capacity: { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 } };
+
+function hasGpus(board: Board, row: Row): boolean {
+  return (board.gpuStart[row + 1] as number) > (board.gpuStart[row] as number);
+}
 
 function share(part: number, whole: number): number {
   return whole === 0 ? 0 : part / whole;

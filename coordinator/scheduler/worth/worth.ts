@@ -28,15 +28,17 @@ export interface Holding {
  */
 const TERMS = {
   /** Of what CPU and memory cannot serve, so much is lost. */
-  shortfall: 0.9,
+  shortfall: 0.87,
   /** A whole device over the same room in parts, times the share of demand that asks for one whole device. */
-  whole: 0.3,
+  whole: 0.19,
   /** Whole devices that are together on a node of eight, for each of the eight. */
-  together: 0.4,
+  together: 0.34,
   /** Above 1: the devices of a node that is nearly free are worth more than as many on several nodes. */
-  togetherPower: 1.25,
+  togetherPower: 1.2,
+  /** What a node can hold of tasks with several devices, times their share of demand. */
+  several: 0.065,
   /** Scarcity of devices that constrained tasks insist on. */
-  insisted: 0.05,
+  insisted: 0.01,
 } as const;
 
 /** Devices of one node beyond which the terms for whole ones no longer grow. */
@@ -158,13 +160,25 @@ function wholesOf(lines: readonly GpuLine[]): readonly Float64Array[] {
   const total = lines.reduce((sum, { units }) => sum + units, 0);
   const singles = lines.reduce((sum, { count, millis, units }) => sum + (isWholeSingle(count, millis) ? units : 0), 0);
   const whole = total > 0 ? (TERMS.whole * singles) / total : 0;
+  const several = Array.from({ length: MAX_DEVICES + 1 }, (_, count) =>
+    total > 0 ? (TERMS.several * severalOn(lines, count)) / total : 0,
+  );
   return Array.from({ length: MAX_DEVICES + 1 }, (_, devices) => {
-    // Larger nodes count for more: only they can hold the largest tasks.
-    const together = TERMS.together * devices * Math.sqrt(devices / 8);
+    // Larger nodes count for a little more: only they can hold the largest tasks.
+    const together = TERMS.together * devices * (devices / 8) ** 0.2;
     const ofCount = (_: number, count: number): number =>
-      whole * count + together * (Math.min(count, devices) / Math.max(1, devices)) ** TERMS.togetherPower;
+      whole * count +
+      together * (Math.min(count, devices) / Math.max(1, devices)) ** TERMS.togetherPower +
+      (several[count] ?? 0);
     return new Float64Array(MAX_DEVICES + 1).map(ofCount);
   });
+}
+
+/** Devices of so many that each demand for several could take, weighted by it. */
+function severalOn(lines: readonly GpuLine[], wholeCount: number): number {
+  let taken = 0;
+  for (const { count, units } of lines) if (count > 1) taken += units * Math.floor(wholeCount / count) * count;
+  return taken;
 }
 
 function isWholeSingle(count: number, millis: number): boolean {
