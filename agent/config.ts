@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { type ConfigSources, describeSettings, readSettings, type Settings, Unfit } from '../shared/config.js';
-import { AppError, isRefusal } from '../shared/errors.js';
+import { describeSettings, type Settings, Unfit } from '../shared/config.js';
+import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
+import { AppError } from '../shared/errors.js';
 import { NAME, type NodeId } from '../shared/ids.js';
 import type { Resources } from '../shared/resources.js';
 import { parseCpus, parseMiB } from '../shared/units.js';
@@ -25,14 +26,12 @@ export interface AgentConfig {
 
 const DEFAULT_URL = 'http://127.0.0.1:7878';
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 const MAX_GPUS = 1_024;
 
 const SETTINGS = {
-  config: { parse: text, placeholder: 'FILE', help: 'YAML file with these settings as keys (stateDir, url, ...)' },
-  url: { parse: text, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
-  tokenFile: { parse: text, placeholder: 'FILE', help: 'the join token: agent.token of the coordinator' },
-  stateDir: { parse: text, placeholder: 'DIR', help: 'where attempts, their output and the identity live' },
+  url: { parse: parseText, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
+  tokenFile: { parse: parseText, placeholder: 'FILE', help: 'the join token: agent.token of the coordinator' },
+  stateDir: { parse: parseText, placeholder: 'DIR', help: 'where attempts, their output and the identity live' },
   name: { parse: parseName, placeholder: 'NAME', help: "the node's unique name (its host name)" },
   cpus: { parse: parseCpuMillis, placeholder: 'N', help: 'processors to offer (all that this process may use)' },
   memory: { parse: parseSize, placeholder: 'SIZE', help: 'memory to offer, e.g. 15GiB (all)' },
@@ -44,7 +43,7 @@ const SETTINGS = {
     help: 'a label of the node; may be repeated',
     isRepeatable: true,
   },
-  logLevel: { parse: parseLogLevel, placeholder: 'LEVEL', help: `${LOG_LEVELS.join(', ')} (info)` },
+  ...DAEMON_SETTINGS,
 } as const satisfies Settings;
 
 export const AGENT_HELP = `Usage: berth agent [flags]
@@ -61,8 +60,7 @@ export async function readAgentConfig(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<AgentConfig> {
-  const given = read({ argv, env, file: null });
-  const values = given.config === undefined ? given : read({ argv, env, file: await load(given.config) });
+  const values = await readDaemonSettings(SETTINGS, { argv, env, envPrefix: 'BERTH_AGENT' });
   return {
     url: values.url ?? DEFAULT_URL,
     tokenFile: values.tokenFile ?? null,
@@ -102,26 +100,6 @@ export function readToken(path: string | null): string {
   return token;
 }
 
-function read(sources: Omit<ConfigSources, 'envPrefix'>) {
-  const given = readSettings(SETTINGS, { ...sources, envPrefix: 'BERTH_AGENT' });
-  if (isRefusal(given)) throw AppError.fromRefusal(given);
-  return given.values;
-}
-
-async function load(path: string): Promise<unknown> {
-  const { parse } = await import('yaml');
-  try {
-    return parse(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    const detail = `cannot read the configuration file ${path}: ${(cause as Error).message}`;
-    throw new AppError('invalid-request', detail, { cause });
-  }
-}
-
-function text(value: string): string | Unfit {
-  return value === '' ? new Unfit('it must not be empty') : value;
-}
-
 function parseName(value: string): NodeId | Unfit {
   return NAME.test(value) ? (value as NodeId) : new Unfit(`"${value}" is no name; use letters, digits, ".", "_", "-"`);
 }
@@ -152,8 +130,4 @@ function parseLabels(value: string): Readonly<Record<string, string>> | Unfit {
     labels[match[1] ?? ''] = match[2] ?? '';
   }
   return labels;
-}
-
-function parseLogLevel(value: string): string | Unfit {
-  return LOG_LEVELS.includes(value) ? value : new Unfit(`"${value}" is not one of ${LOG_LEVELS.join(', ')}`);
 }

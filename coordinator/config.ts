@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { type ConfigSources, describeSettings, readSettings, type Settings, Unfit } from '../shared/config.js';
-import { AppError, isRefusal } from '../shared/errors.js';
+import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
+import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
 import { type Limits, NO_LIMITS } from '../shared/limits.js';
 import { parseLicences, parseQuotas, parseWeights } from '../shared/limits-config.js';
 import { parseDuration } from '../shared/units.js';
@@ -21,11 +20,9 @@ export interface CoordinatorConfig {
 const DEFAULT_LISTEN = { host: '127.0.0.1', port: 7878 };
 /** As long as Slurm waits for a silent node (SlurmdTimeout). */
 const DEFAULT_NODE_LEASE_MS = 5 * 60 * 1000;
-const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 
 const SETTINGS = {
-  config: { parse: text, placeholder: 'FILE', help: 'YAML file with these settings as keys (stateDir, listen, ...)' },
-  stateDir: { parse: text, placeholder: 'DIR', help: 'where the log, the tokens and the task logs live' },
+  stateDir: { parse: parseText, placeholder: 'DIR', help: 'where the log, the tokens and the task logs live' },
   listen: {
     parse: parseListen,
     placeholder: 'HOST:PORT',
@@ -54,7 +51,7 @@ const SETTINGS = {
     help: 'licences of the whole cluster',
     isRepeatable: true,
   },
-  logLevel: { parse: parseLogLevel, placeholder: 'LEVEL', help: `${LOG_LEVELS.join(', ')} (info)` },
+  ...DAEMON_SETTINGS,
 } as const satisfies Settings;
 
 export const COORDINATOR_HELP = `Usage: berth coordinator [flags]
@@ -69,9 +66,7 @@ export async function readCoordinatorConfig(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<CoordinatorConfig> {
-  const given = read({ argv, env, file: null });
-  const { values } =
-    given.config === undefined ? { values: given } : { values: read({ argv, env, file: await load(given.config) }) };
+  const values = await readDaemonSettings(SETTINGS, { argv, env, envPrefix: 'BERTH_COORDINATOR' });
   return {
     stateDir: values.stateDir ?? join(homedir(), '.berth', 'coordinator'),
     ...(values.listen ?? DEFAULT_LISTEN),
@@ -82,7 +77,7 @@ export async function readCoordinatorConfig(
 }
 
 /** Who is not named has no quota, a weight of 1, and no licences. */
-function limitsOf(values: Pick<ReturnType<typeof read>, 'quotas' | 'weights' | 'licences'>): Limits {
+function limitsOf(values: GivenValues<typeof SETTINGS>): Limits {
   const { quotas, weights, licences } = values;
   return {
     namespaces: quotas?.namespaces ?? NO_LIMITS.namespaces,
@@ -91,27 +86,6 @@ function limitsOf(values: Pick<ReturnType<typeof read>, 'quotas' | 'weights' | '
     userWeights: weights?.users ?? NO_LIMITS.userWeights,
     licences: licences ?? NO_LIMITS.licences,
   };
-}
-
-function read(sources: Omit<ConfigSources, 'envPrefix'>) {
-  const given = readSettings(SETTINGS, { ...sources, envPrefix: 'BERTH_COORDINATOR' });
-  if (isRefusal(given)) throw AppError.fromRefusal(given);
-  return given.values;
-}
-
-async function load(path: string): Promise<unknown> {
-  const { parse } = await import('yaml');
-  try {
-    return parse(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    throw new AppError('invalid-request', `cannot read the configuration file ${path}: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-}
-
-function text(value: string): string | Unfit {
-  return value === '' ? new Unfit('it must not be empty') : value;
 }
 
 function parseListen(value: string): { host: string; port: number } | Unfit {
@@ -125,8 +99,4 @@ function parseLease(value: string): number | Unfit {
   const duration = parseDuration(value);
   if (typeof duration === 'string') return new Unfit(duration);
   return duration > 0 ? duration : new Unfit('it must be longer than 0s');
-}
-
-function parseLogLevel(value: string): string | Unfit {
-  return LOG_LEVELS.includes(value) ? value : new Unfit(`"${value}" is not one of ${LOG_LEVELS.join(', ')}`);
 }
