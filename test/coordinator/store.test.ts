@@ -158,7 +158,8 @@ t.test('a full disk fails the append, and the log goes on once there is space', 
   const unshare = process.getuid?.() === 0 ? ['-m'] : ['-rm'];
   const mount = 'mount -t tmpfs -o size=1m berth-test "$3" &&';
   if (spawnSync('unshare', [...unshare, '/bin/sh', '-c', `${mount} true`, '', '', '', t.testdir()]).status !== 0) {
-    t.pass('a small file system', { skip: 'none can be mounted here' });
+    // Only root may mount; continuous integration runs as root, so there it is never left out.
+    t.equal(process.env.CI, undefined, 'a small file system can be mounted');
     return;
   }
   const steps = `${mount} head -c 500000 /dev/zero > "$3/filler" && "$1" "$2" "$3" && rm "$3/filler" && exec "$1" "$2" "$3"`;
