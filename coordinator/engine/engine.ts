@@ -1,5 +1,5 @@
 import type { Cancel, Clock } from '../../shared/clock.js';
-import { AppError, type Refusal } from '../../shared/errors.js';
+import { AppError, isAppError, type Refusal } from '../../shared/errors.js';
 import type { Log } from '../../shared/log.js';
 import type { LoggedEvent } from '../model/events.js';
 import { serialize } from '../model/snapshot.js';
@@ -190,15 +190,11 @@ export class Engine implements EngineHandle {
   }
 
   #fail(error: unknown): void {
-    this.#closed = isStoreFault(error)
+    this.#closed = isAppError(error)
       ? error
       : new AppError('internal', 'the engine stopped on a bug', { cause: error });
     this.#cancelAlarm();
     for (const { reject } of this.#pending.splice(0)) reject(this.#closed);
     this.#options.onFailure(error);
   }
-}
-
-function isStoreFault(error: unknown): error is AppError {
-  return error instanceof AppError;
 }
