@@ -13,6 +13,10 @@ export interface GpuDevice {
   readonly uuid: string;
   readonly model: string;
   readonly memoryMiB: number;
+  /** The profile, such as `1g.5gb`, of a device that is a MIG slice of a GPU; absent for a whole GPU. */
+  readonly mig?: string;
+  /** Why the device takes no task; absent while it is healthy. */
+  readonly fault?: string;
 }
 
 /** A whole device in thousandths, the unit in which devices are shared. */
@@ -52,6 +56,7 @@ export function fits(need: Resources, free: Resources): boolean {
 
 /** Could the device, with nothing on it, serve the demand? */
 export function isEligibleGpu(device: GpuDevice, demand: GpuDemand): boolean {
+  if (device.fault !== undefined) return false;
   if (device.memoryMiB < Math.max(demand.minMemoryMiB ?? 0, demand.memoryMiB ?? 0)) return false;
   return demand.model === undefined || device.model.toLowerCase().includes(demand.model.toLowerCase());
 }

@@ -22,7 +22,8 @@ export function resourcesFromWire(source: WireInventory | WireStart, where: stri
 }
 
 export function gpuToWire(gpu: GpuDevice): WireGpu {
-  return { index: gpu.index, uuid: gpu.uuid, model: gpu.model, memoryMib: whole(gpu.memoryMiB) };
+  const { index, uuid, model, memoryMiB, mig = '', fault = '' } = gpu;
+  return { index, uuid, model, memoryMib: whole(memoryMiB), mig, fault };
 }
 
 export function gpuFromWire(gpu: WireGpu, where: string): GpuDevice {
@@ -31,5 +32,7 @@ export function gpuFromWire(gpu: WireGpu, where: string): GpuDevice {
     uuid: gpu.uuid ?? '',
     model: gpu.model ?? '',
     memoryMiB: field.count(gpu.memoryMib, `${where}.memoryMib`),
+    ...(gpu.mig ? { mig: gpu.mig } : {}),
+    ...(gpu.fault ? { fault: gpu.fault } : {}),
   };
 }
