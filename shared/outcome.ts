@@ -6,7 +6,8 @@ export type StopReason = 'canceled' | 'time-limit' | 'drained' | 'preempted' | '
 /** How an attempt ended. `ranMs` counts from the start of the command, by the agent's monotonic clock. */
 export type AllocationEnd =
   | { readonly kind: 'exited'; readonly exitCode: number; readonly ranMs: number }
-  | { readonly kind: 'signaled'; readonly signal: string; readonly ranMs: number }
+  /** `oom`: the kernel killed it because it reached its memory limit. */
+  | { readonly kind: 'signaled'; readonly signal: string; readonly ranMs: number; readonly oom?: true }
   /** The command never ran: no such program, no such directory. */
   | { readonly kind: 'start-failed'; readonly message: string }
   /** The agent refused before anything was started. */

@@ -14,7 +14,12 @@ const stopReason = oneOf(['canceled', 'time-limit', 'drained', 'preempted', 'sta
 export const endSchema = Type.Union(
   [
     Type.Object({ kind: Type.Literal('exited'), exitCode: Type.Integer(), ranMs: Type.Number() }),
-    Type.Object({ kind: Type.Literal('signaled'), signal: Type.String(), ranMs: Type.Number() }),
+    Type.Object({
+      kind: Type.Literal('signaled'),
+      signal: Type.String(),
+      ranMs: Type.Number(),
+      oom: Type.Optional(Type.Literal(true, { description: 'It reached its memory limit.' })),
+    }),
     Type.Object({ kind: Type.Literal('start-failed'), message: Type.String() }),
     Type.Object({ kind: Type.Literal('rejected'), message: Type.String() }),
     Type.Object({
@@ -175,7 +180,7 @@ function describeEnd(end: AllocationEnd): string {
     case 'exited':
       return `exited with code ${end.exitCode}`;
     case 'signaled':
-      return `was ended by ${end.signal}`;
+      return end.oom ? 'was killed at its memory limit' : `was ended by ${end.signal}`;
     case 'start-failed':
       return `could not be started: ${end.message}`;
     case 'rejected':

@@ -71,6 +71,7 @@ export interface AttemptEnd {
   readonly kind: string;
   readonly exitCode?: number;
   readonly signal?: string;
+  readonly oom?: true;
   readonly reason?: string;
   readonly message?: string;
 }

@@ -11,6 +11,7 @@ export const ENDS: readonly AllocationEnd[] = [
   { kind: 'exited', exitCode: 0, ranMs: 5 },
   { kind: 'exited', exitCode: 137, ranMs: 0 },
   { kind: 'signaled', signal: 'SIGKILL', ranMs: 7 },
+  { kind: 'signaled', signal: 'SIGKILL', ranMs: 7, oom: true },
   { kind: 'start-failed', message: 'no such directory' },
   { kind: 'rejected', message: 'no docker here' },
   { kind: 'stopped', reason: 'time-limit', exitCode: 0, ranMs: 9 },

@@ -50,6 +50,7 @@ export function attemptColumns(): readonly Column<AttemptView>[] {
 export function endText(end: AttemptEnd | null): string {
   if (end === null) return '-';
   if (end.exitCode !== undefined && end.kind === 'exited') return `exit code ${end.exitCode}`;
+  if (end.oom) return 'killed at its memory limit';
   if (end.signal !== undefined) return `killed by ${end.signal}`;
   return [end.kind, end.reason, end.message].filter((part) => part !== undefined).join(': ');
 }

@@ -47,7 +47,7 @@ function endToWire({ end, stdoutBytes, stderrBytes }: ReportedEnd): WireEnd {
     case 'exited':
       return { kind, ...exit, ...ran, ...sizes };
     case 'signaled':
-      return { kind, signal: end.signal, ...ran, ...sizes };
+      return { kind, signal: end.signal, ...(end.oom ? { oom: true } : {}), ...ran, ...sizes };
     case 'stopped':
       return { kind, reason: end.reason, ...exit, ...ran, ...sizes };
     case 'start-failed':
@@ -78,7 +78,7 @@ function allocationEndFromWire(end: WireEnd, where: string): AllocationEnd {
     case 'exited':
       return { kind, exitCode, ranMs };
     case 'signaled':
-      return { kind, signal: field.filled(end.signal, `${where}.signal`), ranMs };
+      return { kind, signal: field.filled(end.signal, `${where}.signal`), ranMs, ...(end.oom ? { oom: true } : {}) };
     case 'stopped': {
       const reason = field.oneOf(end.reason, STOP_REASONS, `${where}.reason`);
       return { kind, reason, ranMs, ...(end.hasExitCode ? { exitCode } : {}) };
