@@ -2,14 +2,14 @@ import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { StepSpec } from '../../shared/job-spec/spec.js';
-import { addResources, fits, gpuMillisOn, type Resources, subtractResources } from '../../shared/resources.js';
-import { type Allocation, heldGpuMillis } from '../model/allocation.js';
+import { type Resources, subtractResources } from '../../shared/resources.js';
+import type { Allocation } from '../model/allocation.js';
 import type { DemandClass } from '../model/demand.js';
-import { obstacleTo } from '../model/feasible.js';
 import { MinHeap } from '../model/heap.js';
 import type { Node } from '../model/node.js';
 import { type ClusterView, stepOf } from '../model/state.js';
-import { isUsable, openGpus, type Slot, slotOf } from './slot.js';
+import { give, hasRoom, positionsOf, type Room, roomOf, type Share, shareFor, shareOf, take } from './room.js';
+import { isUsable, openGpus } from './slot.js';
 
 /** A task that is to start, and for how long it would hold its place at most; Infinity without a time limit. */
 export interface Claim {
@@ -30,22 +30,10 @@ export function holdMsOf({ timeLimitMs, stop }: Pick<StepSpec, 'timeLimitMs' | '
   return timeLimitMs === null ? Number.POSITIVE_INFINITY : timeLimitMs + stop.graceMs;
 }
 
-/** A slot of our own, to be written to. */
-interface Room extends Slot {
-  free: Resources;
-  readonly gpuMillis: number[];
-}
-
 interface Place {
   readonly now: Room;
   /** The same when every attempt that has a time limit has ended. */
   readonly eventually: Room;
-}
-
-interface Share {
-  readonly resources: Resources;
-  /** Positions of devices, and thousandths of each. */
-  readonly gpus: readonly (readonly [number, number])[];
 }
 
 /**
@@ -122,11 +110,6 @@ function endOf(view: ClusterView, allocation: Allocation, now: EpochMs): EpochMs
   return Math.max(now, (startedAt ?? committedAt) + holdMsOf(spec));
 }
 
-function roomOf(view: ClusterView, node: Node): Room {
-  const slot = slotOf(view, node);
-  return { ...slot, gpuMillis: [...slot.gpuMillis] };
-}
-
 /** Usable nodes on which a task of the demand would fit now. Cost: O(nodes). */
 export function nodesWithRoom(view: ClusterView, demand: DemandClass): Node[] {
   return [...view.nodes.values()].filter((node) => isUsable(node) && hasRoom(roomOf(view, node), demand));
@@ -174,40 +157,4 @@ function beside(room: Room, demand: DemandClass, startAt: EpochMs): Start {
   const openCount = demand.gpus === null ? 0 : openGpus(room, demand.gpus).length;
   const spare = subtractResources(room.free, demand.resources);
   return { startAt, nodeId: room.node.id, spare, spareGpuCount: openCount - (demand.gpus?.count ?? 0) };
-}
-
-function hasRoom(slot: Slot, demand: DemandClass): boolean {
-  if (!fits(demand.resources, slot.free) || obstacleTo(demand, slot.node.nodeClass)) return false;
-  return demand.gpus === null || openGpus(slot, demand.gpus).length >= demand.gpus.count;
-}
-
-function shareFor(node: Node, { resources, gpus }: DemandClass, devices: readonly number[]): Share {
-  if (gpus === null) return { resources, gpus: [] };
-  const chosen = devices.slice(0, gpus.count);
-  const millisOf = (position: number): number =>
-    gpuMillisOn(present(node.inventory.gpus[position], 'open device'), gpus);
-  return { resources, gpus: chosen.map((position) => [position, millisOf(position)] as const) };
-}
-
-function positionsOf(node: Node, indexes: readonly number[]): number[] {
-  return indexes.map((index) => node.inventory.gpus.findIndex((device) => device.index === index));
-}
-
-/** Devices that the node no longer has are nobody's. */
-function shareOf(node: Node, allocation: Allocation): Share {
-  const gpus = allocation.gpus.map((index, order) => {
-    const position = node.inventory.gpus.findIndex((device) => device.index === index);
-    return [position, heldGpuMillis(allocation, order)] as const;
-  });
-  return { resources: allocation.resources, gpus: gpus.filter(([position]) => position >= 0) };
-}
-
-function take(slot: Room, { resources, gpus }: Share): void {
-  slot.free = subtractResources(slot.free, resources);
-  for (const [position, millis] of gpus) slot.gpuMillis[position] = (slot.gpuMillis[position] ?? 0) - millis;
-}
-
-function give(slot: Room, { resources, gpus }: Share): void {
-  slot.free = addResources(slot.free, resources);
-  for (const [position, millis] of gpus) slot.gpuMillis[position] = (slot.gpuMillis[position] ?? 0) + millis;
 }
