@@ -13,6 +13,7 @@ import { attachAgentUpgrade } from './gateway/upgrade.js';
 import type { Server } from './http/context.js';
 import { buildServer } from './http/server.js';
 import { aborted, Front, Life, type LifeOptions } from './life.js';
+import { BackgroundPricing } from './pricing/background-pricing.js';
 
 /** Pauses before the log is opened again after the store could not be written (P12). */
 const REOPEN = { firstMs: 1_000, maxMs: 30_000, factor: 2 } as const;
@@ -27,6 +28,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   const { stateDir, nodeLeaseMs, limits } = config;
   const tokens = await openTokens({ stateDir, random: systemRandom, log });
   const logs = new TaskLogs({ stateDir, clock: systemClock, log });
+  const pricing = new BackgroundPricing({ log });
   const front = new Front();
   const server = buildServer({
     service: () => front.service,
@@ -37,11 +39,12 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   });
   const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken: tokens.isAgentToken, log });
   try {
-    await live({ stateDir, nodeLeaseMs, limits, logs, front, log }, stop, () => serve(server, config, log));
+    await live({ stateDir, nodeLeaseMs, limits, pricing, logs, front, log }, stop, () => serve(server, config, log));
   } finally {
     detach();
     await server.close();
     await logs.close();
+    await pricing.close();
   }
 }
 

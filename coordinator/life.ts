@@ -9,6 +9,7 @@ import { ordersOf } from './engine/orders.js';
 import { AgentGateway } from './gateway/agent-session.js';
 import type { TaskLogs } from './gateway/task-logs.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
+import type { Pricing } from './scheduler/worth/pricing.js';
 import { openService, type Service } from './service/service.js';
 import { SqliteStore } from './store/sqlite.js';
 
@@ -40,6 +41,7 @@ export interface LifeOptions {
   readonly stateDir: string;
   readonly nodeLeaseMs: number;
   readonly limits: Limits;
+  readonly pricing: Pricing;
   readonly logs: TaskLogs;
   readonly front: Front;
   readonly log: Log;
@@ -60,7 +62,7 @@ export class Life {
   }
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
-  static async begin({ stateDir, nodeLeaseMs, limits, logs, front, log }: LifeOptions): Promise<Life> {
+  static async begin({ stateDir, nodeLeaseMs, limits, pricing, logs, front, log }: LifeOptions): Promise<Life> {
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<unknown>((resolve) => {
       fail = resolve;
@@ -72,13 +74,14 @@ export class Life {
       log,
       rules: { nodeLeaseMs, limits },
       planning: { ...DEFAULT_PLAN_POLICY, limits },
+      pricing,
       // Before there is a gateway no agent is connected, so there is nobody to tell.
       perform: (effects) => gateway?.perform(effects),
       onFailure: fail,
     });
     const parts = { engine, logs, clock: systemClock };
     gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: ordersOf(engine.view) });
-    const service = openService({ ...parts, limits, usageOf: gateway.usageOf.bind(gateway) });
+    const service = openService({ ...parts, limits, pricing, usageOf: gateway.usageOf.bind(gateway) });
     front.enter(service, gateway);
     return new Life(engine, { gateway, service, failed });
   }

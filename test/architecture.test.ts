@@ -36,6 +36,7 @@ const LAYERS: readonly checks.Layer[] = [
 
   // Adapters: each knows its own port and never another adapter.
   { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },
+  { name: 'pricing', files: ['coordinator/pricing/'], mayImport: ['shared', 'scheduler'] },
   { name: 'gateway', files: ['coordinator/gateway/'], mayImport: ['shared', 'model', 'inputs', 'gateway port'] },
 
   // Use cases, which ask the scheduler only why something waits; then HTTP around them.
@@ -46,7 +47,18 @@ const LAYERS: readonly checks.Layer[] = [
   {
     name: 'coordinator main',
     files: ['coordinator/main.ts', 'coordinator/daemon.ts', 'coordinator/life.ts'],
-    mayImport: ['shared', 'coordinator config', 'scheduler', 'model', 'engine', 'store', 'gateway', 'service', 'http'],
+    mayImport: [
+      'shared',
+      'coordinator config',
+      'scheduler',
+      'model',
+      'engine',
+      'store',
+      'pricing',
+      'gateway',
+      'service',
+      'http',
+    ],
   },
 
   // The agent: the same shape, smaller.
@@ -109,6 +121,7 @@ const MAY_USE_GLOBALS = /^shared\/(clock|random)\.ts$|(^|\/)(config|main)\.ts$/;
 /** Ports stay small enough to be written again. */
 const PORTS = [
   ['coordinator/store/store.ts', 'EventStore'],
+  ['coordinator/scheduler/worth/pricing.ts', 'Pricing'],
   ['agent/store/store.ts', 'AgentStore'],
   ['agent/driver/driver.ts', 'TaskDriver'],
   ['shared/wire/channel.ts', 'Channel'],

@@ -6,6 +6,7 @@ import { serialize } from '../model/snapshot.js';
 import type { ClusterView } from '../model/state.js';
 import type { RulePolicy } from '../rules/rule.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
+import type { Pricing } from '../scheduler/worth/pricing.js';
 import type { EventStore } from '../store/store.js';
 import type { EngineHandle } from './handle.js';
 import type { Effect, Input, Reply } from './inputs.js';
@@ -18,6 +19,7 @@ export interface EngineOptions {
   readonly log: Log;
   readonly rules: RulePolicy;
   readonly planning: PlanPolicy;
+  readonly pricing: Pricing;
   /** Does what follows for the world. Called only with effects whose events are on disk; must not throw. */
   readonly perform: (effects: readonly Effect[]) => void;
   /** The engine has stopped by itself: the store failed, or a bug was found. Only the log knows what is true. */

@@ -7,6 +7,7 @@ import { consequence } from '../rules/consequences.js';
 import { DONE, type RulePolicy } from '../rules/rule.js';
 import { Placer } from '../scheduler/placer.js';
 import { type PlanPolicy, plan } from '../scheduler/plan.js';
+import type { Pricing } from '../scheduler/worth/pricing.js';
 import { decide } from './decide.js';
 import { effectsOf, mayPlace } from './effects.js';
 import type { Effect, Input, Reply } from './inputs.js';
@@ -15,6 +16,7 @@ interface TurnOptions {
   readonly clock: Clock;
   readonly rules: RulePolicy;
   readonly planning: PlanPolicy;
+  readonly pricing: Pricing;
 }
 
 /** One turn of the loop, without the waiting: inputs in, events and effects out, the state moved on. Synchronous. */
@@ -24,11 +26,12 @@ export class Turn {
   #events: LoggedEvent[] = [];
   #effects: Effect[] = [];
   #mustPlan = true;
-  readonly #placer = new Placer();
+  readonly #placer: Placer;
 
   constructor(state: ClusterState, options: TurnOptions) {
     this.#state = state;
     this.#options = options;
+    this.#placer = new Placer(options.pricing);
   }
 
   get view(): ClusterView {

@@ -8,7 +8,7 @@ import { Board, type Row } from './board.js';
 import { Candidates } from './candidates.js';
 import { devicesOn, type Packing } from './score.js';
 import { isUsable } from './slot.js';
-import { PriceList } from './worth/prices.js';
+import { ImmediatePricing, type Pricing } from './worth/pricing.js';
 import { Worth } from './worth/worth.js';
 
 /** What of the cluster's view decides a place. */
@@ -26,15 +26,19 @@ export interface Place {
 /** A board whose changes have grown beyond this is made anew: they are kept for the slowest reader. */
 const MAX_CHANGES = 1_000_000;
 
+/** For a board without rows. */
+const UNPRICED: Pricing = { of: () => new Float64Array(0) };
+
 /**
  * Chooses the node and the devices for one task after another, on a board that is kept in step with the view.
  *
- * What it keeps between plans is memory of what it would find again; a new one gives the same answers.
+ * What it keeps between plans is memory of what it would find again; a new one with the same prices gives the same
+ * answers.
  */
 export class Placer {
-  readonly #prices = new PriceList();
-  #board: Board = new Board([], new Worth(new Map(), new Map(), this.#prices));
-  #candidates: Candidates = new Candidates(this.#board, 'pack');
+  readonly #pricing: Pricing;
+  #board: Board;
+  #candidates: Candidates;
   #packing: Packing = 'pack';
   #mix: TaskMix | undefined;
   /** Every node of the view, in its order. */
@@ -44,9 +48,16 @@ export class Placer {
   /** Rows that tasks were placed on since the view was last looked at. */
   readonly #touched = new Set<Row>();
 
+  constructor(pricing: Pricing = new ImmediatePricing()) {
+    this.#pricing = pricing;
+    this.#board = new Board([], new Worth(new Map(), new Map(), UNPRICED));
+    this.#candidates = new Candidates(this.#board, 'pack');
+  }
+
   /** Takes over what has changed in the view, and forgets placements that were not committed. Cost: O(nodes). */
   follow(view: PlacedView, packing: Packing): void {
-    if (packing !== this.#packing || view.index.mix !== this.#mix || !this.#isSame(view)) {
+    const isPriced = packing === this.#packing && view.index.mix === this.#mix && this.#hasPrices();
+    if (!isPriced || !this.#isSame(view)) {
       this.#packing = packing;
       this.#mix = view.index.mix;
       this.#begin(view, this.#mix);
@@ -85,6 +96,12 @@ export class Placer {
     return { node, gpus: devices.map((position) => present(node.inventory.gpus[position], 'device').index) };
   }
 
+  /** Are the board's prices those in force? */
+  #hasPrices(): boolean {
+    const { sizes, residual } = this.#board.worth;
+    return this.#pricing.of(sizes) === residual;
+  }
+
   /** Another node record may be of another class, so nodes are the same only as records. */
   #isSame(view: PlacedView): boolean {
     if (this.#board.changes.length > MAX_CHANGES || view.nodes.size !== this.#records.length) return false;
@@ -102,7 +119,7 @@ export class Placer {
     const nodes = this.#records.filter(isUsable).sort((left, right) => (left.id < right.id ? -1 : 1));
     const supply = new Map<NodeClass, number>();
     for (const { nodeClass } of nodes) supply.set(nodeClass, (supply.get(nodeClass) ?? 0) + 1);
-    this.#board = new Board(nodes, new Worth(mix, supply, this.#prices));
+    this.#board = new Board(nodes, new Worth(mix, supply, this.#pricing));
     this.#candidates = new Candidates(this.#board, this.#packing);
     this.#used = [];
   }

@@ -12,8 +12,10 @@ import { explainItself } from './explain.js';
 import { explainCapacity } from './explain-capacity.js';
 import { explainLimit } from './explain-limit.js';
 import { Headroom } from './headroom.js';
+import { Placer } from './placer.js';
 import { type Placement, type PlanPolicy, plan } from './plan.js';
 import type { WaitReason } from './wait-reason.js';
+import type { Pricing } from './worth/pricing.js';
 
 /** What would become of a job's step if it were submitted now. */
 export interface StepRehearsal {
@@ -38,11 +40,11 @@ export interface Rehearsal {
 export function rehearse(
   view: ClusterView,
   rehearsal: Rehearsal,
-  { policy, now }: { readonly policy: PlanPolicy; readonly now: EpochMs },
+  { policy, pricing, now }: { readonly policy: PlanPolicy; readonly pricing: Pricing; readonly now: EpochMs },
 ): StepRehearsal[] {
   const { scratch, job } = submitted(view, rehearsal, now);
   const empty = viewOf(view, scratch, new Map());
-  const { placements } = plan(empty, policy, now);
+  const { placements } = plan(empty, policy, now, new Placer(pricing));
   const usage = usageAfter(empty, job, placements);
   const after = viewOf(view, scratch, usage);
   const headroom = new Headroom(after, policy.limits);

@@ -39,7 +39,9 @@ export async function rehearseJob(
   if (isRefusal(refused)) return refused;
   return service.engine.read((view) => {
     const policy = { ...DEFAULT_PLAN_POLICY, maxPlacements: MAX_PLACEMENTS, limits: service.limits };
-    const steps = rehearse(view, { spec, by }, { policy, now: service.clock.now() }).map(present);
+    const steps = rehearse(view, { spec, by }, { policy, pricing: service.pricing, now: service.clock.now() }).map(
+      present,
+    );
     const sum = (of: (step: RehearsalView['steps'][number]) => number): number =>
       steps.reduce((total, step) => total + of(step), 0);
     return {

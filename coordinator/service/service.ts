@@ -4,6 +4,7 @@ import type { NodeId } from '../../shared/ids.js';
 import type { Limits } from '../../shared/limits.js';
 import type { Heartbeat } from '../../shared/wire/messages.js';
 import type { EngineHandle } from '../engine/handle.js';
+import type { Pricing } from '../scheduler/worth/pricing.js';
 import { JobWatch } from './job-watch.js';
 import type { TaskLogsReader } from './task-logs-reader.js';
 
@@ -21,6 +22,8 @@ export interface ServiceParts {
   readonly usageOf: (nodeId: NodeId) => NodeSample | undefined;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** The planner's, for rehearsals. */
+  readonly pricing: Pricing;
 }
 
 /** What the use cases in this folder work with. It lives as long as its engine. */

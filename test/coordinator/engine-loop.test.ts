@@ -4,6 +4,7 @@ import type { Effect } from '../../coordinator/engine/inputs.js';
 import type { LoggedEvent } from '../../coordinator/model/events.js';
 import { serialize } from '../../coordinator/model/snapshot.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
+import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import { type AppendFault, MemoryStore } from '../../coordinator/store/memory.js';
 import { isAppError } from '../../shared/errors.js';
 import type { JobId } from '../../shared/ids.js';
@@ -30,6 +31,7 @@ async function start(store: MemoryStore, clock: ManualClock): Promise<Running> {
     log: silentLog,
     rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
     planning: DEFAULT_PLAN_POLICY,
+    pricing: new ImmediatePricing(),
     perform: (made) => effects.push(...made),
     onFailure: (error) => failures.push(error),
   });

@@ -4,6 +4,7 @@ import { gpuMix, strandedGpus } from '../../coordinator/scheduler/fragmentation.
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { predictStart } from '../../coordinator/scheduler/predict.js';
 import { rehearse } from '../../coordinator/scheduler/rehearse.js';
+import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { NO_LIMITS } from '../../shared/limits.js';
 import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
@@ -66,7 +67,11 @@ t.test('a rehearsal places or says why not, and changes nothing', (t) => {
     .join('n2')
     .submit(oneStep({ array: '0-2' }));
   const before = serialize(cluster.view);
-  const options = { policy: { ...DEFAULT_PLAN_POLICY, limits }, now: cluster.clock.now() };
+  const options = {
+    policy: { ...DEFAULT_PLAN_POLICY, limits },
+    pricing: new ImmediatePricing(),
+    now: cluster.clock.now(),
+  };
   const run = (spec: JobSpec) =>
     rehearse(cluster.view, { spec, by: 'tester' }, options).map(({ step, placed, reason }) => [
       step.name,

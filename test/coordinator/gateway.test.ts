@@ -4,6 +4,7 @@ import { ordersOf } from '../../coordinator/engine/orders.js';
 import { AgentGateway } from '../../coordinator/gateway/agent-session.js';
 import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
+import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { NO_LIMITS } from '../../shared/limits.js';
@@ -35,6 +36,7 @@ async function coordinator(t: Test) {
       log: silentLog,
       rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
       planning: DEFAULT_PLAN_POLICY,
+      pricing: new ImmediatePricing(),
     },
     perform: (effects) => gateway.perform(effects),
     onFailure: () => {},

@@ -9,6 +9,7 @@ import type { ProblemDocument } from '../../coordinator/http/problem.js';
 import { buildServer } from '../../coordinator/http/server.js';
 import { serialize } from '../../coordinator/model/snapshot.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
+import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import type { JobView } from '../../coordinator/service/present-job.js';
 import type { NodeView } from '../../coordinator/service/present-node.js';
 import type { AttemptView, TaskView } from '../../coordinator/service/present-task.js';
@@ -80,7 +81,14 @@ export class TestServer {
     this.engine = engine;
     this.logs = logs;
     this.#folder = folder;
-    this.service = openService({ engine, logs, clock, limits: NO_LIMITS, usageOf: () => undefined });
+    this.service = openService({
+      engine,
+      logs,
+      clock,
+      limits: NO_LIMITS,
+      pricing: new ImmediatePricing(),
+      usageOf: () => undefined,
+    });
     this.server = buildServer({
       service: () => this.outage ?? this.service,
       authenticate: (token) => (token === TOKEN ? { name: 'admin' } : undefined),
@@ -205,6 +213,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     log: silentLog,
     rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
     planning: DEFAULT_PLAN_POLICY,
+    pricing: new ImmediatePricing(),
     perform: () => {},
     onFailure: () => {},
   });

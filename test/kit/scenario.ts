@@ -7,6 +7,7 @@ import { violations } from '../../coordinator/model/invariants.js';
 import { restore, serialize } from '../../coordinator/model/snapshot.js';
 import { type ClusterView, emptyState } from '../../coordinator/model/state.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
+import { ImmediatePricing, type Pricing } from '../../coordinator/scheduler/worth/pricing.js';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
@@ -20,6 +21,7 @@ export const LEASE_MS = 60_000;
 
 interface ScenarioOptions {
   readonly limits?: Limits;
+  readonly pricing?: Pricing;
   /** False for long runs: the checks after each input read the whole state. */
   readonly isChecked?: boolean;
 }
@@ -39,12 +41,13 @@ export class Scenario {
 
   readonly #isChecked: boolean;
 
-  constructor({ limits = NO_LIMITS, isChecked = true }: ScenarioOptions = {}) {
+  constructor({ limits = NO_LIMITS, pricing = new ImmediatePricing(), isChecked = true }: ScenarioOptions = {}) {
     this.#isChecked = isChecked;
     this.#turn = new Turn(emptyState(), {
       clock: this.clock,
       rules: { nodeLeaseMs: LEASE_MS, limits },
       planning: { ...DEFAULT_PLAN_POLICY, limits },
+      pricing,
     });
   }
 

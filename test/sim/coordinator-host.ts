@@ -6,6 +6,7 @@ import { violations } from '../../coordinator/model/invariants.js';
 import { serialize } from '../../coordinator/model/snapshot.js';
 import { type ClusterView, emptyState } from '../../coordinator/model/state.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
+import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import type { AppendFault, MemoryStore } from '../../coordinator/store/memory.js';
 import type { Clock } from '../../shared/clock.js';
 import { NO_LIMITS } from '../../shared/limits.js';
@@ -61,6 +62,7 @@ export class CoordinatorHost {
         log: silentLog,
         rules: { nodeLeaseMs, limits: NO_LIMITS },
         planning: DEFAULT_PLAN_POLICY,
+        pricing: new ImmediatePricing(),
         perform: (effects) => this.#gateway?.perform(effects),
         // A store that fails, or a bug: the process ends, and its supervisor starts it again.
         onFailure: (error) => {

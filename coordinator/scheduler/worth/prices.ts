@@ -16,21 +16,6 @@ const MIX_SPREAD = 0.3;
 const MAX_COLUMNS_PER_SIZE = 50;
 const TOLERANCE = 1e-7;
 
-/** Keeps the prices found last: nodes come and go far oftener than the mix changes. */
-export class PriceList {
-  #key = '';
-  #worth: Float64Array = new Float64Array(WHOLE + 1);
-
-  of(sizes: readonly SizeCount[]): Float64Array {
-    const key = JSON.stringify(sizes);
-    if (key !== this.#key) {
-      this.#worth = priceResiduals(sizes);
-      this.#key = key;
-    }
-    return this.#worth;
-  }
-}
-
 /**
  * What the free part of a device can still sell for, in whole devices, by its free thousandths from 0 to 1000.
  *
@@ -38,7 +23,7 @@ export class PriceList {
  * no device could sell for more than 1 and every size is worth what a tight packing makes of it. Two residuals that
  * fit nothing together cost nothing to leave; one that splits a popular pair does.
  *
- * Cost: 16 linear programs of at most 64 rows, some milliseconds to 100 ms. Pure.
+ * Cost: 16 linear programs of at most 64 rows, some milliseconds to a second. Pure.
  * Source: Gilmore and Gomory 1961 (column generation); the averaging is ours.
  */
 export function priceResiduals(sizes: readonly SizeCount[]): Float64Array {

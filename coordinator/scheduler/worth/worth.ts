@@ -3,7 +3,8 @@ import type { DemandClass } from '../../model/demand.js';
 import { obstacleTo } from '../../model/feasible.js';
 import type { TaskMix } from '../../model/mix.js';
 import type { NodeClass } from '../../model/node.js';
-import type { PriceList, SizeCount } from './prices.js';
+import type { SizeCount } from './prices.js';
+import { type Pricing, type ResidualWorth, UNKNOWN_SIZES } from './pricing.js';
 import { Served } from './served.js';
 
 /** Nodes of one class, by number: what a mix is served with. */
@@ -44,29 +45,28 @@ const TERMS = {
 /** Devices of one node beyond which the terms for whole ones no longer grow. */
 const MAX_DEVICES = 64;
 
-/** While nothing is known: whole devices, halves and quarters, with 8 CPUs and 32 GiB a device. */
-const UNKNOWN_SIZES: readonly SizeCount[] = [
-  { millis: 500, weight: 1 },
-  { millis: 250, weight: 1 },
-];
+/** While nothing is known: 8 CPUs and 32 GiB a device. */
 const UNKNOWN_RATIOS = { cpu: [{ ratio: 8_000, weight: 1 }], memory: [{ ratio: 32_768, weight: 1 }] } as const;
 
 /** What free capacity can still sell for, given what tasks are asked for; a task goes where worth drops least. */
 export class Worth {
+  /** What of one device tasks ask for; the prices are for these sizes. */
+  readonly sizes: readonly SizeCount[];
   /** Of a device, by its free thousandths. */
-  readonly residual: Float64Array;
+  readonly residual: ResidualWorth;
   readonly #cpu: Served;
   readonly #memory: Served;
   readonly #wholes: readonly Float64Array[];
   readonly #scarcity: ReadonlyMap<NodeClass, number>;
 
-  constructor(mix: TaskMix, supply: Supply, prices: PriceList) {
+  constructor(mix: TaskMix, supply: Supply, pricing: Pricing) {
     const lines = gpuLines(mix, supply);
     const ratios = lines.length > 0 ? { cpu: lines.map(cpuRatio), memory: lines.map(memoryRatio) } : UNKNOWN_RATIOS;
     this.#cpu = new Served(ratios.cpu);
     this.#memory = new Served(ratios.memory);
     const sizes = lines.filter((line) => line.count === 1).map((line) => ({ millis: line.millis, weight: line.tasks }));
-    this.residual = prices.of(lines.length > 0 ? merged(sizes) : UNKNOWN_SIZES);
+    this.sizes = lines.length > 0 ? merged(sizes) : UNKNOWN_SIZES;
+    this.residual = pricing.of(this.sizes);
     this.#wholes = wholesOf(lines);
     this.#scarcity = scarcityOf(lines, supply);
   }
