@@ -76,6 +76,15 @@ interface Held {
   readonly allocation: Allocation;
 }
 
+type StoredMeans = readonly (readonly [key: string, changedAt: EpochMs, mean: Holdings])[];
+
+/** The means of all accounts; JSON keeps a number to its last bit. */
+export interface StoredAccounts {
+  readonly namespaces: StoredMeans;
+  readonly users: StoredMeans;
+  readonly members: StoredMeans;
+}
+
 /**
  * Who holds how much: derived from the events and their times alone, so that replay equals live.
  *
@@ -114,6 +123,38 @@ export class Accounts implements AccountsView {
   held({ job, step, allocation }: Held, sign: 1 | -1, at: EpochMs): void {
     const amount = heldBy(allocation);
     for (const account of this.#accountsOf(job)) account.change(amount, sign, at);
+    this.#count(step, allocation, sign);
+  }
+
+  /** An allocation of a snapshot lives on: the means that were stored know of it already. */
+  stillHeld({ job, step, allocation }: Held): void {
+    const amount = heldBy(allocation);
+    for (const account of this.#accountsOf(job)) account.running = addHoldings(account.running, amount);
+    this.#count(step, allocation, 1);
+  }
+
+  /** What no record in memory tells any more. */
+  stored(): StoredAccounts {
+    const meansOf = (accounts: ReadonlyMap<string, Account>): StoredMeans =>
+      [...accounts].map(([key, account]) => [key, account.changedAt, account.mean]);
+    return {
+      namespaces: meansOf(this.#namespaces),
+      users: meansOf(this.#users),
+      members: meansOf(this.#members),
+    };
+  }
+
+  /** Call first, before jobs and allocations of the snapshot are entered. */
+  restore({ namespaces, users, members }: StoredAccounts): void {
+    const enter = (accounts: Map<string, Account>, means: StoredMeans): void => {
+      for (const [key, changedAt, mean] of means) Object.assign(accountIn(accounts, key), { changedAt, mean });
+    };
+    enter(this.#namespaces, namespaces);
+    enter(this.#users, users);
+    enter(this.#members, members);
+  }
+
+  #count(step: Step, allocation: Allocation, sign: 1 | -1): void {
     for (const [name, count] of Object.entries(step.spec.resources.licences ?? {})) {
       this.#licences.set(name, this.licencesHeld(name) + sign * count);
     }
@@ -151,7 +192,8 @@ export class Accounts implements AccountsView {
 }
 
 /**
- * Enters the records of a snapshot as the events would have done: in order of time, so that means come out the same.
+ * Enters the records of a snapshot of version 1, which held every allocation and no means, as the events would have done:
+ * in order of time, so that means come out the same.
  *
  * Cost: O(allocations log allocations).
  */
@@ -173,25 +215,25 @@ export function replayHoldings(
 class Account implements AccountView {
   running: Holdings = NO_HOLDINGS;
   waitingCount = 0;
-  #mean: Holdings = NO_HOLDINGS;
-  #changedAt: EpochMs = 0;
+  mean: Holdings = NO_HOLDINGS;
+  changedAt: EpochMs = 0;
 
   change(amount: Holdings, sign: 1 | -1, at: EpochMs): void {
-    this.#mean = this.meanAt(at);
+    this.mean = this.meanAt(at);
     // A clock that was set back must not decay twice.
-    this.#changedAt = Math.max(this.#changedAt, at);
+    this.changedAt = Math.max(this.changedAt, at);
     this.running = addHoldings(this.running, amount, sign);
   }
 
   meanAt(now: EpochMs): Holdings {
-    const kept = 2 ** (-Math.max(0, now - this.#changedAt) / USAGE_HALF_LIFE_MS);
-    if (kept === 1) return this.#mean;
+    const kept = 2 ** (-Math.max(0, now - this.changedAt) / USAGE_HALF_LIFE_MS);
+    if (kept === 1) return this.mean;
     const mean = (before: number, held: number): number => before * kept + held * (1 - kept);
     return {
-      cpuMillis: mean(this.#mean.cpuMillis, this.running.cpuMillis),
-      memoryMiB: mean(this.#mean.memoryMiB, this.running.memoryMiB),
-      gpuMillis: mean(this.#mean.gpuMillis, this.running.gpuMillis),
-      taskCount: mean(this.#mean.taskCount, this.running.taskCount),
+      cpuMillis: mean(this.mean.cpuMillis, this.running.cpuMillis),
+      memoryMiB: mean(this.mean.memoryMiB, this.running.memoryMiB),
+      gpuMillis: mean(this.mean.gpuMillis, this.running.gpuMillis),
+      taskCount: mean(this.mean.taskCount, this.running.taskCount),
     };
   }
 }

@@ -34,6 +34,11 @@ export class ClassTable {
     return intern(this.#demands, body);
   }
 
+  /** The class whose key was stored; the key is its JSON text. */
+  demandOfKey(key: string): DemandClass {
+    return intern(this.#demands, JSON.parse(key) as Omit<DemandClass, 'key'>);
+  }
+
   nodeClassOf(inventory: Inventory): NodeClass {
     const { capacity, gpus, labels, attributes, drivers } = inventory;
     return intern(this.#nodes, {

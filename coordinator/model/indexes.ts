@@ -2,12 +2,13 @@ import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { addResources, NO_RESOURCES, type Resources, subtractResources } from '../../shared/resources.js';
-import { Accounts, type AccountsView } from './accounts.js';
+import { Accounts, type AccountsView, type StoredAccounts } from './accounts.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
+import type { DemandClass } from './demand.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
 import { Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
-import { MixCounter, type TaskMix } from './mix.js';
+import { MixCounter, type StoredMix, type TaskMix } from './mix.js';
 
 /** What the live allocations of a node hold of it. */
 export interface NodeUsage {
@@ -23,7 +24,13 @@ export type Deadline =
   | { readonly kind: 'drain'; readonly nodeId: NodeId }
   | { readonly kind: 'retry' };
 
-/** What is derived from the records, updated in place, never stored. */
+/** What the past has added up to, of which the records in memory need not tell any more. */
+export interface StoredSums {
+  readonly accounts: StoredAccounts;
+  readonly mix: StoredMix;
+}
+
+/** What is derived from the records, updated in place, never stored; but for its sums. */
 export interface IndexView {
   usage(nodeId: NodeId): NodeUsage;
   liveOfJob(jobId: JobId): ReadonlySet<AllocationId>;
@@ -39,6 +46,7 @@ export interface IndexView {
   readonly unfinishedJobCount: number;
   /** The next moment that `takeDue` will yield; undefined when there is none. */
   nextDeadline(): EpochMs | undefined;
+  sums(): StoredSums;
 }
 
 interface MutableUsage {
@@ -83,6 +91,16 @@ export class Indexes implements IndexView {
 
   nextDeadline(): EpochMs | undefined {
     return this.#deadlines.firstAt();
+  }
+
+  sums(): StoredSums {
+    return { accounts: this.accounts.stored(), mix: this.#mix.stored() };
+  }
+
+  /** Call first, before the records of a snapshot are entered. */
+  restoreSums({ accounts, mix }: StoredSums, demandOf: (key: string) => DemandClass): void {
+    this.accounts.restore(accounts);
+    this.#mix.restore(mix, demandOf);
   }
 
   /** Removes and returns the deadlines that have passed. */

@@ -3,13 +3,14 @@ import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { replayHoldings } from './accounts.js';
 import type { Allocation } from './allocation.js';
 import { find } from './apply-job.js';
+import type { StoredSums } from './indexes.js';
 import { type Job, type Step, unfinishedCount } from './job.js';
 import type { Node } from './node.js';
 import { type ClusterState, type ClusterView, emptyState, type KeyRecord } from './state.js';
 import type { Task } from './task.js';
 
-/** Version of the snapshot's own shape; events have theirs. */
-const SNAPSHOT_VERSION = 1;
+/** Version of the snapshot's own shape; events have theirs. Version 1 had no `sums`. */
+const SNAPSHOT_VERSION = 2;
 
 interface StoredSnapshot {
   readonly version: number;
@@ -19,6 +20,8 @@ interface StoredSnapshot {
   readonly allocations: readonly Allocation[];
   readonly nodes: readonly Omit<Node, 'nodeClass'>[];
   readonly keys: readonly (readonly [string, KeyRecord])[];
+  /** Absent in version 1, whose records say it all. */
+  readonly sums?: StoredSums;
 }
 
 type StoredJob = Omit<Job, 'steps'> & { readonly steps: readonly StoredStep[] };
@@ -34,6 +37,7 @@ export function serialize(view: ClusterView): string {
     allocations: [...view.allocations.values()],
     nodes: [...view.nodes.values()].map(({ nodeClass: _, ...node }) => node),
     keys: [...view.keys],
+    sums: view.index.sums(),
   };
   return JSON.stringify(stored);
 }
@@ -49,24 +53,36 @@ function storedStep({ spec: _spec, demand: _demand, position: _position, tasks, 
  */
 export function restore(body: string): ClusterState {
   const stored = JSON.parse(body) as StoredSnapshot;
-  if (stored.version !== SNAPSHOT_VERSION) {
-    throw new AppError(
-      'store-corrupt',
-      `the snapshot has version ${stored.version}, this Berth reads ${SNAPSHOT_VERSION}`,
-      {
-        hint: 'start the version of Berth that wrote it',
-      },
-    );
-  }
+  if (!(stored.version >= 1 && stored.version <= SNAPSHOT_VERSION)) throw tooNew(stored.version);
   const state = emptyState();
   state.lastSeq = stored.seq;
   state.nextJobSequence = stored.nextJobSequence;
   for (const [value, record] of stored.keys) state.keys.set(value, record);
+  if (stored.sums) state.index.restoreSums(stored.sums, (key) => state.classes.demandOfKey(key));
   for (const node of stored.nodes) restoreNode(state, node);
   for (const job of stored.jobs) restoreJob(state, job);
   for (const allocation of stored.allocations) restoreAllocation(state, allocation);
-  replayHoldings(state.index.accounts, stored.allocations, ({ ref }) => find(state, ref));
+  if (stored.sums) resumeHoldings(state);
+  else deriveSums(state);
   return state;
+}
+
+function tooNew(version: number): AppError {
+  const message = `the snapshot has version ${version}, this Berth reads up to ${SNAPSHOT_VERSION}`;
+  return new AppError('store-corrupt', message, { hint: 'start the version of Berth that wrote it, or a later one' });
+}
+
+function resumeHoldings(state: ClusterState): void {
+  for (const allocation of state.allocations.values()) {
+    if (allocation.phase.kind === 'ended') continue;
+    state.index.accounts.stillHeld({ ...find(state, allocation.ref), allocation });
+  }
+}
+
+/** Version 1 held every job and every allocation that there ever was. */
+function deriveSums(state: ClusterState): void {
+  for (const job of state.jobs.values()) for (const step of job.steps.values()) state.index.stepSubmitted(step);
+  replayHoldings(state.index.accounts, state.allocations.values(), ({ ref }) => find(state, ref));
 }
 
 function restoreNode(state: ClusterState, stored: Omit<Node, 'nodeClass'>): void {
@@ -91,7 +107,6 @@ function restoreJob(state: ClusterState, stored: StoredJob): void {
   state.jobs.set(jobId, job);
   if (job.phase.kind !== 'finished') state.index.unfinishedJobCount += 1;
   for (const step of steps.values()) {
-    state.index.stepSubmitted(step);
     state.index.waitingChanged(job, unfinishedCount(step.counts) - step.counts.placed);
     state.index.queueChanged(job, step);
     for (const { phase } of step.tasks.values()) {

@@ -87,6 +87,7 @@ function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<Nod
     waitingCount,
     unfinishedJobCount,
     nextDeadline: () => undefined,
+    sums: () => index.sums(),
   };
   return { ...view, jobs: scratch.jobs, index: both };
 }
