@@ -6,6 +6,7 @@ import { AppError, isAppError, refuse } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import { systemRandom } from '../shared/random.js';
 import { VERSION } from '../shared/version.js';
+import { FileArtifactStore } from './artifacts/file-artifact-store.js';
 import type { CoordinatorConfig } from './config.js';
 import { TaskLogs } from './gateway/task-logs.js';
 import { openTokens } from './gateway/tokens.js';
@@ -29,17 +30,24 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   const tokens = await openTokens({ stateDir, random: systemRandom, log });
   const logs = new TaskLogs({ stateDir, clock: systemClock, log });
   const pricing = new BackgroundPricing({ log });
+  const artifacts = await FileArtifactStore.open({
+    folder: join(stateDir, 'artifacts'),
+    clock: systemClock,
+    random: systemRandom,
+  });
   const front = new Front();
   const server = buildServer({
     service: () => front.service,
     authenticate: (token) => (tokens.isAdminToken(token) ? { name: 'admin' } : undefined),
+    isAgentToken: tokens.isAgentToken,
     version: VERSION,
     random: systemRandom,
     log,
   });
   const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken: tokens.isAgentToken, log });
   try {
-    await live({ stateDir, nodeLeaseMs, limits, pricing, logs, front, log }, stop, () => serve(server, config, log));
+    const parts = { stateDir, nodeLeaseMs, limits, pricing, logs, artifacts, front, log };
+    await live(parts, stop, () => serve(server, config, log));
   } finally {
     detach();
     await server.close();

@@ -4,6 +4,7 @@ import type { Limits } from '../shared/limits.js';
 import type { Log } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import type { Channel } from '../shared/wire/channel.js';
+import type { ArtifactStore } from './artifacts/artifact-store.js';
 import { Engine } from './engine/engine.js';
 import { ordersOf } from './engine/orders.js';
 import { AgentGateway } from './gateway/agent-session.js';
@@ -43,6 +44,7 @@ export interface LifeOptions {
   readonly limits: Limits;
   readonly pricing: Pricing;
   readonly logs: TaskLogs;
+  readonly artifacts: ArtifactStore;
   readonly front: Front;
   readonly log: Log;
 }
@@ -62,7 +64,8 @@ export class Life {
   }
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
-  static async begin({ stateDir, nodeLeaseMs, limits, pricing, logs, front, log }: LifeOptions): Promise<Life> {
+  static async begin(options: LifeOptions): Promise<Life> {
+    const { stateDir, nodeLeaseMs, limits, pricing, logs, artifacts, front, log } = options;
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<unknown>((resolve) => {
       fail = resolve;
@@ -81,7 +84,7 @@ export class Life {
     });
     const parts = { engine, logs, clock: systemClock };
     gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: ordersOf(engine.view) });
-    const service = openService({ ...parts, limits, pricing, usageOf: gateway.usageOf.bind(gateway) });
+    const service = openService({ ...parts, artifacts, limits, pricing, usageOf: gateway.usageOf.bind(gateway) });
     front.enter(service, gateway);
     return new Life(engine, { gateway, service, failed });
   }

@@ -37,6 +37,8 @@ export const CODES = {
   'shutting-down': row('The coordinator is stopping', 503, 69, true),
   'store-unavailable': row('The event store cannot be written', 503, 69, true),
   'store-corrupt': row('The event store is damaged', 500, 125),
+  'artifacts-full': row('The artifact store has no room', 503, 69, true),
+  'digest-mismatch': row('The content is not what its digest says', 422, 65),
   'state-dir-busy': row('Another process uses this state directory', 500, 69),
   'protocol-version': row('The peer speaks an incompatible protocol version', 426, 69),
   'protocol-violation': row('The peer broke the protocol', 400, 69),

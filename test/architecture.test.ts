@@ -34,13 +34,30 @@ const LAYERS: readonly checks.Layer[] = [
     nature: 'closed',
   },
 
-  // Adapters: each knows its own port and never another adapter.
+  {
+    name: 'artifact port',
+    files: ['coordinator/artifacts/artifact-store.ts'],
+    mayImport: ['shared'],
+    nature: 'closed',
+  },
+
+  // Adapters: each knows its own port and never another adapter. What they know of disks is one file.
+  { name: 'disk', files: ['coordinator/gateway/disk.ts'], mayImport: [] },
+  { name: 'artifacts', files: ['coordinator/artifacts/'], mayImport: ['shared', 'artifact port', 'disk'] },
   { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },
   { name: 'pricing', files: ['coordinator/pricing/'], mayImport: ['shared', 'scheduler'] },
-  { name: 'gateway', files: ['coordinator/gateway/'], mayImport: ['shared', 'model', 'inputs', 'gateway port'] },
+  {
+    name: 'gateway',
+    files: ['coordinator/gateway/'],
+    mayImport: ['shared', 'model', 'inputs', 'gateway port', 'disk'],
+  },
 
   // Use cases, which ask the scheduler only why something waits; then HTTP around them.
-  { name: 'service', files: ['coordinator/service/'], mayImport: ['shared', 'model', 'inputs', 'scheduler', 'engine'] },
+  {
+    name: 'service',
+    files: ['coordinator/service/'],
+    mayImport: ['shared', 'model', 'inputs', 'scheduler', 'engine', 'artifact port'],
+  },
   { name: 'http', files: ['coordinator/http/'], mayImport: ['shared', 'service'] },
   { name: 'view', files: ['coordinator/view/'], mayImport: ['shared'] },
   { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared'] },
@@ -56,6 +73,8 @@ const LAYERS: readonly checks.Layer[] = [
       'store',
       'pricing',
       'gateway',
+      'artifacts',
+      'artifact port',
       'service',
       'http',
     ],
@@ -122,6 +141,7 @@ const MAY_USE_GLOBALS = /^shared\/(clock|random)\.ts$|(^|\/)(config|main)\.ts$/;
 const PORTS = [
   ['coordinator/store/store.ts', 'EventStore'],
   ['coordinator/scheduler/worth/pricing.ts', 'Pricing'],
+  ['coordinator/artifacts/artifact-store.ts', 'ArtifactStore'],
   ['agent/store/store.ts', 'AgentStore'],
   ['agent/driver/driver.ts', 'TaskDriver'],
   ['shared/wire/channel.ts', 'Channel'],

@@ -31,6 +31,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Answered without a token. */
     isPublic?: boolean;
+    /** Answered to agents too, with the token by which they join. */
+    isForAgents?: boolean;
   }
 }
 

@@ -12,6 +12,7 @@ import { acceptJson } from './json-body.js';
 import { answerMalformed } from './malformed.js';
 import { documentOf, faultOf, granted, headersOf, PROBLEM_TYPE, statusOf } from './problem.js';
 import { RouteTable } from './route-table.js';
+import { artifactRoutes } from './routes/artifacts.js';
 import { eventRoutes } from './routes/events.js';
 import { jobRoutes } from './routes/jobs.js';
 import { logRoutes } from './routes/logs.js';
@@ -19,6 +20,7 @@ import { nodeRoutes } from './routes/nodes.js';
 import { submitRoute } from './routes/submit.js';
 import { systemRoutes } from './routes/system.js';
 import { taskRoutes } from './routes/tasks.js';
+import { limitSilence } from './silence.js';
 import { Streams } from './streams.js';
 import { validatorFor } from './validation.js';
 
@@ -27,14 +29,14 @@ export interface HttpOptions {
   readonly service: ServiceSource;
   /** Who a token stands for; undefined when it is not valid. */
   readonly authenticate: (token: string) => Caller | undefined;
+  /** Whether a token is an agent's; it opens the routes for agents alone. */
+  readonly isAgentToken: (token: string) => boolean;
   readonly version: string;
   readonly random: Random;
   readonly log: Log;
 }
 
 const REQUEST_ID_BYTES = 8;
-/** A request that has not arrived by then is given up; an answer may take as long as it needs. */
-const REQUEST_TIMEOUT_MS = 60_000;
 const MAX_PARAMETER_LENGTH = 256;
 
 /**
@@ -58,11 +60,13 @@ export function buildServer(options: HttpOptions): Server {
   });
   endWhenClosing(server, streams);
   requireToken(server, options);
+  limitSilence(server);
   acceptJson(server);
   server.register(async (scope: Server) => {
     for (const add of [jobRoutes, taskRoutes, logRoutes, nodeRoutes, eventRoutes, systemRoutes]) add(scope, context);
   });
   server.register(async (scope: Server) => submitRoute(scope, context));
+  server.register(async (scope: Server) => artifactRoutes(scope, context));
   return server;
 }
 
@@ -70,7 +74,8 @@ function newServer({ random }: HttpOptions): Server {
   return fastify({
     logger: false,
     bodyLimit: SPEC_LIMITS.maxSpecBytes,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    // An upload may take hours as long as it moves; limitSilence sees to that.
+    requestTimeout: 0,
     genReqId: () => random.token(REQUEST_ID_BYTES),
     exposeHeadRoutes: false,
     return503OnClosing: false,
@@ -112,12 +117,17 @@ function answerFault(log: Log, { error, request, reply }: Failure): void {
 
 const BEARER = /^Bearer +(\S+) *$/i;
 
-function requireToken(server: Server, { authenticate }: HttpOptions): void {
+/** Who an agent's token stands for. */
+const AGENT: Caller = { name: 'agent' };
+
+function requireToken(server: Server, { authenticate, isAgentToken }: HttpOptions): void {
   server.decorateRequest('caller', null as unknown as Caller);
   server.addHook('onRequest', async (request) => {
-    if (request.routeOptions.config?.isPublic) return;
+    const { isPublic, isForAgents } = request.routeOptions.config ?? {};
+    if (isPublic) return;
     const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
-    const caller = token === undefined ? undefined : authenticate(token);
+    const isAgent = isForAgents === true && token !== undefined && isAgentToken(token);
+    const caller = token === undefined ? undefined : isAgent ? AGENT : authenticate(token);
     if (!caller) {
       const detail = token === undefined ? 'the request has no token' : 'the token is not valid';
       throw new AppError('unauthenticated', detail, { hint: 'send the header Authorization: Bearer TOKEN' });

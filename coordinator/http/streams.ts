@@ -71,9 +71,13 @@ export class Stream {
   }
 
   /** Sends the head at once, then the chunks. Ends cleanly only after the last one: a cut answer must not look whole. */
-  async send(headers: Readonly<Record<string, string>>, chunks: AsyncIterable<Chunk>): Promise<void> {
+  async send(
+    headers: Readonly<Record<string, string>>,
+    chunks: AsyncIterable<Chunk>,
+    status: 200 | 206 = 200,
+  ): Promise<void> {
     const { raw } = this.#reply.hijack();
-    raw.writeHead(200, { ...headers, 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
+    raw.writeHead(status, { ...headers, 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
     raw.flushHeaders();
     try {
       for await (const chunk of chunks) {

@@ -3,6 +3,7 @@ import type { Refusal } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { Limits } from '../../shared/limits.js';
 import type { Heartbeat } from '../../shared/wire/messages.js';
+import type { ArtifactStore } from '../artifacts/artifact-store.js';
 import type { EngineHandle } from '../engine/handle.js';
 import type { Pricing } from '../scheduler/worth/pricing.js';
 import { JobWatch } from './job-watch.js';
@@ -18,6 +19,7 @@ export interface NodeSample {
 export interface ServiceParts {
   readonly engine: EngineHandle;
   readonly logs: TaskLogsReader;
+  readonly artifacts: ArtifactStore;
   /** Undefined while the node has sent none on its present connection. */
   readonly usageOf: (nodeId: NodeId) => NodeSample | undefined;
   readonly clock: Clock;

@@ -1,5 +1,6 @@
-import { type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import type { Readable } from 'node:stream';
 import type { Clock } from '../../shared/clock.js';
 import { AppError, CODES, type ErrorCode, isAppError, type Problem } from '../../shared/errors.js';
 import type { Endpoint } from './config.js';
@@ -8,14 +9,16 @@ import type { Endpoint } from './config.js';
 export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
 export interface ApiRequest {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   /** Below `/v1`, segments already encoded; or absolute when it begins with `/healthz`. */
   readonly path: string;
   readonly query?: Query;
   readonly body?: unknown;
+  /** Bytes instead of a document. */
+  readonly content?: Readable;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
-  /** How long the answer's head may take; ANSWER_MS by default. */
+  /** How long the answer's head may take once everything is sent; ANSWER_MS by default. */
   readonly answerWithinMs?: number;
 }
 
@@ -89,9 +92,12 @@ export class ApiClient {
     };
     return new Promise((resolve, reject) => {
       const sent = url.protocol === 'https:' ? requestHttps(url, options) : requestHttp(url, options);
-      const cancelTimer = this.#clock.after(request.answerWithinMs ?? ANSWER_MS, () => {
-        sent.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
-      });
+      let cancelTimer = (): void => {};
+      const awaitAnswer = (): void => {
+        cancelTimer = this.#clock.after(request.answerWithinMs ?? ANSWER_MS, () => {
+          sent.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
+        });
+      };
       sent.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
       sent.on('response', (response) => {
         cancelTimer();
@@ -101,9 +107,21 @@ export class ApiClient {
         cancelTimer();
         reject(request.signal?.aborted ? error : lost(endpoint, error));
       });
-      sent.end(payload);
+      if (request.content) sendContent(request.content, sent, awaitAnswer);
+      else {
+        awaitAnswer();
+        sent.end(payload);
+      }
     });
   }
+}
+
+/** An answer may come before everything is sent, and ends the sending: it says why. */
+function sendContent(content: Readable, sent: ClientRequest, awaitAnswer: () => void): void {
+  sent.once('finish', awaitAnswer);
+  content.once('error', (error) => sent.destroy(error));
+  sent.once('close', () => content.destroy());
+  content.pipe(sent);
 }
 
 /** Encodes one segment of a path. */
@@ -152,6 +170,7 @@ function headersOf(endpoint: Endpoint, request: ApiRequest, payload: string | un
   return {
     authorization: `Bearer ${endpoint.token}`,
     accept: 'application/json, application/problem+json, */*',
+    ...(request.content === undefined ? {} : { 'content-type': 'application/octet-stream' }),
     ...(payload === undefined
       ? {}
       : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(payload)) }),

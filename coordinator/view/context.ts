@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import picocolors from 'picocolors';
 import type { Cancel, Clock } from '../../shared/clock.js';
 import type { Random } from '../../shared/random.js';
@@ -18,6 +18,8 @@ export interface Context {
   readonly api: ApiClient;
   /** All of standard input, as text. */
   readInput(): Promise<string>;
+  /** Standard input, for what is not text. */
+  readonly input: Readable;
   /** While a listener is set, the signals do not end the process. */
   onSignal(listener: (signal: StopSignal) => void): Cancel;
 }

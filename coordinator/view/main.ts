@@ -27,6 +27,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       config,
       api: new ApiClient({ locate: () => findCoordinator(config), clock: systemClock }),
       readInput,
+      input: process.stdin,
       onSignal,
     } satisfies Context);
   } finally {

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../shared/version.js';
 import { addAboutCommands } from './commands/about.js';
+import { addArtifactCommands } from './commands/artifacts.js';
 import { addControlCommands } from './commands/control.js';
 import { addEventsCommand } from './commands/events.js';
 import { addListCommands } from './commands/list.js';
@@ -78,6 +79,7 @@ function addAll(host: Host): void {
   addWhyCommand(host);
   addWhenCommand(host);
   addControlCommands(host);
+  addArtifactCommands(host);
   addNodeCommands(host);
   addEventsCommand(host);
   addUpCommand(host);

@@ -6,6 +6,7 @@ const ROUTES = [
   'delete /v1/nodes/{name}',
   'get /healthz',
   'get /openapi.json',
+  'get /v1/artifacts/{sha256}',
   'get /v1/events',
   'get /v1/fragmentation',
   'get /v1/jobs',
@@ -21,6 +22,7 @@ const ROUTES = [
   'get /v1/nodes/{name}',
   'get /v1/openapi.json',
   'get /v1/whoami',
+  'post /v1/artifacts',
   'post /v1/jobs',
   'post /v1/jobs/{id}/cancel',
   'post /v1/jobs/{id}/hold',
@@ -29,6 +31,7 @@ const ROUTES = [
   'post /v1/nodes/{name}/drain',
   'post /v1/nodes/{name}/open',
   'post /v1/plan',
+  'put /v1/artifacts/{sha256}',
 ];
 
 /** One answer of each kind: the route, a request, and the status to expect. */

@@ -1,4 +1,4 @@
-import { Writable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import type { Test } from 'tap';
 import { ApiClient } from '../../coordinator/view/client.js';
 import { type ClientConfig, findCoordinator, readClientConfig } from '../../coordinator/view/config.js';
@@ -53,6 +53,7 @@ export class Session {
       config: this.#config,
       api: new ApiClient({ locate: () => findCoordinator(this.#config), clock: systemClock }),
       readInput: async () => this.#options.input ?? '',
+      input: Readable.from([Buffer.from(this.#options.input ?? '')]),
       onSignal: (listener) => {
         this.listeners.add(listener);
         return () => this.listeners.delete(listener);

@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ArtifactStore } from '../../coordinator/artifacts/artifact-store.js';
+import { FileArtifactStore } from '../../coordinator/artifacts/file-artifact-store.js';
 import { Engine } from '../../coordinator/engine/engine.js';
 import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
 import type { Server } from '../../coordinator/http/context.js';
@@ -28,6 +30,7 @@ import { aHello } from './builders.js';
 import { LEASE_MS } from './scenario.js';
 
 export const TOKEN = 'berth_admin_test';
+export const AGENT_TOKEN = 'berth_agent_test';
 
 export interface Answer {
   readonly status: number;
@@ -62,6 +65,15 @@ export interface TestServerOptions {
   readonly retainedEventCount?: number;
 }
 
+interface TestServerParts {
+  readonly store: MemoryStore;
+  readonly engine: Engine;
+  readonly logs: TaskLogs;
+  readonly artifacts: ArtifactStore;
+  readonly clock: Clock;
+  readonly folder: string;
+}
+
 /** The real interface on a real socket, over the real engine on a store in memory and task logs on disk. */
 export class TestServer {
   readonly server: Server;
@@ -75,8 +87,8 @@ export class TestServer {
   readonly #folder: string;
   #url = '';
 
-  constructor(parts: { store: MemoryStore; engine: Engine; logs: TaskLogs; clock: Clock; folder: string }) {
-    const { store, engine, logs, clock, folder } = parts;
+  constructor(parts: TestServerParts) {
+    const { store, engine, logs, artifacts, clock, folder } = parts;
     this.#store = store;
     this.engine = engine;
     this.logs = logs;
@@ -84,6 +96,7 @@ export class TestServer {
     this.service = openService({
       engine,
       logs,
+      artifacts,
       clock,
       limits: NO_LIMITS,
       pricing: new ImmediatePricing(),
@@ -92,6 +105,7 @@ export class TestServer {
     this.server = buildServer({
       service: () => this.outage ?? this.service,
       authenticate: (token) => (token === TOKEN ? { name: 'admin' } : undefined),
+      isAgentToken: (token) => token === AGENT_TOKEN,
       version: '0.1.0-test',
       random: systemRandom,
       log: { ...silentLog, error: (_message, fields = {}) => void this.errors.push(fields) },
@@ -190,6 +204,11 @@ export class TestServer {
     await this.logs.write({ allocationId: id as AllocationId, stream, offset, bytes, last: more.last ?? false });
   }
 
+  /** Uploads that are under way, as files. */
+  artifactDrafts(): readonly string[] {
+    return readdirSync(join(this.#folder, 'artifacts', 'incoming'));
+  }
+
   /** Events older than the retained ones are gone afterwards. */
   async forgetOldEvents(): Promise<void> {
     await this.#store.saveSnapshot({ seq: this.engine.view.lastSeq, body: serialize(this.engine.view) });
@@ -218,7 +237,12 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     onFailure: () => {},
   });
   const logs = new TaskLogs({ stateDir: folder, clock: systemClock, log: silentLog });
-  const server = new TestServer({ store, engine, logs, clock, folder });
+  const artifacts = await FileArtifactStore.open({
+    folder: join(folder, 'artifacts'),
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const server = new TestServer({ store, engine, logs, artifacts, clock, folder });
   await server.listen();
   return server;
 }
