@@ -13,8 +13,8 @@ export type DriverEvent =
       readonly output: OutputBytes;
     };
 
-/** A driver knows how a command ended, not why it was stopped: `stopped`, `rejected` are the supervisor's words. */
-export type DriverEnd = Extract<AllocationEnd, { kind: 'exited' | 'signaled' | 'start-failed' | 'lost' }>;
+/** A driver knows how a command ended, not why it was stopped: `stopped` is the supervisor's word. */
+export type DriverEnd = Exclude<AllocationEnd, { kind: 'stopped' }>;
 
 /** Bytes that an attempt wrote in all. */
 export interface OutputBytes {
@@ -33,7 +33,8 @@ export interface TaskDriver {
   /**
    * Starts an attempt, at most once in the life of its allocation id, however often this is called and whatever
    * process calls it. Resolves once the attempt is durable enough to be recovered; `started` and `ended` follow.
-   * What the order itself makes impossible (no such directory) is an `ended` event with `start-failed`, not an error.
+   * What the order itself makes impossible (no such directory) is an `ended` event with `start-failed`, not an error;
+   * what only this node cannot do (it has no GPU runtime) is one with `rejected`, since another node may.
    * Errors: `task-start-failed` for the node's own trouble; may be retried.
    */
   start(order: StartOrder): Promise<void>;

@@ -1,4 +1,5 @@
 import type { StartOrder } from '../../../shared/wire/messages.js';
+import { type TaskBase, taskEnvironment } from '../task-environment.js';
 
 /** Carried in the environment of every process of an attempt; unique on the machine, unlike the allocation id. */
 export const MARKER = 'BERTH_ATTEMPT_DIR';
@@ -11,14 +12,6 @@ export interface OrderPlaces {
   readonly script: string;
   /** The worker's ledger, which is told when the working directory cannot be entered. */
   readonly ledger: string;
-}
-
-/** What every task's environment starts from; nothing of the agent's own environment is in it by itself. */
-export interface TaskBase {
-  readonly nodeName: string;
-  readonly env: Readonly<Record<string, string>>;
-  /** With GPUs on the node, a task that has none must not see any. */
-  readonly hasGpus: boolean;
 }
 
 /** The shell text that becomes the attempt's command: enter the directory, set the environment, exec. */
@@ -50,33 +43,6 @@ export function unrunnable(order: StartOrder): string | undefined {
   if (order.workdir?.includes('\n')) return 'the name of the working directory has a line break';
   const badName = Object.keys(order.env).find((name) => name === '' || name.includes('='));
   return badName === undefined ? undefined : `"${badName}" is no name of a variable`;
-}
-
-function taskEnvironment(order: StartOrder, base: TaskBase): Record<string, string> {
-  const hasDevices = order.gpus.length > 0;
-  return {
-    ...base.env,
-    ...order.env,
-    ...(hasDevices || base.hasGpus ? { CUDA_VISIBLE_DEVICES: order.gpus.map((gpu) => gpu.uuid).join(',') } : {}),
-    BERTH_JOB_ID: order.jobId,
-    BERTH_JOB_NAME: order.jobName,
-    BERTH_TASK_ID: order.taskId,
-    BERTH_TASK_INDEX: String(order.index),
-    BERTH_TASK_COUNT: String(order.taskCount),
-    BERTH_STEP: order.step,
-    BERTH_ATTEMPT: String(order.attempt),
-    BERTH_ALLOCATION_ID: order.allocationId,
-    BERTH_NODE: base.nodeName,
-    BERTH_CPUS: String(order.resources.cpuMillis / 1_000),
-    BERTH_MEMORY_MIB: String(order.resources.memoryMiB),
-    ...gpuPartVariables(order),
-  };
-}
-
-/** A share is the task's to keep: the device itself is not divided. */
-function gpuPartVariables({ gpuPart }: StartOrder): Record<string, string> {
-  if (gpuPart === null) return {};
-  return { BERTH_GPU_SHARE: String(gpuPart.shareMillis / 1_000), BERTH_GPU_MEMORY_MIB: String(gpuPart.memoryMiB) };
 }
 
 /** Variables that mean something to the shell itself and refuse some values; `env` passes them unseen. */

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AllocationId } from '../../../shared/ids.js';
+import { noteBoot, REBOOTED } from '../boot.js';
 import type { DriverEnd } from '../driver.js';
 import { type AttemptRecord, newRecord } from './attempt-record.js';
 import type { LedgerEntry } from './ledger.js';
@@ -37,8 +38,6 @@ export function endOfDead(record: AttemptRecord, wasRebooted: boolean): DriverEn
   return { kind: 'lost', message: 'the process that watched the task was killed' };
 }
 
-export const REBOOTED: DriverEnd = { kind: 'lost', message: 'the node rebooted' };
-
 function keep(records: Map<AllocationId, AttemptRecord>, ledger: LedgerFile, entry: LedgerEntry): void {
   const id = entry.allocationId;
   if (entry.kind === 'run') {
@@ -53,15 +52,4 @@ function keep(records: Map<AllocationId, AttemptRecord>, ledger: LedgerFile, ent
     records.delete(id);
     ledger.attempts.delete(id);
   } else record.end = entry.end;
-}
-
-function noteBoot(path: string, bootId: string): boolean {
-  let before: string | undefined;
-  try {
-    before = readFileSync(path, 'utf8');
-  } catch {
-    // The first start ever: there is nothing to take over.
-  }
-  if (before !== bootId) writeFileSync(path, bootId, { mode: 0o600 });
-  return before !== undefined && before !== bootId;
 }
