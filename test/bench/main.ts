@@ -1,4 +1,5 @@
 import { footprint } from './footprint.js';
+import { kueue } from './kueue.js';
 import { latency } from './latency.js';
 import { planning } from './plan.js';
 import { throughput } from './throughput.js';
@@ -6,6 +7,7 @@ import { throughput } from './throughput.js';
 /** A bench takes its flags and returns its figures; its progress goes to stderr. */
 const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
   footprint,
+  kueue,
   latency,
   plan: planning,
   throughput,
