@@ -7,7 +7,7 @@ import { type Allocation, heldGpuMillis } from './allocation.js';
 import type { DemandClass } from './demand.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
-import { Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
+import { type LanePlace, Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
 import { MixCounter, type StoredMix, type TaskMix } from './mix.js';
 
 /** What the live allocations of a node hold of it. */
@@ -34,8 +34,7 @@ export interface StoredSums {
 export interface IndexView {
   usage(nodeId: NodeId): NodeUsage;
   liveOfJob(jobId: JobId): ReadonlySet<AllocationId>;
-  /** In the order in which they are to be served. */
-  readonly ready: readonly ReadyStep[];
+  readonly ready: Iterable<ReadyStep>;
   /** The same, by priority. */
   readonly levels: ReadonlyMap<number, LevelLanes>;
   readonly accounts: AccountsView;
@@ -63,15 +62,18 @@ const NOTHING_USED: NodeUsage = { used: NO_RESOURCES, gpuMillis: new Map(), live
 const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 
 export class Indexes implements IndexView {
-  readonly ready: MutableReady[] = [];
   readonly accounts = new Accounts();
   waitingCount = 0;
   unfinishedJobCount = 0;
-  readonly #lanes = new Lanes();
+  readonly #lanes = new Lanes<MutableReady>();
   readonly #mix = new MixCounter();
   readonly #usage = new Map<NodeId, MutableUsage>();
   readonly #liveByJob = new Map<JobId, Set<AllocationId>>();
   readonly #deadlines = new MinHeap<Deadline>();
+
+  get ready(): Iterable<ReadyStep> {
+    return this.#lanes;
+  }
 
   get levels(): ReadonlyMap<number, LevelLanes> {
     return this.#lanes.levels;
@@ -153,16 +155,12 @@ export class Indexes implements IndexView {
     if (job.phase.kind === 'active') this.#readyFor(job, step).retries.add(retry.index);
   }
 
-  /** Call after any change to a step's queue, or to its job's phase. Cost: O(log ready), O(tasks) when a job is released. */
+  /** Call after any change to a step's queue, or to its job's phase. Cost: O(log lane), O(tasks) when a job is released. */
   queueChanged(job: Job, step: Step): void {
     const isServed = job.phase.kind === 'active' && step.isReleased && step.counts.queued > 0;
-    const position = this.#positionOf(job, step);
-    const known = this.#at(position, job, step);
+    const known = this.#lanes.find(placeOf(job, step));
     if (!isServed) {
-      if (known) {
-        this.ready.splice(position, 1);
-        this.#lanes.remove(known);
-      }
+      if (known) this.#lanes.remove(known);
     } else if (!known) {
       const added = this.#readyFor(job, step);
       for (const task of step.tasks.values()) if (task.phase.kind === 'queued') added.retries.add(task.index);
@@ -170,44 +168,17 @@ export class Indexes implements IndexView {
   }
 
   taskTaken(job: Job, step: Step, index: number): void {
-    this.#at(this.#positionOf(job, step), job, step)?.retries.delete(index);
+    this.#lanes.find(placeOf(job, step))?.retries.delete(index);
     this.queueChanged(job, step);
   }
 
   #readyFor(job: Job, step: Step): MutableReady {
-    const position = this.#positionOf(job, step);
-    const known = this.#at(position, job, step);
+    const place = placeOf(job, step);
+    const known = this.#lanes.find(place);
     if (known) return known;
-    const made: MutableReady = {
-      ...orderOf(job, step),
-      jobId: job.id,
-      step: step.name,
-      namespace: job.spec.namespace,
-      user: job.submittedBy,
-      demand: step.demand,
-      retries: new Set(),
-    };
-    this.ready.splice(position, 0, made);
+    const made: MutableReady = { ...place, jobId: job.id, step: step.name, retries: new Set() };
     this.#lanes.add(made);
     return made;
-  }
-
-  #at(position: number, job: Job, step: Step): MutableReady | undefined {
-    const found = this.ready[position];
-    return found && found.jobId === job.id && found.step === step.name ? found : undefined;
-  }
-
-  /** Where the step is, or would be, in `ready`. */
-  #positionOf(job: Job, step: Step): number {
-    const wanted = orderOf(job, step);
-    let low = 0;
-    let high = this.ready.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (compareOrder(present(this.ready[middle], 'ready step'), wanted) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 
   #usageFor(nodeId: NodeId): MutableUsage {
@@ -228,13 +199,13 @@ function addGpus(used: Map<number, number>, allocation: Allocation, sign: 1 | -1
   }
 }
 
-type Order = Pick<ReadyStep, 'priority' | 'sequence' | 'position'>;
-
-function orderOf(job: Job, step: Step): Order {
-  return { priority: job.spec.priority, sequence: job.sequence, position: step.position };
-}
-
-/** Higher priority first, then the older job, then the earlier step. */
-function compareOrder(left: Order, right: Order): number {
-  return right.priority - left.priority || left.sequence - right.sequence || left.position - right.position;
+function placeOf(job: Job, step: Step): LanePlace {
+  return {
+    priority: job.spec.priority,
+    namespace: job.spec.namespace,
+    user: job.submittedBy,
+    demand: step.demand,
+    sequence: job.sequence,
+    position: step.position,
+  };
 }

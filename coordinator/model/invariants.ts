@@ -110,7 +110,7 @@ function checkQueue(view: ClusterView, broken: Report): void {
       }
     }
   }
-  const actual = view.index.ready.map(
+  const actual = [...view.index.ready].map(
     (entry) => `${entry.jobId}/${entry.step}:${[...entry.retries].sort((left, right) => left - right).join()}`,
   );
   if (expected.sort().join(' ') !== actual.sort().join(' ')) broken(`the queue is ${actual} instead of ${expected}`);

@@ -24,11 +24,29 @@ export type NamespaceLanes = ReadonlyMap<string, UserLanes>;
 /** By namespace, then user, then demand; nothing in it is empty. */
 export type LevelLanes = ReadonlyMap<string, NamespaceLanes>;
 
-/** The queue, divided by what decides the order of serving. Adding and removing cost O(log lane), besides the copying. */
-export class Lanes {
-  readonly levels = new Map<number, Map<string, Map<string, Map<DemandClass, ReadyStep[]>>>>();
+/** What says where in the queue a step is. */
+export type LanePlace = Pick<ReadyStep, 'priority' | 'namespace' | 'user' | 'demand' | 'sequence' | 'position'>;
 
-  add(entry: ReadyStep): void {
+/** The queue, divided by what decides the order of serving. Adding and removing cost O(log lane), besides the copying. */
+export class Lanes<Entry extends ReadyStep> {
+  readonly levels = new Map<number, Map<string, Map<string, Map<DemandClass, Entry[]>>>>();
+
+  /** All that is in it, by lane. */
+  *[Symbol.iterator](): Generator<Entry, void, undefined> {
+    for (const namespaces of this.levels.values()) {
+      for (const users of namespaces.values()) {
+        for (const lanes of users.values()) for (const lane of lanes.values()) yield* lane;
+      }
+    }
+  }
+
+  find(place: LanePlace): Entry | undefined {
+    const lane = this.levels.get(place.priority)?.get(place.namespace)?.get(place.user)?.get(place.demand);
+    const found = lane?.[placeIn(lane, place)];
+    return found && compareAge(found, place) === 0 ? found : undefined;
+  }
+
+  add(entry: Entry): void {
     const users = nested(nested(this.levels, entry.priority), entry.namespace);
     const lanes = nested(users, entry.user);
     const lane = lanes.get(entry.demand);
@@ -36,7 +54,7 @@ export class Lanes {
     else lanes.set(entry.demand, [entry]);
   }
 
-  remove(entry: ReadyStep): void {
+  remove(entry: Entry): void {
     const namespaces = present(this.levels.get(entry.priority), 'priority of a ready step');
     const users = present(namespaces.get(entry.namespace), 'namespace of a ready step');
     const lanes = present(users.get(entry.user), 'user of a ready step');
@@ -51,17 +69,19 @@ export class Lanes {
   }
 }
 
+type Age = Pick<ReadyStep, 'sequence' | 'position'>;
+
 /** The older job first, then the earlier step. */
-export function compareAge(left: ReadyStep, right: ReadyStep): number {
+export function compareAge(left: Age, right: Age): number {
   return left.sequence - right.sequence || left.position - right.position;
 }
 
-function placeIn(lane: Lane, entry: ReadyStep): number {
+function placeIn(lane: Lane, place: Age): number {
   let low = 0;
   let high = lane.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (compareAge(present(lane[middle], 'ready step'), entry) < 0) low = middle + 1;
+    if (compareAge(present(lane[middle], 'ready step'), place) < 0) low = middle + 1;
     else high = middle;
   }
   return low;
