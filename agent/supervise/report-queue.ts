@@ -11,8 +11,12 @@ export interface ReportQueueOptions {
   readonly acknowledged: (allocationIds: readonly AllocationId[]) => void;
 }
 
+/** A busy node gathers its reports for so long after each message: every message costs both sides a commit. */
+const REST_MS = 5;
+
 /**
- * Reports of one connection: what changed in one turn goes in one message, an attempt once with its newest phase.
+ * Reports of one connection: what changed while none was sent goes in one message, an attempt once with its newest
+ * phase.
  *
  * It opens when the coordinator has answered the hello, which told the phases of that moment.
  */
@@ -21,6 +25,7 @@ export class ReportQueue {
   readonly #changed = new Map<AllocationId, SupervisedAttempt>();
   #isOpen = false;
   #isFlushing = false;
+  #restUntil = 0;
 
   constructor(options: ReportQueueOptions) {
     this.#options = options;
@@ -49,13 +54,18 @@ export class ReportQueue {
   #flushSoon(): void {
     if (this.#isFlushing || this.#changed.size === 0) return;
     this.#isFlushing = true;
-    this.#options.clock.soon(() => {
+    const { clock } = this.#options;
+    const restMs = this.#restUntil - clock.monotonic();
+    const flush = (): void => {
       this.#isFlushing = false;
       if (this.#isOpen) this.#flush();
-    });
+    };
+    if (restMs > 0) clock.after(restMs, flush);
+    else clock.soon(flush);
   }
 
   #flush(): void {
+    this.#restUntil = this.#options.clock.monotonic() + REST_MS;
     const attempts = [...this.#changed.values()];
     this.#changed.clear();
     const ended = attempts.filter((attempt) => attempt.hasEnded).map(({ id }) => id);

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync, unlinkSync } from 'node:fs';
 import type { AllocationId } from '../../../shared/ids.js';
 import { type LedgerEntry, LedgerReader } from './ledger.js';
 
@@ -10,12 +10,13 @@ export class LedgerFile {
   readonly file: number;
   /** Attempts in it that have not been removed. */
   readonly attempts = new Set<AllocationId>();
-  readonly #reader = new LedgerReader();
+  readonly #reader: LedgerReader;
   #offset = 0;
 
   /** Makes the file when there is none. */
-  constructor(path: string) {
+  constructor(path: string, lastWords: (id: AllocationId) => string) {
     this.path = path;
+    this.#reader = new LedgerReader(lastWords);
     this.file = openSync(path, 'a+', 0o600);
   }
 
@@ -30,15 +31,21 @@ export class LedgerFile {
     }
   }
 
-  /** Whether the process is the worker that writes here: its stderr is this very file, which no other's is. */
+  /** Whether the process is the worker that writes here: it has this very file open, which no other has. */
   isWrittenBy(pid: number): boolean {
     try {
-      const theirs = statSync(`/proc/${pid}/fd/2`);
-      const ours = fstatSync(this.file);
-      return theirs.ino === ours.ino && theirs.dev === ours.dev;
+      const folder = `/proc/${pid}/fd`;
+      // While its command runs, stderr is the command's and the ledger is one of those put by.
+      return this.#isOpenAs(`${folder}/2`) || readdirSync(folder).some((name) => this.#isOpenAs(`${folder}/${name}`));
     } catch {
       return false;
     }
+  }
+
+  #isOpenAs(path: string): boolean {
+    const theirs = statSync(path, { throwIfNoEntry: false });
+    const ours = fstatSync(this.file);
+    return theirs?.ino === ours.ino && theirs.dev === ours.dev;
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 import type { AllocationId } from '../../../shared/ids.js';
-import { signalName } from '../../../shared/outcome.js';
+import { SIGNAL_EXIT_BASE, signalName } from '../../../shared/outcome.js';
 import type { DriverEnd } from '../driver.js';
+import { isWordOf } from './signal-words.js';
 
 /** What one line of a worker's ledger says; worker.sh writes them. */
 export type LedgerEntry =
@@ -17,16 +18,18 @@ export interface Run {
 const RUN = /run (j\S+) (\d+) (\d+\.\d+)$/;
 const EXIT = /exit (j\S+) (\d+|revoked) (\d+\.\d+)$/;
 const FAIL = /fail (j\S+) (.*)$/;
-const SIGNAL_STATUS = 128;
-/** Signals of which no shell says a word; their statuses are taken for signals. */
-const SILENT_SIGNALS = new Set([2, 13]);
 
-/** Reads a ledger as it grows. Only whole lines count; a line of any other form is the shell's word about a signal. */
+/** Reads a ledger as it grows. Only whole lines count, and of these only the forms above. */
 export class LedgerReader {
+  readonly #lastWords: (id: AllocationId) => string;
   #rest = '';
   #run: Run | undefined;
   #failure: string | undefined;
-  #hasShellSpoken = false;
+
+  /** @param lastWords  the end of what an attempt wrote to stderr */
+  constructor(lastWords: (id: AllocationId) => string) {
+    this.#lastWords = lastWords;
+  }
 
   push(text: string): LedgerEntry[] {
     const lines = (this.#rest + text).split('\n');
@@ -44,30 +47,25 @@ export class LedgerReader {
     if (run) {
       this.#run = { pid: Number(run[2]), atUptimeMs: uptimeMs(run[3]) };
       this.#failure = undefined;
-      this.#hasShellSpoken = false;
       return { kind: 'run', allocationId: run[1] as AllocationId, run: this.#run };
     }
     const exit = EXIT.exec(line);
     if (exit) {
-      return {
-        kind: 'exit',
-        allocationId: exit[1] as AllocationId,
-        end: this.#endOf(exit[2] ?? '', uptimeMs(exit[3])),
-      };
+      const allocationId = exit[1] as AllocationId;
+      return { kind: 'exit', allocationId, end: this.#endOf(allocationId, exit[2] ?? '', uptimeMs(exit[3])) };
     }
     const failure = FAIL.exec(line);
     if (failure) this.#failure = failure[2];
-    else this.#hasShellSpoken = true;
     return undefined;
   }
 
-  #endOf(status: string, atUptimeMs: number): DriverEnd | 'revoked' {
+  #endOf(id: AllocationId, status: string, atUptimeMs: number): DriverEnd | 'revoked' {
     if (status === 'revoked') return 'revoked';
     if (this.#failure !== undefined) return { kind: 'start-failed', message: this.#failure };
     const code = Number(status);
     const ranMs = Math.max(0, Math.round(atUptimeMs - (this.#run?.atUptimeMs ?? atUptimeMs)));
-    const signal = code - SIGNAL_STATUS;
-    const isSignal = signal > 0 && (this.#hasShellSpoken || SILENT_SIGNALS.has(signal));
+    const signal = code > SIGNAL_EXIT_BASE ? code - SIGNAL_EXIT_BASE : 0;
+    const isSignal = signal > 0 && isWordOf(signal, () => this.#lastWords(id));
     return isSignal
       ? { kind: 'signaled', signal: signalName(signal), ranMs }
       : { kind: 'exited', exitCode: code, ranMs };

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import type { StartOrder } from '../../../shared/wire/messages.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
 
@@ -14,23 +15,31 @@ export interface OrderPlaces {
   readonly ledger: string;
 }
 
-/** The shell text that becomes the attempt's command: enter the directory, set the environment, exec. */
+/** The shell text that runs the attempt's command: enter the directory, set the environment for it alone, run it. */
 export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlaces): string {
   const failed = `echo ${quoted(`fail ${order.allocationId} cannot enter the working directory ${places.workdir}`)}`;
-  const env = Object.entries({ ...taskEnvironment(order, base), [MARKER]: places.marker });
-  const exported = env.filter(([name]) => isShellName(name)).map(([name, value]) => `${name}=${quoted(value)}`);
-  const passed = env.filter(([name]) => !isShellName(name)).map(([name, value]) => `${name}=${value}`);
+  const variables = { ...taskEnvironment(order, base), [MARKER]: places.marker };
   const argv = order.run.kind === 'command' ? order.run.argv : [places.script, ...order.run.args];
-  const command = passed.length === 0 ? argv : ['env', ...passed, ...argv];
   return [
-    `cd -- ${quoted(places.workdir)} 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; exit 1; }`,
+    `cd -- ${quoted(places.workdir)} 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; return 1; }`,
     'unset OLDPWD',
-    `export ${exported.join(' ')}`,
-    `exec ${command.map(quoted).join(' ')}`,
+    commandLine(argv, variables),
     // The file is written over, not cut: the end of a longer order may follow.
-    'exit 126',
+    'return',
     '',
   ].join('\n');
+}
+
+function commandLine([name = '', ...args]: readonly string[], variables: Readonly<Record<string, string>>): string {
+  const env = Object.entries(variables);
+  const assigned = env.filter(([name]) => isShellName(name)).map(([name, value]) => `${name}=${quoted(value)}`);
+  const passed = env.filter(([name]) => !isShellName(name)).map(([name, value]) => `${name}=${value}`);
+  if (passed.length > 0)
+    return `${assigned.join(' ')} ${[ENV_PROGRAM, ...passed, name, ...args].map(quoted).join(' ')}`;
+  const program = findProgram(name, variables.PATH ?? '');
+  // By its bare name a shell could take it for a command of its own.
+  if (program === undefined) return `( export ${assigned.join(' ')}; exec ${[name, ...args].map(quoted).join(' ')} )`;
+  return `${assigned.join(' ')} ${[program, ...args].map(quoted).join(' ')}`;
 }
 
 /** What no shell script can carry; undefined when there is nothing. */
@@ -45,13 +54,28 @@ export function unrunnable(order: StartOrder): string | undefined {
   return badName === undefined ? undefined : `"${badName}" is no name of a variable`;
 }
 
-/** Variables that mean something to the shell itself and refuse some values; `env` passes them unseen. */
-const SHELL_OWN = new Set(['OPTIND', 'LINENO', 'PPID', 'IFS']);
+const ENV_PROGRAM = '/usr/bin/env';
+/** Variables that mean something to some shell itself and refuse some values; `env` passes them unseen. */
+const SHELL_OWN = /^(OPTIND|LINENO|PPID|IFS|UID|EUID|GROUPS|SHELLOPTS|FUNCNAME|DIRSTACK|BASH.*)$/;
 const SHELL_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 function isShellName(name: string): boolean {
-  return SHELL_NAME.test(name) && !SHELL_OWN.has(name);
+  return SHELL_NAME.test(name) && !SHELL_OWN.test(name);
 }
+
+/** The file that a name means; undefined when there is none, or when it takes a shell to tell. */
+function findProgram(name: string, path: string): string | undefined {
+  if (name.includes('/')) return name;
+  for (const folder of path.split(':')) {
+    if (!folder.startsWith('/')) return undefined;
+    const file = `${folder}/${name}`;
+    const found = statSync(file, { throwIfNoEntry: false });
+    if (found?.isFile() && (found.mode & ANY_EXECUTE) !== 0) return file;
+  }
+  return undefined;
+}
+
+const ANY_EXECUTE = 0o111;
 
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

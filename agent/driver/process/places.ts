@@ -1,8 +1,11 @@
 import {
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -17,6 +20,7 @@ import type { OutputBytes } from '../driver.js';
 
 /** Empty files and directories kept for reuse. */
 const MAX_SPARES = 256;
+const MAX_LINE_BYTES = 4_096;
 const FOLDERS = ['ledger', 'orders', 'output', 'scripts', 'work', 'spare'] as const;
 type Folder = (typeof FOLDERS)[number];
 const DONE = Promise.resolve();
@@ -88,6 +92,20 @@ export class Places {
   outputBytes(id: AllocationId): OutputBytes {
     return { stdoutBytes: sizeOf(this.output(id, 'stdout')), stderrBytes: sizeOf(this.output(id, 'stderr')) };
   }
+
+  /** The end of what an attempt wrote to stderr, enough for a line. */
+  readonly lastWords = (id: AllocationId): string => {
+    const path = this.output(id, 'stderr');
+    const size = sizeOf(path);
+    if (size === 0) return '';
+    const file = openSync(path, 'r');
+    try {
+      const bytes = Buffer.alloc(Math.min(size, MAX_LINE_BYTES));
+      return bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, size - bytes.length));
+    } finally {
+      closeSync(file);
+    }
+  };
 
   /** Idempotent. The names are free at once; deleting a large tree takes until the promise resolves. */
   remove(id: AllocationId): Promise<void> {

@@ -4,8 +4,8 @@ import type { Log } from '../../../shared/log.js';
 import { isAlive, type ProcessEntry, type ProcessTable, ProcessTableReader } from './process-table.js';
 import { findTrees, type TreeRoot } from './tree.js';
 
-/** Scans take at most this share of the time: after one of 1 ms, ends are gathered for 3 ms. */
-const SCAN_REST_FACTOR = 3;
+/** Scans take at most this share of the time: after one of 1 ms, ends are gathered for 6 ms. */
+const SCAN_REST_FACTOR = 6;
 const KILL_ROUNDS = 200;
 const FIRST_ROUND_MS = 2;
 const LAST_ROUND_MS = 50;

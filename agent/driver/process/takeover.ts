@@ -23,7 +23,7 @@ export function takeOver(places: Places, bootId: string): Takeover {
   const records = new Map<AllocationId, AttemptRecord>();
   const ledgers: LedgerFile[] = [];
   for (const name of readdirSync(places.folder('ledger'))) {
-    const ledger = new LedgerFile(places.ledger(name));
+    const ledger = new LedgerFile(places.ledger(name), places.lastWords);
     ledgers.push(ledger);
     for (const entry of ledger.read()) keep(records, ledger, entry);
   }

@@ -32,7 +32,7 @@ export class Worker {
   /** Throws `task-start-failed` when no process can be made. */
   constructor(places: Places, name: string, exited: (signal: string | null) => void) {
     this.name = name;
-    this.ledger = new LedgerFile(places.ledger(name));
+    this.ledger = new LedgerFile(places.ledger(name), places.lastWords);
     this.#orderPath = places.order(name);
     this.#orderFile = openSync(this.#orderPath, 'w', 0o600);
     this.#child = spawn('/bin/sh', [SCRIPT, name], {
