@@ -34,6 +34,12 @@ export function jobIdOf(sequence: number): JobId {
   return `j${sequence}` as JobId;
 }
 
+/** The number of a job id; undefined when the text is none. */
+export function parseJobId(text: string): number | undefined {
+  const match = /^j(\d{1,15})$/.exec(text);
+  return match ? Number(match[1]) : undefined;
+}
+
 export function taskIdOf(ref: TaskRef): TaskId {
   return (ref.step === MAIN_STEP ? `${ref.jobId}.${ref.index}` : `${ref.jobId}.${ref.step}.${ref.index}`) as TaskId;
 }

@@ -4,10 +4,10 @@ import { replayHoldings } from './accounts.js';
 import type { Allocation } from './allocation.js';
 import { find } from './apply-job.js';
 import type { StoredSums } from './indexes.js';
-import { type Job, type Step, unfinishedCount } from './job.js';
+import { type Job, unfinishedCount } from './job.js';
 import type { Node } from './node.js';
 import { type ClusterState, type ClusterView, emptyState, type KeyRecord } from './state.js';
-import type { Task } from './task.js';
+import { restoreSteps, type StoredJob, storedJob } from './stored-job.js';
 
 /** Version of the snapshot's own shape; events have theirs. Version 1 had no `sums`. */
 const SNAPSHOT_VERSION = 2;
@@ -24,26 +24,19 @@ interface StoredSnapshot {
   readonly sums?: StoredSums;
 }
 
-type StoredJob = Omit<Job, 'steps'> & { readonly steps: readonly StoredStep[] };
-type StoredStep = Omit<Step, 'spec' | 'demand' | 'tasks' | 'position'> & { readonly tasks: readonly Task[] };
-
 /** The records as JSON text; indexes and classes are derived again by `restore`. Cost: O(state). */
 export function serialize(view: ClusterView): string {
   const stored: StoredSnapshot = {
     version: SNAPSHOT_VERSION,
     seq: view.lastSeq,
     nextJobSequence: view.nextJobSequence,
-    jobs: [...view.jobs.values()].map((job) => ({ ...job, steps: [...job.steps.values()].map(storedStep) })),
+    jobs: [...view.jobs.values()].map(storedJob),
     allocations: [...view.allocations.values()],
     nodes: [...view.nodes.values()].map(({ nodeClass: _, ...node }) => node),
     keys: [...view.keys],
     sums: view.index.sums(),
   };
   return JSON.stringify(stored);
-}
-
-function storedStep({ spec: _spec, demand: _demand, position: _position, tasks, ...step }: Step): StoredStep {
-  return { ...step, tasks: [...tasks.values()] };
 }
 
 /**
@@ -96,13 +89,8 @@ function restoreNode(state: ClusterState, stored: Omit<Node, 'nodeClass'>): void
 }
 
 function restoreJob(state: ClusterState, stored: StoredJob): void {
-  const steps = new Map<string, Step>();
+  const steps = restoreSteps(stored, state.classes);
   const job: Job = { ...stored, steps };
-  for (const [position, spec] of stored.spec.steps.entries()) {
-    const kept = stored.steps[position] as StoredStep;
-    const tasks = new Map(kept.tasks.map((task) => [task.index, task]));
-    steps.set(spec.name, { ...kept, position, spec, demand: state.classes.demandOf(spec), tasks });
-  }
   const jobId: JobId = job.id;
   state.jobs.set(jobId, job);
   if (job.phase.kind !== 'finished') state.index.unfinishedJobCount += 1;

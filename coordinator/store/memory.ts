@@ -1,6 +1,10 @@
 import { assert } from '../../shared/assert.js';
 import { AppError } from '../../shared/errors.js';
+import type { JobId } from '../../shared/ids.js';
 import type { LoggedEvent } from '../model/events.js';
+import type { Departure, FinishedJob, PastTask } from '../model/past.js';
+import type { PastJobPage, PastJobQuery, RetentionLimits } from './archive.js';
+import { toPastRow } from './archive-row.js';
 import {
   assertContinues,
   type EventRow,
@@ -9,7 +13,8 @@ import {
   toLoggedEvent,
   toRow,
 } from './event-row.js';
-import { type EventStore, RETAINED_EVENTS, type Recovered, type Snapshot } from './store.js';
+import { MemoryArchive } from './memory-archive.js';
+import { RETAINED_EVENTS, type Recovered, type Snapshot, type Store } from './store.js';
 
 /**
  * What goes wrong with an append:
@@ -38,7 +43,8 @@ interface Write {
  * One object is both the disk and its owner: after `crash` or `close` it is opened again and recovers what was durable.
  * It keeps JSON text, so what is read back never shares objects with what was written.
  */
-export class MemoryStore implements EventStore {
+export class MemoryStore implements Store {
+  readonly #archive = new MemoryArchive();
   readonly #faults: ReadonlyMap<number, AppendFault>;
   readonly #isManual: boolean;
   readonly #retainedEventCount: number;
@@ -66,15 +72,20 @@ export class MemoryStore implements EventStore {
     return { snapshot, tail };
   }
 
-  async append(events: readonly LoggedEvent[]): Promise<void> {
+  async append(events: readonly LoggedEvent[], departures: readonly Departure[] = []): Promise<void> {
     this.#requireOpen();
     assertContinues(this.#handedSeq, events);
     this.#handedSeq += events.length;
     this.#appendCount += 1;
     const rows = events.map(toRow);
+    const pastRows = departures.map(toPastRow);
+    const keep = (): void => {
+      this.#rows.push(...rows);
+      for (const row of pastRows) this.#archive.keep(row);
+    };
     const fault = this.#nextFault ?? this.#faults.get(this.#appendCount);
     this.#nextFault = undefined;
-    await this.#write(() => this.#rows.push(...rows), fault);
+    await this.#write(keep, fault);
   }
 
   async saveSnapshot(snapshot: Snapshot): Promise<void> {
@@ -87,6 +98,31 @@ export class MemoryStore implements EventStore {
     this.#requireOpen();
     const firstSeq = this.#rows[0]?.seq ?? this.#lastSeq() + 1;
     return afterSeq + 1 < firstSeq ? null : this.#after(afterSeq, limit);
+  }
+
+  async pastJob(jobId: JobId): Promise<FinishedJob | null> {
+    this.#requireOpen();
+    return this.#archive.pastJob(jobId);
+  }
+
+  async pastJobs(query: PastJobQuery): Promise<PastJobPage> {
+    this.#requireOpen();
+    return this.#archive.pastJobs(query);
+  }
+
+  async pastTasks(jobId: JobId, step: string, indexes: readonly number[]): Promise<readonly PastTask[]> {
+    this.#requireOpen();
+    return this.#archive.pastTasks(jobId, step, indexes);
+  }
+
+  async forgettableJobs(limits: RetentionLimits, limit: number): Promise<readonly JobId[]> {
+    this.#requireOpen();
+    return this.#archive.forgettableJobs(limits, limit);
+  }
+
+  async forgetJob(jobId: JobId): Promise<boolean> {
+    this.#requireOpen();
+    return this.#archive.forgetJob(jobId);
   }
 
   async close(): Promise<void> {

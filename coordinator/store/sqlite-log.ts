@@ -1,7 +1,10 @@
 import type Database from 'libsql';
 import { isAppError } from '../../shared/errors.js';
 import { AcknowledgedMark } from './acknowledged-mark.js';
+import type { PastJobQuery, RetentionLimits } from './archive.js';
+import type { PastRow } from './archive-row.js';
 import { type EventRow, forgettableSeq, KEPT_SNAPSHOT_COUNT } from './event-row.js';
+import { type PastBodies, SqliteArchive } from './sqlite-archive.js';
 import { storeFault } from './sqlite-fault.js';
 import { examineFiles, filesIn, keepTornWal, lockStateDir, openLog, type StoreFiles } from './sqlite-files.js';
 import {
@@ -29,6 +32,7 @@ export class SqliteLog {
   readonly #retainedEventCount: number;
   readonly #insert: Database.Statement;
   readonly #select: Database.Statement;
+  readonly #archive: SqliteArchive;
   #firstSeq: number;
   #lastSeq: number;
   #oldestSnapshotSeq: number;
@@ -43,18 +47,19 @@ export class SqliteLog {
       'INSERT INTO events (seq, at, version, body, checksum) VALUES (?, ?, ?, ?, ?)',
     );
     this.#select = owned.database.prepare(`SELECT ${STORED_ROW} FROM events WHERE seq > ? ORDER BY seq LIMIT ?`);
+    this.#archive = new SqliteArchive(owned.database, owned.files.database);
   }
 
   /** One transaction; the rows are on disk when it returns. */
-  append(rows: readonly EventRow[]): void {
-    const last = rows.at(-1);
-    if (last === undefined) return;
+  append(rows: readonly EventRow[], pastRows: readonly PastRow[]): void {
+    if (rows.length + pastRows.length === 0) return;
     this.#attempt('append to', () => {
       transact(this.#owned.database, () => {
         for (const row of rows) this.#insert.run(row.seq, row.at, row.version, row.body, eventChecksum(row, row.body));
+        for (const row of pastRows) this.#archive.put(row);
       });
-      this.#lastSeq = last.seq;
-      this.#owned.mark.raise(last.seq);
+      this.#lastSeq = rows.at(-1)?.seq ?? this.#lastSeq;
+      this.#owned.mark.raise(this.#lastSeq);
     });
   }
 
@@ -102,6 +107,26 @@ export class SqliteLog {
       this.#firstSeq = upTo + 1;
     });
     return upTo < forgettable;
+  }
+
+  pastJob(sequence: number): string | null {
+    return this.#attempt('read', () => this.#archive.job(sequence));
+  }
+
+  pastJobs(query: PastJobQuery): PastBodies {
+    return this.#attempt('read', () => this.#archive.jobs(query));
+  }
+
+  pastTasks(sequence: number, step: string, indexes: readonly number[]): readonly string[] {
+    return this.#attempt('read', () => this.#archive.tasks(sequence, step, indexes));
+  }
+
+  forgettableJobs(limits: RetentionLimits, limit: number): readonly number[] {
+    return this.#attempt('read', () => this.#archive.forgettable(limits, limit));
+  }
+
+  forgetJob(sequence: number): boolean {
+    return this.#attempt('forget an old job in', () => this.#archive.forget(sequence));
   }
 
   /** Leaves the whole log in one file, if it can, and gives up the directory. Call once, last. */

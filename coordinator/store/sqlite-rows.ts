@@ -2,10 +2,11 @@ import { crc32 } from 'node:zlib';
 import type Database from 'libsql';
 import type { AppError } from '../../shared/errors.js';
 import type { EventRow } from './event-row.js';
+import { ARCHIVE_SCHEMA } from './sqlite-archive.js';
 import { corrupt } from './sqlite-fault.js';
 
-/** Raised when the tables change shape; a newer format is refused. */
-export const FORMAT = 1;
+/** Raised when the tables change shape, those of the archive and the JSON in them included; a newer one is refused. */
+export const FORMAT = 2;
 
 export const SCHEMA = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -16,8 +17,14 @@ export const SCHEMA = `
   CREATE TABLE snapshotParts (
     seq INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (seq, part)
   );
+  ${ARCHIVE_SCHEMA}
   INSERT INTO meta (key, value) VALUES ('format', ${FORMAT});
 `;
+
+/** What brings a log of an earlier format to the next one. */
+export const UPGRADES: ReadonlyMap<number, string> = new Map([
+  [1, `${ARCHIVE_SCHEMA} UPDATE meta SET value = 2 WHERE key = 'format';`],
+]);
 
 /**
  * What a statement selects to get StoredRows. Everything is cast to what it should be: the binding aborts the process

@@ -3,7 +3,9 @@ import { AppError, type ErrorCode } from '../../shared/errors.js';
 import type { SqliteLog, SqliteLogOptions } from './sqlite-log.js';
 import type { LogExtent } from './sqlite-verify.js';
 
-type Method = 'append' | 'read' | 'putSnapshotPart' | 'keepSnapshot' | 'forgetEvents' | 'close';
+type Method =
+  | ('append' | 'read' | 'putSnapshotPart' | 'keepSnapshot' | 'forgetEvents' | 'close')
+  | ('pastJob' | 'pastJobs' | 'pastTasks' | 'forgettableJobs' | 'forgetJob');
 
 export interface Call {
   readonly id: number;

@@ -1,4 +1,5 @@
 import type Database from 'libsql';
+import { present } from '../../shared/assert.js';
 import { KEPT_SNAPSHOT_COUNT } from './event-row.js';
 import { corrupt, tooNew } from './sqlite-fault.js';
 import {
@@ -9,6 +10,7 @@ import {
   type StoredRow,
   type StoredSnapshot,
   snapshotBody,
+  UPGRADES,
   verified,
 } from './sqlite-rows.js';
 import type { Snapshot } from './store.js';
@@ -36,10 +38,10 @@ interface Found {
  * Cost: about 1 s for 200,000 events. Throws `store-corrupt`.
  */
 export function verifyLog(database: Database.Database, found: Found): LogExtent {
-  checkPages(database, found.path);
   const tables = database.prepare('SELECT count(*) AS tableCount FROM sqlite_master').get() as { tableCount: number };
   if (tables.tableCount === 0 && found.acknowledgedSeq === 0) createTables(database);
-  checkFormat(database, found.path);
+  for (const table of LOG_TABLES) checkPages(database, table, found.path);
+  const format = checkFormat(database, found.path);
   const { firstSeq, lastSeq } = checkEvents(database, found.path);
   if (lastSeq < found.acknowledgedSeq) {
     throw corrupt(
@@ -55,12 +57,16 @@ export function verifyLog(database: Database.Database, found: Found): LogExtent 
     throw corrupt(found.path, `events ${oldestSnapshotSeq + 1} to ${firstSeq - 1} are missing`);
   }
   if (snapshot && snapshot.seq > lastSeq) throw corrupt(found.path, `events up to ${snapshot.seq} are missing`);
+  upgrade(database, format);
   return { firstSeq, lastSeq, snapshot, oldestSnapshotSeq };
 }
 
-function checkPages(database: Database.Database, path: string): void {
-  const statement = database.prepare('SELECT CAST(quick_check AS BLOB) AS finding FROM pragma_quick_check');
-  const findings = statement.all() as { finding: ArrayBuffer }[];
+/** The archive is left out: it may be a hundred times as large, and its rows are verified when they are read. */
+const LOG_TABLES = ['meta', 'events', 'snapshots', 'snapshotParts'] as const;
+
+function checkPages(database: Database.Database, table: string, path: string): void {
+  const statement = database.prepare('SELECT CAST(quick_check AS BLOB) AS finding FROM pragma_quick_check(?)');
+  const findings = statement.all(table) as { finding: ArrayBuffer }[];
   const first = findings[0] && Buffer.from(findings[0].finding).toString();
   if (first !== 'ok') throw corrupt(path, first ?? 'its pages cannot be checked');
 }
@@ -69,11 +75,19 @@ function createTables(database: Database.Database): void {
   database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
 }
 
-function checkFormat(database: Database.Database, path: string): void {
+function checkFormat(database: Database.Database, path: string): number {
   const statement = database.prepare("SELECT CAST(value AS INTEGER) AS format FROM meta WHERE key = 'format'");
   const format = (statement.get() as { format: number } | undefined)?.format;
   if (format !== undefined && format > FORMAT) throw tooNew(path, format, FORMAT);
-  if (format !== FORMAT) throw corrupt(path, 'its format version cannot be read');
+  if (format === FORMAT || (format !== undefined && UPGRADES.has(format))) return format;
+  throw corrupt(path, 'its format version cannot be read');
+}
+
+/** Only once everything is known to be intact: what is refused must be found as it was. */
+function upgrade(database: Database.Database, from: number): void {
+  for (let format = from; format < FORMAT; format += 1) {
+    database.exec(`BEGIN IMMEDIATE; ${present(UPGRADES.get(format), `upgrade of format ${format}`)} COMMIT;`);
+  }
 }
 
 function checkEvents(database: Database.Database, path: string): { firstSeq: number; lastSeq: number } {

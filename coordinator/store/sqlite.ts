@@ -1,9 +1,13 @@
 import { assert, present } from '../../shared/assert.js';
 import { AppError } from '../../shared/errors.js';
+import { type JobId, jobIdOf, parseJobId } from '../../shared/ids.js';
 import type { LoggedEvent } from '../model/events.js';
+import { type Departure, type FinishedJob, type PastTask, readPastJob, readPastTask } from '../model/past.js';
+import type { PastJobPage, PastJobQuery, RetentionLimits } from './archive.js';
+import { toPastRow } from './archive-row.js';
 import { assertContinues, toLoggedEvent, toRow } from './event-row.js';
 import { SqliteThread } from './sqlite-thread.js';
-import { type EventStore, RETAINED_EVENTS, type Recovered, type Snapshot } from './store.js';
+import { RETAINED_EVENTS, type Recovered, type Snapshot, type Store } from './store.js';
 
 export interface SqliteStoreOptions {
   /** Made when it is missing, for its owner alone. */
@@ -21,7 +25,7 @@ const TAIL_PAGE = 5_000;
  *
  * SQLite and the disk are waited for in a thread of their own; here, events only turn into JSON and back.
  */
-export class SqliteStore implements EventStore {
+export class SqliteStore implements Store {
   readonly #options: Required<SqliteStoreOptions>;
   #thread: SqliteThread | undefined;
   #closed: Promise<void> | undefined;
@@ -52,12 +56,12 @@ export class SqliteStore implements EventStore {
     }
   }
 
-  async append(events: readonly LoggedEvent[]): Promise<void> {
+  async append(events: readonly LoggedEvent[], departures: readonly Departure[] = []): Promise<void> {
     const thread = this.#openThread();
     assertContinues(this.#handedSeq, events);
     this.#handedSeq += events.length;
     try {
-      await thread.call('append', events.map(toRow));
+      await thread.call('append', events.map(toRow), departures.map(toPastRow));
     } catch (error) {
       this.#state = 'closed';
       throw error;
@@ -76,6 +80,29 @@ export class SqliteStore implements EventStore {
   async read(afterSeq: number, limit: number): Promise<readonly LoggedEvent[] | null> {
     const rows = await this.#openThread().call('read', afterSeq, limit);
     return rows === null ? null : rows.map(toLoggedEvent);
+  }
+
+  async pastJob(jobId: JobId): Promise<FinishedJob | null> {
+    const body = await this.#openThread().call('pastJob', parseJobId(jobId) ?? 0);
+    return body === null ? null : readPastJob(body);
+  }
+
+  async pastJobs(query: PastJobQuery): Promise<PastJobPage> {
+    const { bodies, oldestSequence } = await this.#openThread().call('pastJobs', query);
+    return { jobs: bodies.map(readPastJob), oldestSequence };
+  }
+
+  async pastTasks(jobId: JobId, step: string, indexes: readonly number[]): Promise<readonly PastTask[]> {
+    const bodies = await this.#openThread().call('pastTasks', parseJobId(jobId) ?? 0, step, indexes);
+    return bodies.map((body) => readPastTask({ jobId, step }, body));
+  }
+
+  async forgettableJobs(limits: RetentionLimits, limit: number): Promise<readonly JobId[]> {
+    return (await this.#openThread().call('forgettableJobs', limits, limit)).map(jobIdOf);
+  }
+
+  async forgetJob(jobId: JobId): Promise<boolean> {
+    return this.#openThread().call('forgetJob', parseJobId(jobId) ?? 0);
   }
 
   close(): Promise<void> {

@@ -1,4 +1,6 @@
 import type { LoggedEvent } from '../model/events.js';
+import type { Departure } from '../model/past.js';
+import type { Archive } from './archive.js';
 
 /** The folded state up to and including event `seq`, as JSON text that only the model reads. */
 export interface Snapshot {
@@ -23,10 +25,10 @@ export interface EventStore {
   /** Reads everything back. Call once, first. Throws `store-corrupt`, `state-dir-busy`, `store-unavailable`. */
   open(): Promise<Recovered>;
   /**
-   * Makes the events durable, all or none; resolved means they survive the loss of power.
-   * `events` continue the log without a gap. Calls are made one at a time. Not retried: after an error the store is closed.
+   * Makes the events durable, and archives what left memory with them: all or none; resolved means they survive the
+   * loss of power. `events` continue the log without a gap. Calls are made one at a time. Not retried: after an error the store is closed.
    */
-  append(events: readonly LoggedEvent[]): Promise<void>;
+  append(events: readonly LoggedEvent[], departures?: readonly Departure[]): Promise<void>;
   /** Keeps `snapshot` beside the log and may then forget events older than RETAINED_EVENTS. May run during appends. */
   saveSnapshot(snapshot: Snapshot): Promise<void>;
   /**
@@ -37,6 +39,9 @@ export interface EventStore {
   /** Waits for what is under way and releases the store. Idempotent. */
   close(): Promise<void>;
 }
+
+/** The log with the archive of what it no longer has to tell: one owner, one transaction. */
+export type Store = EventStore & Archive;
 
 /** At least this many of the newest events stay readable for `Last-Event-ID`. */
 export const RETAINED_EVENTS = 200_000;

@@ -1,12 +1,12 @@
 import type { Test } from 'tap';
 import { EVENT_VERSION, type LoggedEvent } from '../../coordinator/model/events.js';
-import type { EventStore, Recovered } from '../../coordinator/store/store.js';
+import type { Recovered, Store } from '../../coordinator/store/store.js';
 import { Bug } from '../../shared/assert.js';
 import { isAppError } from '../../shared/errors.js';
 import type { JobId } from '../../shared/ids.js';
 
 /** One place where a log lives. Each call gives a store that has not been opened, on the same log. */
-export type StorePlace = () => EventStore;
+export type StorePlace = () => Store;
 
 export interface StorePlaceOptions {
   readonly retainedEventCount: number;
@@ -152,7 +152,7 @@ export function eventsFrom(firstSeq: number, count: number): LoggedEvent[] {
 /** Opens a store of this place, lends it to `work`, and closes it whatever happens. */
 export async function withStore<Result>(
   place: StorePlace,
-  work: (store: EventStore, recovered: Recovered) => Promise<Result>,
+  work: (store: Store, recovered: Recovered) => Promise<Result>,
 ): Promise<Result> {
   const store = place();
   const recovered = await store.open();

@@ -165,7 +165,7 @@ t.test('a log of a newer format is refused with advice and left as it was', asyn
   const image = await closedImage(t);
   const stateDir = plant(t, image);
   const database = new Database(join(stateDir, 'log.db'));
-  database.exec("UPDATE meta SET value = 2 WHERE key = 'format'");
+  database.exec("UPDATE meta SET value = 3 WHERE key = 'format'");
   database.close();
   const before = readFileSync(join(stateDir, 'log.db'));
   await t.rejects(new SqliteStore({ stateDir }).open(), { code: 'store-corrupt', hint: /newer Berth/ });
