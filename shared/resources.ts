@@ -25,8 +25,8 @@ export const WHOLE_GPU_MILLIS = 1_000;
 /** GPUs asked for; a task gets `count` devices that each satisfy the rest, whole ones unless it says how much. */
 export interface GpuDemand {
   readonly count: number;
-  /** Case-insensitive part of the model's name; any model when absent. */
-  readonly model?: string;
+  /** Case-insensitive part of the model's name, or several of which any will do; any model when absent. */
+  readonly model?: string | readonly string[];
   readonly minMemoryMiB?: number;
   /** Thousandths of the one device that the task shares. */
   readonly shareMillis?: number;
@@ -58,7 +58,13 @@ export function fits(need: Resources, free: Resources): boolean {
 export function isEligibleGpu(device: GpuDevice, demand: GpuDemand): boolean {
   if (device.fault !== undefined) return false;
   if (device.memoryMiB < Math.max(demand.minMemoryMiB ?? 0, demand.memoryMiB ?? 0)) return false;
-  return demand.model === undefined || device.model.toLowerCase().includes(demand.model.toLowerCase());
+  return demand.model === undefined || isOfModel(device, demand.model);
+}
+
+function isOfModel(device: GpuDevice, wanted: string | readonly string[]): boolean {
+  const name = device.model.toLowerCase();
+  const models = typeof wanted === 'string' ? [wanted] : wanted;
+  return models.some((model) => name.includes(model.toLowerCase()));
 }
 
 /** Thousandths of an eligible device that a task of this demand holds; an amount of memory is rounded up. */

@@ -13,7 +13,7 @@ export interface RunFlagValues {
   readonly disk?: string;
   /** `2` or `2:a100`. */
   readonly gpus?: string;
-  readonly gpuModel?: string;
+  readonly gpuModel?: readonly string[];
   readonly gpuMinMemory?: string;
   readonly gpuShare?: string;
   readonly gpuMemory?: string;
@@ -80,7 +80,8 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     value: 'TEXT',
     key: 'gpuModel',
     field: 'resources.gpus.model',
-    help: "part of the GPU model's name",
+    repeatable: true,
+    help: "part of the GPU model's name; repeated, any of them will do",
   },
   {
     flag: '--gpu-min-memory',

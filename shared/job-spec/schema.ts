@@ -32,13 +32,19 @@ const names = <const Names extends readonly string[]>(values: Names, description
     { description },
   );
 
+const gpuModel = Type.String({ minLength: 1, maxLength: SPEC_LIMITS.maxValueLength });
+
 const gpus = Type.Union(
   [
     Type.Integer({ minimum: 0, maximum: SPEC_LIMITS.maxGpus }),
     Type.Object(
       {
         count: Type.Optional(Type.Integer({ minimum: 0, maximum: SPEC_LIMITS.maxGpus })),
-        model: Type.Optional(Type.String({ minLength: 1, description: "Part of the model's name; case is ignored." })),
+        model: Type.Optional(
+          Type.Union([gpuModel, Type.Array(gpuModel, { minItems: 1, maxItems: SPEC_LIMITS.maxGpuModels })], {
+            description: "Part of the model's name, or a list of which any will do; case is ignored.",
+          }),
+        ),
         minMemory: Type.Optional(size('Memory that each GPU has at least.')),
         share: Type.Optional(
           Type.Union([Type.Number({ exclusiveMinimum: 0, maximum: 1 }), Type.String({ pattern: CPUS_PATTERN })], {

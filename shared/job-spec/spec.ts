@@ -61,7 +61,8 @@ export interface ResourceSpec {
 
 export interface GpuSpec {
   readonly count: number;
-  readonly model: string | null;
+  /** Parts of model names, any of which will do: sorted when there are several; null for any model. */
+  readonly model: string | readonly string[] | null;
   readonly minMemoryMiB: number | null;
   /** Thousandths of the one device, below a whole one; absent when devices are not shared by share. */
   readonly shareMillis?: number;
@@ -103,6 +104,7 @@ export const SPEC_LIMITS = {
   maxLabels: 64,
   maxConstraints: 64,
   maxGpus: 1_024,
+  maxGpuModels: 32,
   maxAttempts: 100,
   maxLicences: 64,
   maxLicenceCount: 1_000_000,

@@ -26,7 +26,6 @@ export interface PackingNode {
 
 /** Memory of a device in MiB; the protocol does not say, and no task asks. */
 const DEVICE_MIB = 16_384;
-const MODEL_LABEL = 'gpu-model';
 const UNUSED: NodeUsage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
 
 /** The packing protocol's tasks and nodes, put to the planner's own choice of node and devices. */
@@ -53,7 +52,6 @@ export class PackingSession {
         model,
         memoryMiB: DEVICE_MIB,
       })),
-      labels: { [MODEL_LABEL]: model },
     });
     this.#nodes.set(id as NodeId, {
       id: id as NodeId,
@@ -111,16 +109,15 @@ export class PackingSession {
 
   #demandOf({ cpu, mem, gpus, milli, models }: PackingTask): DemandClass {
     const part = milli < WHOLE_GPU_MILLIS ? { shareMillis: milli } : {};
-    const constraint = { key: `label:${MODEL_LABEL}`, op: 'in', values: [...models].sort() } as const;
+    const model = models.length === 0 ? null : [...models].sort();
     return this.#classes.demandOf(
       aStep({
         resources: {
           cpuMillis: cpu,
           memoryMiB: mem,
           diskMiB: 0,
-          gpus: gpus === 0 ? null : { count: gpus, model: null, minMemoryMiB: null, ...part },
+          gpus: gpus === 0 ? null : { count: gpus, model, minMemoryMiB: null, ...part },
         },
-        constraints: models.length === 0 ? [] : [constraint],
       }),
     );
   }

@@ -70,7 +70,7 @@ const anyStep = fc.record({
       .option(
         fc.record({
           count: fc.integer({ min: 1, max: 8 }),
-          model: fc.option(fc.constant('A100')),
+          model: fc.constantFrom(null, 'A100', ['A100', 'H100']),
           minMemoryMiB: fc.option(size),
         }),
       )
@@ -129,7 +129,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
     { command: ['a'], resources: { gpus: { count: 1, share: '250m', model: 'a100' } } },
-    { command: ['a'], resources: { gpus: { count: 2, memory: '8GiB' } } },
+    { command: ['a'], resources: { gpus: { count: 2, memory: '8GiB', model: ['a100', 'h100'] } } },
     { command: ['a'], image: 'b', driver: 'docker', env: { A: 1 }, constraints: ['arch=x64'], timeLimit: '1h30m' },
     {
       steps: [

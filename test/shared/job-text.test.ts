@@ -89,7 +89,7 @@ t.test('every flag sets the field that its table row names', async (t) => {
   for (const { key, field, flag } of RUN_FLAGS) {
     const value =
       FLAGS[key] ??
-      { gpuModel: 'a100', gpuShare: '0.5', gpuMemory: '8GiB', count: '3', maxParallel: '2', licence: ['a=1'] }[
+      { gpuModel: ['a100'], gpuShare: '0.5', gpuMemory: '8GiB', count: '3', maxParallel: '2', licence: ['a=1'] }[
         String(key)
       ];
     const input = specInputFromFlags({ [key]: value });

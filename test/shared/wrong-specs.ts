@@ -64,6 +64,14 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], resources: { gpus: 'a100:2' } }, /^resources\.gpus: "a100:2" is not a number of GPUs/],
   [{ command: ['a'], resources: { gpus: { model: 'a100' } } }, /^resources\.gpus\.count: is missing/],
   [
+    { command: ['a'], resources: { gpus: { count: 1, model: [] } } },
+    'resources.gpus.model: is an empty list; name a model, or remove the field',
+  ],
+  [
+    { command: ['a'], resources: { gpus: { count: 1, model: ['a100', 4090] } } },
+    'resources.gpus.model[1]: 4090 is not a part of a model name',
+  ],
+  [
     { command: ['a'], resources: { gpus: { count: 2, share: 0.5 } } },
     /^resources\.gpus\.share: is a share over 2 devices; a share is of one device/,
   ],
