@@ -32,6 +32,8 @@ export interface GpuDemand {
   readonly shareMillis?: number;
   /** Memory that the task takes of each device; it holds the share of the device that this is. */
   readonly memoryMiB?: number;
+  /** Devices that are MIG slices of this profile; whole GPUs when absent. */
+  readonly mig?: string;
 }
 
 export function addResources(left: Resources, right: Resources): Resources {
@@ -56,7 +58,12 @@ export function fits(need: Resources, free: Resources): boolean {
 
 /** Could the device, with nothing on it, serve the demand? */
 export function isEligibleGpu(device: GpuDevice, demand: GpuDemand): boolean {
-  if (device.fault !== undefined) return false;
+  return device.fault === undefined && isWantedGpu(device, demand);
+}
+
+/** The same of a device that is out of use: could it, if it came back? */
+export function isWantedGpu(device: GpuDevice, demand: GpuDemand): boolean {
+  if (device.mig?.toLowerCase() !== demand.mig) return false;
   if (device.memoryMiB < Math.max(demand.minMemoryMiB ?? 0, demand.memoryMiB ?? 0)) return false;
   return demand.model === undefined || isOfModel(device, demand.model);
 }
@@ -65,6 +72,16 @@ function isOfModel(device: GpuDevice, wanted: string | readonly string[]): boole
   const name = device.model.toLowerCase();
   const models = typeof wanted === 'string' ? [wanted] : wanted;
   return models.some((model) => name.includes(model.toLowerCase()));
+}
+
+/** Compute slices of a GPU that MIG divides; a profile such as `2g.10gb` begins with how many of them it has. */
+const SLICES_OF_A_GPU = 7;
+
+/** Thousandths of a GPU that a device counts for: all of them, or a MIG slice's part of its GPU, rounded down. */
+export function gpuWorthMillis({ mig }: Pick<GpuDemand, 'mig'>): number {
+  if (mig === undefined) return WHOLE_GPU_MILLIS;
+  const slices = Number(/^\d+/.exec(mig)?.[0] ?? SLICES_OF_A_GPU);
+  return Math.min(WHOLE_GPU_MILLIS, Math.floor((WHOLE_GPU_MILLIS * slices) / SLICES_OF_A_GPU));
 }
 
 /** Thousandths of an eligible device that a task of this demand holds; an amount of memory is rounded up. */

@@ -1,6 +1,6 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, NodeId } from '../../shared/ids.js';
-import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import { gpuWorthMillis } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
 import type { DemandClass } from './demand.js';
@@ -46,18 +46,25 @@ export interface AccountsView {
   readonly capacity: Holdings;
 }
 
-/** What one more task of a demand counts for. An amount of GPU memory counts as a whole device until its device is known. */
+/**
+ * What one more task of a demand counts for. An amount of GPU memory counts as a whole device until its device is
+ * known, and a MIG slice as the part that it is of its GPU.
+ */
 export function holdingsOf({ resources: { cpuMillis, memoryMiB }, gpus }: DemandClass): Holdings {
-  const gpuMillis = gpus === null ? 0 : gpus.count * (gpus.shareMillis ?? WHOLE_GPU_MILLIS);
+  const gpuMillis = gpus === null ? 0 : gpus.count * (gpus.shareMillis ?? gpuWorthMillis(gpus));
   return { cpuMillis, memoryMiB, gpuMillis, taskCount: 1 };
 }
 
 function heldBy(allocation: Allocation): Holdings {
   const { cpuMillis, memoryMiB } = allocation.resources;
-  let gpuMillis = 0;
+  return { cpuMillis, memoryMiB, gpuMillis: allocation.countedMillis ?? heldMillis(allocation), taskCount: 1 };
+}
+
+function heldMillis(allocation: Allocation): number {
+  let millis = 0;
   for (let position = 0; position < allocation.gpus.length; position += 1)
-    gpuMillis += heldGpuMillis(allocation, position);
-  return { cpuMillis, memoryMiB, gpuMillis, taskCount: 1 };
+    millis += heldGpuMillis(allocation, position);
+  return millis;
 }
 
 export function addHoldings(left: Holdings, right: Holdings, sign: 1 | -1 = 1): Holdings {
@@ -256,5 +263,7 @@ function memberKey(namespace: string, user: string): string {
 }
 
 function capacityOf({ capacity: { cpuMillis, memoryMiB }, gpus }: Inventory): Holdings {
-  return { cpuMillis, memoryMiB, gpuMillis: gpus.length * WHOLE_GPU_MILLIS, taskCount: 0 };
+  let gpuMillis = 0;
+  for (const device of gpus) if (device.fault === undefined) gpuMillis += gpuWorthMillis(device);
+  return { cpuMillis, memoryMiB, gpuMillis, taskCount: 0 };
 }

@@ -13,6 +13,8 @@ export interface Allocation {
   readonly gpus: readonly number[];
   /** Thousandths held of each, in the order of `gpus`; absent when they are whole. */
   readonly gpuMillis?: readonly number[];
+  /** Thousandths of GPUs that its devices count for in quotas and shares; absent unless MIG slices are among them. */
+  readonly countedMillis?: number;
   readonly committedAt: EpochMs;
   readonly startedAt?: EpochMs;
   readonly phase: AllocationPhase;

@@ -3,7 +3,7 @@ import type { EpochMs } from '../../shared/clock.js';
 import { type AllocationId, parseAllocationId } from '../../shared/ids.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
 import { without } from '../../shared/ranges.js';
-import { gpuMillisOn } from '../../shared/resources.js';
+import { gpuMillisOn, gpuWorthMillis } from '../../shared/resources.js';
 import { ALLOCATION_TRANSITIONS, type Allocation, type AllocationPhase } from './allocation.js';
 import { find, moved, putTask, replaceStep } from './apply-job.js';
 import type { DemandClass } from './demand.js';
@@ -25,6 +25,7 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
     resources: step.demand.resources,
     gpus,
     ...sharesOf(state, event, step.demand),
+    ...slicesOf(state, event),
     committedAt: at,
     phase: { kind: 'committed' },
   };
@@ -56,6 +57,17 @@ function sharesOf(
     return gpuMillisOn(present(device, `GPU ${index} of ${nodeId}`), demand);
   });
   return { gpuMillis };
+}
+
+function slicesOf(
+  state: ClusterState,
+  { nodeId, gpus }: EventOf<'allocation.committed'>,
+): Pick<Allocation, 'countedMillis'> {
+  if (gpus.length === 0) return {};
+  const devices = present(state.nodes.get(nodeId), `node ${nodeId}`).inventory.gpus;
+  const held = devices.filter(({ index }) => gpus.includes(index));
+  if (held.every(({ mig }) => mig === undefined)) return {};
+  return { countedMillis: held.reduce((sum, device) => sum + gpuWorthMillis(device), 0) };
 }
 
 export function allocationPreparing(state: ClusterState, event: EventOf<'allocation.preparing'>, at: EpochMs): void {

@@ -1,5 +1,5 @@
 import type { Constraint, DriverName, StepSpec } from '../../shared/job-spec/spec.js';
-import type { GpuDemand, Resources } from '../../shared/resources.js';
+import type { GpuDemand, GpuDevice, Resources } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
 import type { NodeClass } from './node.js';
 
@@ -27,6 +27,7 @@ export class ClassTable {
         ...(gpus.minMemoryMiB === null ? {} : { minMemoryMiB: gpus.minMemoryMiB }),
         ...(gpus.shareMillis === undefined ? {} : { shareMillis: gpus.shareMillis }),
         ...(gpus.memoryMiB === undefined ? {} : { memoryMiB: gpus.memoryMiB }),
+        ...(gpus.mig === undefined ? {} : { mig: gpus.mig }),
       },
       driver: spec.driver,
       constraints: spec.constraints,
@@ -43,7 +44,7 @@ export class ClassTable {
     const { capacity, gpus, labels, attributes, drivers } = inventory;
     return intern(this.#nodes, {
       capacity,
-      gpus: gpus.map(withoutUuid),
+      gpus: gpus.map(classOfDevice),
       labels: sorted(labels),
       attributes: sorted(attributes),
       drivers,
@@ -51,9 +52,9 @@ export class ClassTable {
   }
 }
 
-/** Two machines that differ only in their devices' serial numbers are of one class. */
-function withoutUuid<Device extends { readonly uuid: string }>(device: Device): Device {
-  return { ...device, uuid: '' };
+/** Two machines that differ only in their devices' serial numbers, or in the words of a fault, are of one class. */
+function classOfDevice(device: GpuDevice): GpuDevice {
+  return { ...device, uuid: '', ...(device.fault === undefined ? {} : { fault: 'out of use' }) };
 }
 
 function sorted(record: Readonly<Record<string, string>>): Record<string, string> {

@@ -1,14 +1,26 @@
 import { assertNever } from '../../shared/assert.js';
 import type { Constraint } from '../../shared/job-spec/spec.js';
-import { isEligibleGpu } from '../../shared/resources.js';
+import { type GpuDemand, type GpuDevice, isWantedGpu } from '../../shared/resources.js';
+import { cpusOf, formatMiB } from '../../shared/units.js';
 import type { DemandClass } from './demand.js';
+import { deviceWords, gpuWords } from './gpu-words.js';
 import type { NodeClass } from './node.js';
 
 /** What keeps an empty node of a class from ever holding a task of a demand. */
 export type Obstacle =
   | { readonly kind: 'driver'; readonly driver: string }
   | { readonly kind: 'constraint'; readonly constraint: Constraint; readonly actual: string | undefined }
-  | { readonly kind: Dimension; readonly needed: number; readonly available: number };
+  | { readonly kind: Exclude<Dimension, 'gpu'>; readonly needed: number; readonly available: number }
+  | GpuObstacle;
+
+/** Too few devices of the wanted kind; `faultyCount` more are of it and out of use. */
+export interface GpuObstacle {
+  readonly kind: 'gpu';
+  readonly wanted: GpuDemand;
+  readonly available: number;
+  readonly faultyCount: number;
+  readonly devices: readonly GpuDevice[];
+}
 
 /** The dimensions in which a demand may exceed a node. GPUs count only devices of the wanted model and memory. */
 export type Dimension = 'cpu' | 'memory' | 'disk' | 'gpu';
@@ -33,11 +45,21 @@ export function obstacleTo(demand: DemandClass, node: NodeClass): Obstacle | und
   return gpuObstacle(demand, node);
 }
 
-function gpuObstacle({ gpus }: DemandClass, node: NodeClass): Obstacle | undefined {
+function gpuObstacle({ gpus }: DemandClass, { gpus: devices }: NodeClass): GpuObstacle | undefined {
   if (gpus === null) return undefined;
   let available = 0;
-  for (const device of node.gpus) if (isEligibleGpu(device, gpus)) available += 1;
-  return available < gpus.count ? { kind: 'gpu', needed: gpus.count, available } : undefined;
+  let faultyCount = 0;
+  for (const device of devices) {
+    if (!isWantedGpu(device, gpus)) continue;
+    if (device.fault === undefined) available += 1;
+    else faultyCount += 1;
+  }
+  return available < gpus.count ? { kind: 'gpu', wanted: gpus, available, faultyCount, devices } : undefined;
+}
+
+/** Would the obstacle go if devices that are out of use came back? */
+export function isPassing(obstacle: Obstacle): boolean {
+  return obstacle.kind === 'gpu' && obstacle.available + obstacle.faultyCount >= obstacle.wanted.count;
 }
 
 function actualOf(key: string, node: NodeClass): string | undefined {
@@ -70,13 +92,13 @@ export function describeObstacle(obstacle: Obstacle): string {
       return `${key} is ${obstacle.actual ?? 'not set'}, wanted ${wanted}`;
     }
     case 'cpu':
-      return `needs ${obstacle.needed / 1000} CPUs, it has ${obstacle.available / 1000}`;
+      return `needs ${cpusOf(obstacle.needed)} CPUs, it has ${cpusOf(obstacle.available)}`;
     case 'memory':
-      return `needs ${obstacle.needed} MiB of memory, it has ${obstacle.available} MiB`;
+      return `needs ${formatMiB(obstacle.needed)} of memory, it has ${formatMiB(obstacle.available)}`;
     case 'disk':
-      return `needs ${obstacle.needed} MiB of disk, it has ${obstacle.available} MiB`;
+      return `needs ${formatMiB(obstacle.needed)} of disk, it has ${formatMiB(obstacle.available)}`;
     case 'gpu':
-      return `needs ${obstacle.needed} such GPUs, it has ${obstacle.available}`;
+      return `needs ${gpuWords(obstacle.wanted)}, it has ${deviceWords(obstacle.devices)}`;
     default:
       return assertNever(obstacle, 'obstacle');
   }

@@ -5,7 +5,7 @@ import type { JobSpec } from '../../shared/job-spec/spec.js';
 import type { Decision, SubmitJob } from '../engine/inputs.js';
 import type { DemandClass } from '../model/demand.js';
 import { ClassTable } from '../model/demand.js';
-import { describeObstacle, obstacleTo } from '../model/feasible.js';
+import { describeObstacle, isPassing, obstacleTo } from '../model/feasible.js';
 import { type ClusterView, KEY_LIFETIME_MS } from '../model/state.js';
 import { QUEUE_LIMITS } from './limits.js';
 import { refuseIfNeverAllowed, refuseIfQuotaIsFull } from './refuse-beyond-limits.js';
@@ -95,7 +95,7 @@ function nearestMiss(view: ClusterView, demand: DemandClass): string | undefined
   const misses = new Map<string, string>();
   for (const node of view.nodes.values()) {
     const obstacle = obstacleTo(demand, node.nodeClass);
-    if (!obstacle) return undefined;
+    if (!obstacle || isPassing(obstacle)) return undefined;
     if (!misses.has(node.nodeClass.key)) misses.set(node.nodeClass.key, `${node.id}: ${describeObstacle(obstacle)}`);
   }
   const shown = [...misses.values()].slice(0, 3);

@@ -1,5 +1,5 @@
 import { present } from '../../shared/assert.js';
-import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import { type GpuDevice, gpuWorthMillis, type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { NodeUsage } from '../model/indexes.js';
 import type { Node } from '../model/node.js';
 import { type Fit, FitTable } from './fit.js';
@@ -24,6 +24,10 @@ export class Board {
   readonly gpuStart: Int32Array;
   /** Free thousandths of every device, in the order of the inventories. */
   readonly gpuMillis: Int32Array;
+  /** What each device is of a GPU, 1 unless it is a MIG slice, and 0 while it is out of use. */
+  readonly gpuUnits: Float64Array;
+  /** By row: its GPUs that are no slices and in use; only these can be whole. */
+  readonly deviceCount: Int32Array;
   /** By row: an index into `fits.classes`. */
   readonly classIndex: Int32Array;
   /** By row: the worth of the devices' free parts, in whole devices. */
@@ -37,6 +41,8 @@ export class Board {
   readonly lastChange: Int32Array;
   readonly worth: Worth;
   readonly #factors: Float64Array;
+  /** 1 for a device that is neither a slice nor out of use. */
+  readonly #gpuIsWhole: Uint8Array;
 
   constructor(nodes: readonly Node[], worth: Worth) {
     const count = nodes.length;
@@ -49,6 +55,7 @@ export class Board {
     this.classIndex = new Int32Array(count);
     this.units = new Float64Array(count);
     this.wholeCount = new Int32Array(count);
+    this.deviceCount = new Int32Array(count);
     this.worths = new Float64Array(count);
     this.lastChange = new Int32Array(count);
     this.#factors = new Float64Array(count);
@@ -58,6 +65,20 @@ export class Board {
       this.#factors[row] = worth.factorOf(node.nodeClass);
     }
     this.gpuMillis = new Int32Array(this.gpuStart[count] ?? 0);
+    this.gpuUnits = new Float64Array(this.gpuMillis.length);
+    this.#gpuIsWhole = new Uint8Array(this.gpuMillis.length);
+    for (const [row, node] of nodes.entries()) this.#setDevices(row, node.inventory.gpus);
+  }
+
+  #setDevices(row: Row, gpus: readonly GpuDevice[]): void {
+    const start = this.gpuStart[row] as number;
+    for (const [position, device] of gpus.entries()) {
+      if (device.fault !== undefined) continue;
+      this.gpuUnits[start + position] = gpuWorthMillis(device) / WHOLE_GPU_MILLIS;
+      if (device.mig !== undefined) continue;
+      this.#gpuIsWhole[start + position] = 1;
+      (this.deviceCount[row] as number) += 1;
+    }
   }
 
   /** Sets a row to what its node has beside what is used of it. */
@@ -102,7 +123,7 @@ export class Board {
         memoryMiB,
         units,
         wholeCount,
-        deviceCount: (this.gpuStart[row + 1] as number) - (this.gpuStart[row] as number),
+        deviceCount: this.deviceCount[row] as number,
       })
     );
   }
@@ -121,8 +142,8 @@ export class Board {
     for (let device = this.gpuStart[row] as number; device < end; device += 1) {
       // A node that came back smaller may be held beyond what it has.
       const free = Math.max(0, this.gpuMillis[device] as number);
-      units += residual[free] as number;
-      if (free === WHOLE_GPU_MILLIS) wholeCount += 1;
+      units += (this.gpuUnits[device] as number) * (residual[free] as number);
+      if (free === WHOLE_GPU_MILLIS) wholeCount += this.#gpuIsWhole[device] as number;
     }
     this.units[row] = units;
     this.wholeCount[row] = wholeCount;

@@ -1,9 +1,9 @@
-import { assertNever } from '../../shared/assert.js';
 import type { DemandClass } from '../model/demand.js';
-import { type Dimension, describeObstacle, type Obstacle, obstacleTo } from '../model/feasible.js';
+import { describeObstacle, type Obstacle, obstacleTo } from '../model/feasible.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { isUsable, openGpus, type Slot, slotOf } from './slot.js';
+import { describeShortfall, nearness, type Shortfall, shortfall } from './shortfall.js';
+import { isUsable, slotOf } from './slot.js';
 import type { WaitReason } from './wait-reason.js';
 
 /** Kinds of node that an explanation names before it only counts. */
@@ -22,12 +22,6 @@ interface ClassFinding {
   usableCount: number;
   /** What is shortest on the example; undefined while no node of the class is usable. */
   short: Shortfall | undefined;
-}
-
-interface Shortfall {
-  readonly dimension: Dimension;
-  readonly needed: number;
-  readonly free: number;
 }
 
 /**
@@ -71,29 +65,19 @@ function findingFor(findings: Map<NodeClass, ClassFinding>, node: Node, demand: 
 function present({ example, nodeCount, obstacle, usableCount, short }: ClassFinding) {
   const place = { example: example.id, nodeCount };
   if (obstacle) return { ...place, state: 'unfit', dimension: obstacle.kind, message: describeObstacle(obstacle) };
-  if (short) return { ...place, state: 'busy', usableCount, ...short, message: `needs ${describeShortfall(short)}` };
-  return { ...place, state: 'away', message: `is ${stateOf(example)}` };
-}
-
-/** The dimension that is shortest, relative to what is needed; undefined when the task fits now. */
-function shortfall(slot: Slot, demand: DemandClass): Shortfall | undefined {
-  const { resources, gpus } = demand;
-  const rows: Shortfall[] = [
-    { dimension: 'cpu', needed: resources.cpuMillis, free: slot.free.cpuMillis },
-    { dimension: 'memory', needed: resources.memoryMiB, free: slot.free.memoryMiB },
-    { dimension: 'disk', needed: resources.diskMiB, free: slot.free.diskMiB },
-    { dimension: 'gpu', needed: gpus?.count ?? 0, free: gpus === null ? 0 : openGpus(slot, gpus).length },
-  ];
-  let shortest: Shortfall | undefined;
-  for (const row of rows) {
-    if (row.free < row.needed && (!shortest || nearness(row) < nearness(shortest))) shortest = row;
+  if (short) {
+    const { dimension, needed, free } = short;
+    return {
+      ...place,
+      state: 'busy',
+      usableCount,
+      dimension,
+      needed,
+      free,
+      message: `needs ${describeShortfall(short)}`,
+    };
   }
-  return shortest;
-}
-
-/** From 0, nothing of it is free, to 1, all of it would be. */
-function nearness({ needed, free }: Shortfall): number {
-  return free / needed;
+  return { ...place, state: 'away', message: `is ${stateOf(example)}` };
 }
 
 function explainBusy(findings: readonly ClassFinding[]): WaitReason | undefined {
@@ -108,21 +92,6 @@ function explainBusy(findings: readonly ClassFinding[]): WaitReason | undefined 
     code: 'capacity',
     message: `waits for ${describeShortfall(nearest.short)} on ${nearest.node.id}${others(usableCount - 1)}`,
   };
-}
-
-function describeShortfall({ dimension, needed, free }: Shortfall): string {
-  switch (dimension) {
-    case 'cpu':
-      return `${needed / 1000} CPUs (${free / 1000} free)`;
-    case 'memory':
-      return `${needed} MiB of memory (${free} free)`;
-    case 'disk':
-      return `${needed} MiB of disk (${free} free)`;
-    case 'gpu':
-      return `${needed} GPUs (${free} free)`;
-    default:
-      return assertNever(dimension, 'dimension');
-  }
 }
 
 function others(count: number): string {

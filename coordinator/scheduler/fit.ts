@@ -1,4 +1,4 @@
-import { gpuMillisOn, isEligibleGpu } from '../../shared/resources.js';
+import { gpuMillisOn, gpuWorthMillis, isEligibleGpu, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { DemandClass } from '../model/demand.js';
 import { obstacleTo } from '../model/feasible.js';
 import type { NodeClass } from '../model/node.js';
@@ -8,6 +8,8 @@ export interface Fit {
   readonly demand: DemandClass;
   /** Devices that a task takes. */
   readonly gpuCount: number;
+  /** What each of them is of a GPU: 1 unless they are MIG slices. */
+  readonly unit: number;
   /** What it takes of each device, by position; 0 of a device that it cannot use. */
   readonly millis: Int32Array;
   /** Devices that it can use, the smallest first. */
@@ -40,7 +42,7 @@ export class FitTable {
 function fitOf(demand: DemandClass, { gpus: devices }: NodeClass): Fit {
   const { gpus } = demand;
   const millis = new Int32Array(devices.length);
-  if (gpus === null) return { demand, gpuCount: 0, millis, order: new Int32Array(0) };
+  if (gpus === null) return { demand, gpuCount: 0, unit: 1, millis, order: new Int32Array(0) };
   const order: number[] = [];
   for (const [position, device] of devices.entries()) {
     if (!isEligibleGpu(device, gpus)) continue;
@@ -49,5 +51,6 @@ function fitOf(demand: DemandClass, { gpus: devices }: NodeClass): Fit {
   }
   const memoryOf = (position: number): number => devices[position]?.memoryMiB ?? 0;
   order.sort((left, right) => memoryOf(left) - memoryOf(right) || left - right);
-  return { demand, gpuCount: gpus.count, millis, order: Int32Array.from(order) };
+  const unit = gpuWorthMillis(gpus) / WHOLE_GPU_MILLIS;
+  return { demand, gpuCount: gpus.count, unit, millis, order: Int32Array.from(order) };
 }

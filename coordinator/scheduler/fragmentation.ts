@@ -1,5 +1,5 @@
 import { SPEC_DEFAULTS } from '../../shared/job-spec/spec.js';
-import { gpuMillisOn, isEligibleGpu } from '../../shared/resources.js';
+import { gpuWorthMillis, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import { ClassTable, type DemandClass } from '../model/demand.js';
 import { obstacleTo } from '../model/feasible.js';
 import type { Node } from '../model/node.js';
@@ -74,7 +74,7 @@ export function strandedGpus(view: ClusterView, mix: GpuMix): NodeStranded[] {
   for (const node of view.nodes.values()) {
     if (!isUsable(node) || node.inventory.gpus.length === 0) continue;
     const slot = slotOf(view, node);
-    const freeMillis = sum(slot.gpuMillis);
+    const freeMillis = sum(freeOf(slot));
     if (freeMillis > 0) found.push({ node, ...measure(slot, mix, freeMillis) });
   }
   return found.sort(
@@ -107,11 +107,14 @@ function causeOf(slot: Slot, demand: DemandClass): StrandCause | undefined {
 /** Free thousandths on devices that have too little for the demand, or are not of its kind. */
 function piecesOf(slot: Slot, { gpus }: DemandClass): number {
   if (gpus === null) return 0;
-  return sum(
-    slot.gpuMillis.filter((free, position) => {
-      const device = slot.node.inventory.gpus[position];
-      return device === undefined || !isEligibleGpu(device, gpus) || free < gpuMillisOn(device, gpus);
-    }),
+  const open = new Set(openGpus(slot, gpus));
+  return sum(freeOf(slot).filter((_, position) => !open.has(position)));
+}
+
+/** Free thousandths of GPUs by device; a MIG slice is its part of one, and what is out of use is not free. */
+function freeOf({ node, gpuMillis }: Slot): number[] {
+  return node.inventory.gpus.map((device, position) =>
+    device.fault === undefined ? ((gpuMillis[position] ?? 0) * gpuWorthMillis(device)) / WHOLE_GPU_MILLIS : 0,
   );
 }
 

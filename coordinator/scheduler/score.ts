@@ -69,8 +69,10 @@ function choose(board: Board, row: Row, fit: Fit, packing: Packing): boolean {
   const start = board.gpuStart[row] as number;
   const { residual } = board.worth;
   const { millis, order, gpuCount } = fit;
-  const deviceCount = (board.gpuStart[row + 1] as number) - start;
-  const oneWhole = board.worth.ofOneWhole(board.wholeCount[row] as number, deviceCount);
+  const isOfSlices = fit.demand.gpus?.mig !== undefined;
+  const oneWhole = isOfSlices
+    ? 0
+    : board.worth.ofOneWhole(board.wholeCount[row] as number, board.deviceCount[row] as number);
   let found = 0;
   for (let place = 0; place < order.length; place += 1) {
     const position = order[place] as number;
@@ -102,7 +104,7 @@ function insert(position: number, drop: number, found: number): void {
   drops[at] = drop;
 }
 
-function measure(board: Board, row: Row, { gpuCount, millis }: Fit): void {
+function measure(board: Board, row: Row, { demand, gpuCount, unit, millis }: Fit): void {
   const start = board.gpuStart[row] as number;
   const { residual } = board.worth;
   chosen.units = 0;
@@ -112,8 +114,8 @@ function measure(board: Board, row: Row, { gpuCount, millis }: Fit): void {
     const position = chosen.positions[place] as number;
     const free = board.gpuMillis[start + position] as number;
     const left = free - (millis[position] as number);
-    chosen.units += (residual[free] as number) - (residual[left] as number);
-    if (free === WHOLE_GPU_MILLIS) chosen.wholes += 1;
+    chosen.units += unit * ((residual[free] as number) - (residual[left] as number));
+    if (free === WHOLE_GPU_MILLIS && demand.gpus?.mig === undefined) chosen.wholes += 1;
     chosen.leftover += left / WHOLE_GPU_MILLIS;
   }
 }

@@ -69,7 +69,7 @@ export const RESOURCES_SHAPE: ObjectShape = {
   elsewhere: { licenses: 'licences' },
 };
 
-export const GPUS_SHAPE: ObjectShape = { fields: ['count', 'model', 'minMemory', 'share', 'memory'] };
+export const GPUS_SHAPE: ObjectShape = { fields: ['count', 'model', 'minMemory', 'share', 'memory', 'mig'] };
 
 export const RETRY_SHAPE: ObjectShape = { fields: RETRY_FIELDS };
 export const STOP_SHAPE: ObjectShape = { fields: STOP_FIELDS };

@@ -17,6 +17,7 @@ export interface RunFlagValues {
   readonly gpuMinMemory?: string;
   readonly gpuShare?: string;
   readonly gpuMemory?: string;
+  readonly gpuMig?: string;
   readonly array?: string;
   readonly count?: string;
   readonly maxParallel?: string;
@@ -103,6 +104,13 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     key: 'gpuMemory',
     field: 'resources.gpus.memory',
     help: 'memory to hold of a shared GPU: 10GiB',
+  },
+  {
+    flag: '--gpu-mig',
+    value: 'PROFILE',
+    key: 'gpuMig',
+    field: 'resources.gpus.mig',
+    help: 'take MIG slices, one unless --gpus says how many: 1g.5gb',
   },
   {
     flag: '--array',
@@ -241,11 +249,11 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
 
 const COUNT_AND_MODEL = /^(\d+):(.+)$/;
 
-function gpusInput({ gpus, gpuModel, gpuMinMemory, gpuShare, gpuMemory }: RunFlagValues): unknown {
+function gpusInput({ gpus, gpuModel, gpuMinMemory, gpuShare, gpuMemory, gpuMig }: RunFlagValues): unknown {
   const both = COUNT_AND_MODEL.exec(gpus ?? '');
   const count = integerOrText(both?.[1] ?? gpus);
   const model = gpuModel ?? both?.[2];
-  const beside = given({ model, minMemory: gpuMinMemory, share: gpuShare, memory: gpuMemory });
+  const beside = given({ model, minMemory: gpuMinMemory, share: gpuShare, memory: gpuMemory, mig: gpuMig });
   return Object.keys(beside).length === 0 ? count : given({ count, ...beside });
 }
 

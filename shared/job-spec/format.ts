@@ -56,13 +56,14 @@ function formatResources({ cpuMillis, memoryMiB, diskMiB, gpus, licences }: Reso
   };
 }
 
-function formatGpus({ count, model, minMemoryMiB, shareMillis, memoryMiB }: GpuSpec): JsonObject {
+function formatGpus({ count, model, minMemoryMiB, shareMillis, memoryMiB, mig }: GpuSpec): JsonObject {
   return {
     count,
     ...(model === null ? {} : { model }),
     ...(minMemoryMiB === null ? {} : { minMemory: formatMiB(minMemoryMiB) }),
     ...(shareMillis === undefined ? {} : { share: cpusOf(shareMillis) }),
     ...(memoryMiB === undefined ? {} : { memory: formatMiB(memoryMiB) }),
+    ...(mig === undefined ? {} : { mig }),
   };
 }
 

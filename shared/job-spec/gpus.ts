@@ -15,12 +15,13 @@ export function readGpus(field: Field): GpuSpec | null | undefined {
       `${shown(field.value)} is not a number of GPUs; write 2, or for one model {count: 2, model: a100}`,
     );
   }
-  hasShape(field, GPUS_SHAPE, 'an object with count, model, minMemory, share, memory');
+  hasShape(field, GPUS_SHAPE, 'an object with count, model, minMemory, share, memory, mig');
   return gpusOf({
     count: readCountBeside(field),
     model: readOr(child(field, 'model'), readModels, null),
     minMemoryMiB: readOr(child(field, 'minMemory'), readMemory, null),
     ...readPart(field),
+    ...readSlices(field),
   });
 }
 
@@ -28,7 +29,7 @@ export function readGpus(field: Field): GpuSpec | null | undefined {
 function readCountBeside(field: Field): number | undefined {
   const count = child(field, 'count');
   const share = child(field, 'share');
-  const isPart = share.value !== undefined || child(field, 'memory').value !== undefined;
+  const isPart = ['share', 'memory', 'mig'].some((part) => child(field, part).value !== undefined);
   if (count.value === undefined && !isPart) invalid(count, 'is missing; say how many GPUs a task needs');
   const read = readOr(count, readCount, isPart ? 1 : undefined);
   if (share.value !== undefined && read !== undefined && read !== 1) {
@@ -50,6 +51,41 @@ function readPart(field: Field): Pick<GpuSpec, 'shareMillis' | 'memoryMiB'> {
     ...(shareMillis === WHOLE_GPU_MILLIS ? {} : { shareMillis }),
     ...(memoryMiB === null ? {} : { memoryMiB }),
   };
+}
+
+/** Slices are taken whole, and only where the profile is asked for: how large one is its profile says. */
+function readSlices(field: Field): Pick<GpuSpec, 'mig'> {
+  const profile = child(field, 'mig');
+  if (profile.value === undefined) return {};
+  for (const part of ['share', 'memory']) {
+    if (child(field, part).value === undefined) continue;
+    invalid(
+      child(field, part),
+      'does not go with "mig"; a slice is taken whole, so remove it or choose another profile',
+    );
+  }
+  const mig = readProfile(profile);
+  if (mig === undefined) return {};
+  const minMemory = child(field, 'minMemory');
+  if (readOr(minMemory, readMemory, 0) > memoryOf(mig)) {
+    invalid(minMemory, `is more than a slice ${mig} has; remove it or choose a larger profile`);
+  }
+  return { mig };
+}
+
+/** `1g.5gb`, `1c.3g.20gb`, `1g.10gb+me`. */
+const PROFILE = /^(?:\d+c\.)?\d+g\.\d+gb(?:[+-][a-z0-9.]+)*$/;
+
+/** As its name says: what a driver reports is a little less. */
+function memoryOf(profile: string): number {
+  return Number(/(\d+)gb/.exec(profile)?.[1]) * 1_024;
+}
+
+function readProfile(field: Field): string | undefined {
+  const profile = readText(field, 'the profile of a MIG slice')?.trim().toLowerCase();
+  if (profile === undefined) return undefined;
+  if (PROFILE.test(profile) && profile.length <= SPEC_LIMITS.maxValueLength) return profile;
+  return invalid(field, `${shown(field.value)} is not the profile of a MIG slice; write for example 1g.5gb`);
 }
 
 function readShare(field: Field): number | undefined {

@@ -32,6 +32,8 @@ const names = <const Names extends readonly string[]>(values: Names, description
     { description },
   );
 
+const MIG_PATTERN = '^\\s*(\\d+[cC]\\.)?\\d+[gG]\\.\\d+[gG][bB]([+-][A-Za-z0-9.]+)*\\s*$';
+
 const gpuModel = Type.String({ minLength: 1, maxLength: SPEC_LIMITS.maxValueLength });
 
 const gpus = Type.Union(
@@ -52,20 +54,30 @@ const gpus = Type.Union(
           }),
         ),
         memory: Type.Optional(size('Memory to hold of each GPU, which is shared; the count may be left out for 1.')),
+        mig: Type.Optional(
+          Type.String({
+            pattern: MIG_PATTERN,
+            maxLength: SPEC_LIMITS.maxValueLength,
+            examples: ['1g.5gb'],
+            description: 'Profile of the MIG slices to take; the count may be left out for 1.',
+          }),
+        ),
       },
       {
         ...closed,
-        anyOf: [{ required: ['count'] }, { required: ['share'] }, { required: ['memory'] }],
+        anyOf: ['count', 'share', 'memory', 'mig'].map((part) => ({ required: [part] })),
         not: {
           anyOf: [
             { required: ['share', 'memory'] },
+            { required: ['mig', 'share'] },
+            { required: ['mig', 'memory'] },
             { required: ['share', 'count'], properties: { count: { not: { const: 1 } } } },
           ],
         },
       },
     ),
   ],
-  { description: 'GPUs: a count, or a count with a model or memory, or a share of one.' },
+  { description: 'GPUs: a count, or a count with a model or memory, or a share of one, or MIG slices.' },
 );
 
 const licences = Type.Record(Type.String(), Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxLicenceCount }), {

@@ -68,6 +68,8 @@ export interface GpuSpec {
   readonly shareMillis?: number;
   /** Memory to hold of each device; absent when devices are not shared by memory. */
   readonly memoryMiB?: number;
+  /** The profile of MIG slices to take, such as `1g.5gb`, in lower case; absent for devices that are no slices. */
+  readonly mig?: string;
 }
 
 /** A condition on a node: `label:zone = eu`, `arch = x64`. */

@@ -80,7 +80,7 @@ t.test('a rehearsal places or says why not, and changes nothing', (t) => {
     ]);
   t.strictSame(run(oneStep({ array: '0-3' })), [['main', { n1: 1, n2: 3 }, undefined]]);
   t.strictSame(run(oneStep({ array: '0-5' })), [
-    ['main', { n1: 1, n2: 4 }, 'waits for 1 CPUs (0 free) on n1 or on 1 other node'],
+    ['main', { n1: 1, n2: 4 }, 'waits for 1 CPU (0 free) on n1 or on 1 other node'],
   ]);
   t.strictSame(run(oneStep({ array: '0-5', maxParallel: 2 })), [
     ['main', { n1: 1, n2: 1 }, 'runs 2 tasks at once, as maxParallel says'],
@@ -128,7 +128,7 @@ t.test('when, plan and nodes --fragmentation ask the coordinator', async (t) => 
   await server.submit({ command: ['a'], resources: { cpus: 2 } });
   t.match(await client('when', 'j2'), /main +1 +20\d\d-\d\d-\d\d .* +n1 +next on n1, when what runs there/);
   t.equal(await client('when', 'j1'), 'no task of j1 waits; it is active\n');
-  t.match(await client('plan', '--count', '3', '--', 'true'), /main +3 +1 +n1:1 +waits for 1 CPUs \(0 free\) on n1/);
+  t.match(await client('plan', '--count', '3', '--', 'true'), /main +3 +1 +n1:1 +waits for 1 CPU \(0 free\) on n1/);
   t.match(await client('plan', '-c', '9', '--', 'true'), /^64 berth: no node could ever hold/);
   t.match(await client('plan', '--licence', 'x=1', '--', 'true'), /the cluster has no licence "x"/);
   t.match(await client('nodes', '--fragmentation'), /^all +0 +0.*\n0% of the free GPU is stranded/m);

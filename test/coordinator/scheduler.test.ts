@@ -58,7 +58,8 @@ t.test('GPUs are whole devices, named in the placement, the smallest that satisf
   t.strictSame(placements(cluster.submit(gpuStep({ model: 'a100' }))), [['j2.0#1', 'g', [0]]]);
   t.strictSame(placements(cluster.submit(gpuStep({ minMemoryMiB: 40_000 }))), [['j3.0#1', 'g', [1]]]);
   cluster.submit(gpuStep({ minMemoryMiB: 40_000 }));
-  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 1 GPUs (0 free) on g' });
+  const message = 'waits for 1 GPU with 40000MiB or more (0 free) on g';
+  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message });
   t.strictSame(placements(cluster.exits('j2.0#1')), [['j4.0#1', 'g', [0]]]);
   t.match(cluster.submit(gpuStep({ count: 4 })).reply, { refused: 'impossible-resources' });
   t.end();
@@ -73,7 +74,8 @@ t.test('a GPU is shared by share and by memory, and the fullest device that has 
   t.strictSame(placements(cluster.submit(shared({ shareMillis: 500 }))), [['j2.0#1', 'g', [1]]]);
   t.strictSame(placements(cluster.submit(shared({ memoryMiB: 32_768 }))), [['j3.0#1', 'g', [0]]], '400 of 1000');
   t.strictSame(placements(cluster.submit(shared({ shareMillis: 501 }))), []);
-  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 1 GPUs (0 free) on g' });
+  const message = 'waits for 0.501 of a GPU of model a100 (at most 0.5 of one is free) on g';
+  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message });
   const part = { shareMillis: 400, memoryMiB: 32_768 };
   t.match(ordersOf(cluster.view).startOrder('j3.0#1' as AllocationId), { gpus: [{ index: 0 }], gpuPart: part });
   t.strictSame(placements(cluster.exits('j2.0#1')), [['j4.0#1', 'g', [1]]]);
@@ -119,7 +121,7 @@ t.test('every waiting task has a stated reason', (t) => {
   cluster.submit(aJob({ steps: [aStep({ name: 'a' }), aStep({ name: 'b', needs: ['a'] })] }));
   t.match(whyWaiting(cluster, 'j3', 'b'), { code: 'needs', message: 'waits for step a' });
   cluster.submit(oneStep({ resources: { memoryMiB: 8_000 } }));
-  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 8000 MiB of memory (7168 free) on n1' });
+  t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 8000MiB of memory (7GiB free) on n1' });
   cluster.submit(oneStep({ retry: { maxAttempts: 2, backoffMs: 9_000, on: ['exited'] } })).exits('j5.0#1', 1);
   t.match(whyWaiting(cluster, 'j5'), { code: 'backoff', message: 'retries in 9 s' });
   cluster.when({ type: 'cordonNode', nodeId: n1, reason: 'fan', by: 'tester' });

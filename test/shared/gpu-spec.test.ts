@@ -46,3 +46,18 @@ t.test('a device is eligible if its name has any of the models in it, in whateve
     t.equal(device && isEligibleGpu(device, { count: 1, ...(model ? { model } : {}) }), isEligible, `${model}`);
   t.end();
 });
+
+t.test('a profile asks for slices, whole, in lower case', (t) => {
+  t.strictSame(gpusOf({ mig: '1g.5gb' }), { ...WHOLE, mig: '1g.5gb' });
+  t.strictSame(gpusOf({ mig: '1G.10GB+me', count: 2, model: 'h100' }), {
+    ...{ count: 2, model: 'h100', minMemoryMiB: null },
+    mig: '1g.10gb+me',
+  });
+  t.strictSame(read(specInputFromFlags({ gpuMig: '2g.10gb', command: ['a'] })), { ...WHOLE, mig: '2g.10gb' });
+  t.strictSame(read(specInputFromFlags({ gpuMig: '2g.10gb', gpus: '3', command: ['a'] })), {
+    ...{ ...WHOLE, count: 3 },
+    mig: '2g.10gb',
+  });
+  t.match(gpusOf({ mig: '1g.5gb', minMemory: '20GiB' }), /minMemory: is more than a slice 1g\.5gb has; remove it or/);
+  t.end();
+});

@@ -52,6 +52,7 @@ function anyPart(whole: GpuSpec | null): fc.Arbitrary<GpuSpec | null> {
     fc.constant(whole),
     fc.integer({ min: 1, max: 999 }).map((shareMillis) => ({ ...whole, count: 1, shareMillis })),
     size.map((memoryMiB) => ({ ...whole, memoryMiB })),
+    fc.constantFrom('1g.5gb', '7g.80gb').map((mig) => ({ ...whole, minMemoryMiB: null, mig })),
   );
 }
 
@@ -128,6 +129,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], resources: { cpus: '250m', memory: '15GiB', gpus: 2 }, stop: { signal: 'INT' } },
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
+    { command: ['a'], resources: { gpus: { mig: '1g.5gb' } } },
     { command: ['a'], resources: { gpus: { count: 1, share: '250m', model: 'a100' } } },
     { command: ['a'], resources: { gpus: { count: 2, memory: '8GiB', model: ['a100', 'h100'] } } },
     { command: ['a'], image: 'b', driver: 'docker', env: { A: 1 }, constraints: ['arch=x64'], timeLimit: '1h30m' },

@@ -89,9 +89,15 @@ t.test('every flag sets the field that its table row names', async (t) => {
   for (const { key, field, flag } of RUN_FLAGS) {
     const value =
       FLAGS[key] ??
-      { gpuModel: ['a100'], gpuShare: '0.5', gpuMemory: '8GiB', count: '3', maxParallel: '2', licence: ['a=1'] }[
-        String(key)
-      ];
+      {
+        gpuModel: ['a100'],
+        gpuShare: '0.5',
+        gpuMig: '1g.5gb',
+        gpuMemory: '8GiB',
+        count: '3',
+        maxParallel: '2',
+        licence: ['a=1'],
+      }[String(key)];
     const input = specInputFromFlags({ [key]: value });
     const found = field
       .split('.')

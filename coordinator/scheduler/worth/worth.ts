@@ -1,4 +1,4 @@
-import { gpuMillisOn, isEligibleGpu, WHOLE_GPU_MILLIS } from '../../../shared/resources.js';
+import { gpuMillisOn, gpuWorthMillis, isEligibleGpu, WHOLE_GPU_MILLIS } from '../../../shared/resources.js';
 import type { DemandClass } from '../../model/demand.js';
 import { obstacleTo } from '../../model/feasible.js';
 import type { TaskMix } from '../../model/mix.js';
@@ -64,10 +64,11 @@ export class Worth {
     const ratios = lines.length > 0 ? { cpu: lines.map(cpuRatio), memory: lines.map(memoryRatio) } : UNKNOWN_RATIOS;
     this.#cpu = new Served(ratios.cpu);
     this.#memory = new Served(ratios.memory);
-    const sizes = lines.filter((line) => line.count === 1).map((line) => ({ millis: line.millis, weight: line.tasks }));
-    this.sizes = lines.length > 0 ? merged(sizes) : UNKNOWN_SIZES;
+    const whole = lines.filter(({ isOfSlices }) => !isOfSlices);
+    const sizes = whole.filter((line) => line.count === 1).map((line) => ({ millis: line.millis, weight: line.tasks }));
+    this.sizes = whole.length > 0 ? merged(sizes) : UNKNOWN_SIZES;
     this.residual = pricing.of(this.sizes);
-    this.#wholes = wholesOf(lines);
+    this.#wholes = wholesOf(whole);
     this.#scarcity = scarcityOf(lines, supply);
   }
 
@@ -103,6 +104,8 @@ interface GpuLine {
   readonly millis: number;
   /** GPU demand of all its tasks, in whole devices. */
   readonly units: number;
+  /** Its devices are MIG slices, which are no part of what is sold in shares or by several. */
+  readonly isOfSlices: boolean;
   /** Node classes that could hold it, with their devices. */
   readonly open: ReadonlySet<NodeClass>;
 }
@@ -122,7 +125,7 @@ function gpuLines(mix: TaskMix, supply: Supply): GpuLine[] {
       for (const device of nodeClass.gpus) {
         if (!isEligibleGpu(device, gpus)) continue;
         devices += nodeCount;
-        millis += nodeCount * gpuMillisOn(device, gpus);
+        millis += nodeCount * (gpus.mig === undefined ? gpuMillisOn(device, gpus) : gpuWorthMillis(device));
       }
     }
     if (devices === 0) continue;
@@ -133,6 +136,7 @@ function gpuLines(mix: TaskMix, supply: Supply): GpuLine[] {
       count: gpus.count,
       millis: each,
       units: (tasks * gpus.count * each) / WHOLE_GPU_MILLIS,
+      isOfSlices: gpus.mig !== undefined,
       open,
     });
   }
