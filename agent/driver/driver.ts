@@ -1,5 +1,6 @@
 import type { AllocationId } from '../../shared/ids.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
+import type { Usage } from '../../shared/usage.js';
 import type { LogStream, StartOrder } from '../../shared/wire/messages.js';
 
 /** What a driver tells its supervisor about an attempt, each at least once and possibly again after a restart. */
@@ -11,6 +12,7 @@ export type DriverEvent =
       readonly allocationId: AllocationId;
       readonly end: DriverEnd;
       readonly output: OutputBytes;
+      readonly usage?: Usage;
     };
 
 /** A driver knows how a command ended, not why it was stopped: `stopped` is the supervisor's word. */
@@ -26,7 +28,7 @@ export interface OutputBytes {
 export type Recovery =
   | { readonly kind: 'absent' }
   | { readonly kind: 'running'; readonly startedAgeMs: number }
-  | { readonly kind: 'ended'; readonly end: DriverEnd; readonly output: OutputBytes };
+  | { readonly kind: 'ended'; readonly end: DriverEnd; readonly output: OutputBytes; readonly usage?: Usage };
 
 /** Runs attempts so that they outlive this process (P5). Every implementation passes test/conformance/task-driver. */
 export interface TaskDriver {

@@ -3,7 +3,8 @@ import type { Clock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { Log } from '../../shared/log.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
-import type { Held, Report, StartOrder } from '../../shared/wire/messages.js';
+import { type Usage, usageOf } from '../../shared/usage.js';
+import type { Held, Report, ReportedEnd, StartOrder } from '../../shared/wire/messages.js';
 import type { DriverEvent, OutputBytes, Recovery, TaskDriver } from '../driver/driver.js';
 import { ATTEMPT_TRANSITIONS, type Attempt, type AttemptPhase } from '../model/attempt.js';
 import type { AgentStore } from '../store/store.js';
@@ -57,6 +58,8 @@ export class SupervisedAttempt {
   /** Times are of the monotonic clock. */
   #phaseSince: number;
   #startedAt: number | null = null;
+  #launchedAt: number | null = null;
+  #startTookMs = 0;
   #isLaunched = false;
   #isEnding = false;
   #isHalted = false;
@@ -108,6 +111,7 @@ export class SupervisedAttempt {
       return;
     }
     this.#isLaunched = true;
+    this.#launchedAt = this.#now();
     this.#timers.set('preparing', PREPARING_REPORT_MS, () => this.#context.listener.changed(this));
     this.#context.listener.launched(this.id);
     this.#tryStart(order, 1);
@@ -134,7 +138,7 @@ export class SupervisedAttempt {
     if (!this.isLive) return;
     const { stopReason } = this.#record;
     if (recovery.kind === 'ended') {
-      this.end(endOf(recovery.end, stopReason), recovery.output);
+      this.end(endOf(recovery.end, stopReason), recovery.output, recovery.usage);
       return;
     }
     if (recovery.kind === 'running') {
@@ -147,16 +151,23 @@ export class SupervisedAttempt {
   driverEvent(event: DriverEvent): void {
     if (!this.isLive || this.#isHalted) return;
     if (event.kind === 'started') this.#started(0);
-    else this.end(endOf(event.end, this.#record.stopReason), event.output);
+    else this.end(endOf(event.end, this.#record.stopReason), event.output, event.usage);
   }
 
-  end(end: AllocationEnd, output: OutputBytes): void {
+  end(end: AllocationEnd, output: OutputBytes, usage: Usage = {}): void {
     if (!this.isLive) return;
     this.#isEnding = true;
     this.#timers.cancelAll();
-    const phase: AttemptPhase = { kind: 'ended', end: { end, ...output } };
+    const phase: AttemptPhase = { kind: 'ended', end: { end, ...output, ...this.#used(usage) } };
     this.#context.listener.ended(this.id, output);
     this.#keepEnd({ ...this.#record, order: null, phase }, this.#now());
+  }
+
+  /** The time that a start took is known to the process that saw all of it. */
+  #used(usage: Usage): Pick<ReportedEnd, 'usage'> {
+    const startedMs = this.#startTookMs - (usage.pulledMs ?? 0) - (usage.stagedInMs ?? 0);
+    const used = usageOf({ startedMs, ...usage });
+    return used === undefined ? {} : { usage: used };
   }
 
   halt(): void {
@@ -178,6 +189,7 @@ export class SupervisedAttempt {
     if (this.#startedAt !== null) return;
     this.#isLaunched = true;
     this.#startedAt = this.#now() - startedAgeMs;
+    if (this.#launchedAt !== null) this.#startTookMs = this.#startedAt - this.#launchedAt;
     this.#timers.cancel('preparing');
     if (this.#record.phase.kind !== 'accepted') return;
     this.#enter({ kind: 'running' }, this.#startedAt);

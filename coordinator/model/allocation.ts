@@ -2,6 +2,7 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, AllocationRef, NodeId } from '../../shared/ids.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import type { Usage } from '../../shared/usage.js';
 
 /** One attempt of one task on one node with concrete devices. Its id is its own fence. */
 export interface Allocation {
@@ -25,7 +26,13 @@ export type AllocationPhase =
   | { readonly kind: 'preparing'; readonly since: EpochMs }
   | { readonly kind: 'running'; readonly since: EpochMs }
   | { readonly kind: 'stopping'; readonly since: EpochMs; readonly reason: StopReason }
-  | { readonly kind: 'ended'; readonly at: EpochMs; readonly end: AllocationEnd; readonly output: OutputSize };
+  | {
+      readonly kind: 'ended';
+      readonly at: EpochMs;
+      readonly end: AllocationEnd;
+      readonly output: OutputSize;
+      readonly usage?: Usage;
+    };
 
 /** Bytes that the attempt wrote; unknown when the node is lost. */
 export type OutputSize = { readonly stdoutBytes: number; readonly stderrBytes: number } | null;

@@ -88,8 +88,9 @@ export function allocationStopRequested(
 }
 
 export function allocationEnded(state: ClusterState, event: EventOf<'allocation.ended'>, at: EpochMs): void {
-  const { allocationId, end, output } = event;
-  const allocation = change(state, allocationId, { kind: 'ended', at, end, output });
+  const { allocationId, end, output, usage } = event;
+  const used = usage === undefined ? {} : { usage };
+  const allocation = change(state, allocationId, { kind: 'ended', at, end, output, ...used });
   // A short command's end may arrive without word of its start.
   if (allocation.startedAt === undefined && hasRun(end)) noteStart(state, allocation, at - end.ranMs);
   state.index.allocationEnded(allocation);

@@ -2,6 +2,7 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import type { AllocationEnd, JobOutcome, StopReason, TaskOutcome } from '../../shared/outcome.js';
+import type { Usage } from '../../shared/usage.js';
 import type { Inventory } from '../../shared/wire/messages.js';
 import type { OutputSize } from './allocation.js';
 
@@ -59,6 +60,7 @@ export type BerthEvent =
       readonly allocationId: AllocationId;
       readonly end: AllocationEnd;
       readonly output: OutputSize;
+      readonly usage?: Usage;
     }
   /** A node joined, or came back with another inventory, boot or version. */
   | {

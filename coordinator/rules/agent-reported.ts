@@ -47,8 +47,9 @@ export function consequencesOf(allocation: Allocation, { phase, end, startedAt }
     case 'stopping':
       return [];
     case 'ended': {
-      const { end: how, stdoutBytes, stderrBytes } = present(end, 'end of an ended allocation');
-      return [{ type: 'allocation.ended', allocationId, end: how, output: { stdoutBytes, stderrBytes } }];
+      const { end: how, stdoutBytes, stderrBytes, usage } = present(end, 'end of an ended allocation');
+      const used = usage === undefined ? {} : { usage };
+      return [{ type: 'allocation.ended', allocationId, end: how, output: { stdoutBytes, stderrBytes }, ...used }];
     }
   }
 }

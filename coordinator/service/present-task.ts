@@ -1,7 +1,9 @@
 import Type, { type Static } from 'typebox';
 import { assertNever } from '../../shared/assert.js';
+import type { EpochMs } from '../../shared/clock.js';
 import { type AllocationRef, allocationIdOf, taskIdOf } from '../../shared/ids.js';
 import { type AllocationEnd, exitCodeOf, type TaskOutcome } from '../../shared/outcome.js';
+import { USAGE_FIELDS, type UsageField } from '../../shared/usage.js';
 import type { Allocation } from '../model/allocation.js';
 import type { Job, Step } from '../model/job.js';
 import { type ClusterView, taskPhase } from '../model/state.js';
@@ -40,6 +42,13 @@ export const taskOutcomeSchema = Type.Union([
   Type.Object({ kind: Type.Literal('dropped'), reason: Type.String() }),
 ]);
 
+const amount = Type.Optional(Type.Integer({ minimum: 1 }));
+
+const usageSchema = Type.Object(
+  Object.fromEntries(USAGE_FIELDS.map((field) => [field, amount])) as Record<UsageField, typeof amount>,
+  { description: 'What it used, and how long all but the command took; what is none or not known is absent.' },
+);
+
 export const attemptSchema = Type.Object({
   attempt: Type.Integer({ minimum: 1 }),
   allocationId: Type.String(),
@@ -47,6 +56,7 @@ export const attemptSchema = Type.Object({
   state: oneOf(['committed', 'preparing', 'running', 'stopping', 'ended']),
   end: nullable(endSchema),
   gpus: Type.Array(Type.Integer(), { description: "Indexes of the node's GPUs that the attempt holds, or shares." }),
+  queuedMs: Type.Number({ description: 'How long it waited for a node since it could start.' }),
   committedAt: time('When it was given its node.'),
   startedAt: nullable(time('When its command started.')),
   endedAt: nullable(time('When its end was recorded.')),
@@ -55,6 +65,7 @@ export const attemptSchema = Type.Object({
     Type.Object({ stdoutBytes: Type.Integer(), stderrBytes: Type.Integer() }),
     'What it wrote in all; null before its end, or when nobody knows.',
   ),
+  usage: nullable(usageSchema),
 });
 export type AttemptView = Static<typeof attemptSchema>;
 
@@ -110,9 +121,11 @@ export function presentAttempts(view: ClusterView, place: TaskPlace): AttemptVie
   const phase = taskPhase(place.step, place.index);
   const ref = { jobId: place.job.id, step: place.step.name, index: place.index };
   const found: AttemptView[] = [];
+  let eligibleAt = place.step.queuedAt;
   for (let attempt = 1; phase && attempt <= attemptOf(phase); attempt += 1) {
     const allocation = view.allocations.get(allocationIdOf({ ...ref, attempt }));
-    if (allocation) found.push(presentAttempt(allocation));
+    if (allocation) found.push(presentAttempt(allocation, eligibleAt));
+    if (allocation?.phase.kind === 'ended') eligibleAt = allocation.phase.at;
   }
   return found;
 }
@@ -122,7 +135,7 @@ export function attemptOf(phase: TaskPhase): number {
   return phase.kind === 'blocked' ? 1 : phase.attempt;
 }
 
-function presentAttempt(allocation: Allocation): AttemptView {
+function presentAttempt(allocation: Allocation, eligibleAt: EpochMs): AttemptView {
   const { phase } = allocation;
   const ended = phase.kind === 'ended' ? phase : undefined;
   return {
@@ -132,11 +145,13 @@ function presentAttempt(allocation: Allocation): AttemptView {
     state: phase.kind,
     end: ended ? ended.end : null,
     gpus: [...allocation.gpus],
+    queuedMs: Math.max(0, allocation.committedAt - eligibleAt),
     committedAt: instant(allocation.committedAt),
     startedAt: instantOrNull(allocation.startedAt),
     endedAt: instantOrNull(ended?.at),
     ranMs: ended && 'ranMs' in ended.end ? ended.end.ranMs : null,
     output: ended?.output ?? null,
+    usage: ended?.usage ?? null,
   };
 }
 

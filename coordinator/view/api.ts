@@ -1,3 +1,5 @@
+import type { Usage } from '../../shared/usage.js';
+
 /** The documents of the HTTP interface, as far as the client reads them. Times are RFC 3339, durations milliseconds. */
 export interface Counts {
   readonly blocked: number;
@@ -60,11 +62,13 @@ export interface AttemptView {
   readonly state: 'committed' | 'preparing' | 'running' | 'stopping' | 'ended';
   readonly end: AttemptEnd | null;
   readonly gpus: readonly number[];
+  readonly queuedMs: number;
   readonly committedAt: string;
   readonly startedAt: string | null;
   readonly endedAt: string | null;
   readonly ranMs: number | null;
   readonly output: { readonly stdoutBytes: number; readonly stderrBytes: number } | null;
+  readonly usage: Usage | null;
 }
 
 export interface AttemptEnd {

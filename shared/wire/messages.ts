@@ -2,6 +2,7 @@ import type { AllocationId, JobId, NodeId, TaskId } from '../ids.js';
 import type { DriverName, RunSpec, StopSpec } from '../job-spec/spec.js';
 import type { AllocationEnd, StopReason } from '../outcome.js';
 import type { GpuDevice, Resources } from '../resources.js';
+import type { Usage } from '../usage.js';
 
 /** Version of the agent wire; a coordinator serves agents of PROTOCOL_VERSION - 1 and PROTOCOL_VERSION. */
 export const PROTOCOL_VERSION = 1;
@@ -71,6 +72,7 @@ export interface ReportedEnd {
   /** Bytes that the attempt wrote in all: its log is whole when this much has arrived. */
   readonly stdoutBytes: number;
   readonly stderrBytes: number;
+  readonly usage?: Usage;
 }
 
 export interface Welcome {

@@ -37,6 +37,13 @@ t.test('ages are told, and a slow preparation is told too', async (t) => {
   t.ok(held && held.ageMs > 1_900 && held.ageMs < 3_100 && held.startedAgeMs === held.ageMs);
 });
 
+t.test('an end tells how long the start took', async (t) => {
+  const rig = await connected();
+  rig.coordinator.start(fakeOrder(id, { SIM_START_MS: '1000', SIM_RUN_MS: '10' }));
+  await rig.pass(3_000);
+  t.strictSame(rig.coordinator.usages.get(id), { startedMs: 1_000 });
+});
+
 t.test('an agent that dies at any moment starts each task once and brings its one end and its output', async (t) => {
   for (let diesAtMs = 0; diesAtMs <= 90; diesAtMs += 3) {
     const rig = await connected();

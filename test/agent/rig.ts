@@ -7,6 +7,7 @@ import type { AllocationId, NodeId } from '../../shared/ids.js';
 import { type Log, silentLog } from '../../shared/log.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
 import { seededRandom } from '../../shared/random.js';
+import type { Usage } from '../../shared/usage.js';
 import type { Channel } from '../../shared/wire/channel.js';
 import type { Body, Hello, LogChunk, Report, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
 import { Session } from '../../shared/wire/session.js';
@@ -34,6 +35,7 @@ export class MiniCoordinator {
   readonly hellos: Hello[] = [];
   readonly reports: Report[] = [];
   readonly ends = new Map<AllocationId, AllocationEnd>();
+  readonly usages = new Map<AllocationId, Usage>();
   /** Standard output; standard error is below. */
   readonly output = new Map<AllocationId, Buffer>();
   readonly errors = new Map<AllocationId, Buffer>();
@@ -119,6 +121,7 @@ export class MiniCoordinator {
   #note(report: Report): void {
     this.reports.push(report);
     if (report.end) this.ends.set(report.allocationId, report.end.end);
+    if (report.end?.usage) this.usages.set(report.allocationId, report.end.usage);
   }
 
   #keep(chunk: LogChunk, session: Session): void {

@@ -232,7 +232,7 @@ t.test('a task shows its attempts, and why it waits for the next', async (t) => 
     ],
   });
   await server.started('j1.train.0#1');
-  await server.ended('j1.train.0#1', { kind: 'exited', exitCode: 9, ranMs: 40 }, 12);
+  await server.ended('j1.train.0#1', { kind: 'exited', exitCode: 9, ranMs: 40 }, 12, { cpuMs: 31, stagedInMs: 8 });
   const task = (await server.get('/v1/jobs/j1/tasks/train.0')).body;
   t.match(task, {
     id: 'j1.train.0',
@@ -253,8 +253,10 @@ t.test('a task shows its attempts, and why it waits for the next', async (t) => 
       ranMs: 40,
       startedAt: String,
       output: { stdoutBytes: 12 },
+      queuedMs: Number,
     },
   ]);
+  t.strictSame(task.attempts?.[0]?.usage, { cpuMs: 31, stagedInMs: 8 }, 'what is not known is absent');
   const why = (await server.get('/v1/jobs/j1/why')).body;
   t.match(why, {
     job: 'j1',

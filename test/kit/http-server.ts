@@ -25,6 +25,7 @@ import { NO_LIMITS } from '../../shared/limits.js';
 import { type LogFields, silentLog } from '../../shared/log.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
 import { systemRandom } from '../../shared/random.js';
+import type { Usage } from '../../shared/usage.js';
 import type { LogStream } from '../../shared/wire/messages.js';
 import { aHello } from './builders.js';
 import { LEASE_MS } from './scenario.js';
@@ -188,9 +189,11 @@ export class TestServer {
     id: string,
     end: AllocationEnd = { kind: 'exited', exitCode: 0, ranMs: 5 },
     stdoutBytes = 0,
+    usage: Usage | null = null,
   ): Promise<void> {
     const allocationId = id as AllocationId;
-    const report = { allocationId, phase: 'ended', ageMs: 0, end: { end, stdoutBytes, stderrBytes: 0 } } as const;
+    const reported = { end, stdoutBytes, stderrBytes: 0, ...(usage === null ? {} : { usage }) };
+    const report = { allocationId, phase: 'ended', ageMs: 0, end: reported } as const;
     await this.engine.handle({ type: 'agentReported', nodeId: this.#nodeOf(allocationId), report });
   }
 

@@ -1,5 +1,6 @@
 import type { AllocationId, AllocationRef, JobId, TaskId } from '../../shared/ids.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
+import type { Usage } from '../../shared/usage.js';
 import type { Body, LogAck, LogChunk, Report, StartOrder } from '../../shared/wire/messages.js';
 import { aHello, anInventory, gpus } from './builders.js';
 
@@ -22,10 +23,21 @@ export const ENDS: readonly AllocationEnd[] = [
 /** `id(1)` in its parts. */
 export const ref: AllocationRef = { jobId: 'j1' as JobId, step: 'train', index: 0, attempt: 1 };
 
-export const reportOf = (end: AllocationEnd, attempt = 1): Report => ({
+export const USAGE: Usage = {
+  cpuMs: 1_230,
+  peakMemoryBytes: 2 ** 34,
+  readBytes: 1,
+  writtenBytes: 2 ** 40,
+  pulledMs: 4,
+  stagedInMs: 5,
+  startedMs: 6,
+  stagedOutMs: 7,
+};
+
+export const reportOf = (end: AllocationEnd, attempt = 1, usage?: Usage): Report => ({
   allocationId: id(attempt),
   phase: 'ended',
-  end: { end, stdoutBytes: 2 ** 40, stderrBytes: 0 },
+  end: { end, stdoutBytes: 2 ** 40, stderrBytes: 0, ...(usage ? { usage } : {}) },
   ageMs: 12,
 });
 
@@ -90,6 +102,7 @@ export const BODIES: readonly Body[] = [
   },
   { kind: 'reports', reports: ENDS.map((end) => reportOf(end)) },
   { kind: 'reports', reports: [{ allocationId: id(1), phase: 'stopping', ageMs: 1 }] },
+  { kind: 'reports', reports: [reportOf({ kind: 'exited', exitCode: 0, ranMs: 5 }, 3, USAGE)] },
   { kind: 'departing', reason: 'scaled in' },
   {
     kind: 'heartbeat',

@@ -7,6 +7,7 @@ import { jobColumns, jobFields, stepColumns } from '../format/job.js';
 import { isTabular, printListing, printOne, tableScreen } from '../format/listing.js';
 import { renderFields, renderTable } from '../format/table.js';
 import { attemptColumns, taskColumns, taskFields } from '../format/task.js';
+import { usageColumns } from '../format/usage.js';
 import { countFlag, examples, type FormatFlags, formatOption, type Host } from '../host.js';
 import { getTask, selectJobOrTask } from '../selector.js';
 
@@ -140,7 +141,9 @@ async function showTask(context: Context, { job, task, output }: ShownTask): Pro
     name: view.id,
     describe: () => {
       const fields = renderFields(taskFields(view), screen);
-      return view.attempts?.length ? `${fields}\n${renderTable(attemptColumns(), view.attempts, screen)}` : fields;
+      if (!view.attempts?.length) return fields;
+      const attempts = renderTable(attemptColumns(), view.attempts, screen);
+      return [fields, attempts, renderTable(usageColumns(), view.attempts, screen)].join('\n');
     },
   });
 }

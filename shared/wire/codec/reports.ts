@@ -1,5 +1,6 @@
 import { assertNever } from '../../assert.js';
 import type { AllocationEnd, StopReason } from '../../outcome.js';
+import { USAGE_FIELDS, usageOf } from '../../usage.js';
 import type { Held, HeldPhase, Report, ReportedEnd } from '../messages.js';
 import { whole } from './amounts.js';
 import * as field from './fields.js';
@@ -38,8 +39,9 @@ export function reportFromWire(report: WireReport, where: string): Report {
   };
 }
 
-function endToWire({ end, stdoutBytes, stderrBytes }: ReportedEnd): WireEnd {
-  const sizes = { stdoutBytes: whole(stdoutBytes), stderrBytes: whole(stderrBytes) };
+function endToWire({ end, stdoutBytes, stderrBytes, usage }: ReportedEnd): WireEnd {
+  const used = usage === undefined ? {} : { usage };
+  const sizes = { stdoutBytes: whole(stdoutBytes), stderrBytes: whole(stderrBytes), ...used };
   const ran = 'ranMs' in end ? { ranMs: whole(end.ranMs) } : {};
   const exit = 'exitCode' in end ? { exitCode: end.exitCode, hasExitCode: true } : {};
   const { kind } = end;
@@ -64,7 +66,14 @@ function endFromWire(end: WireEnd, where: string): ReportedEnd {
     end: allocationEndFromWire(end, where),
     stdoutBytes: field.count(end.stdoutBytes, `${where}.stdoutBytes`),
     stderrBytes: field.count(end.stderrBytes, `${where}.stderrBytes`),
+    ...usageFromWire(end.usage, `${where}.usage`),
   };
+}
+
+function usageFromWire(used: WireEnd['usage'], where: string): Pick<ReportedEnd, 'usage'> {
+  const amounts = USAGE_FIELDS.map((name) => [name, field.count(used?.[name], `${where}.${name}`)]);
+  const usage = usageOf(Object.fromEntries(amounts));
+  return usage === undefined ? {} : { usage };
 }
 
 const END_KINDS = ['exited', 'signaled', 'start-failed', 'rejected', 'stopped', 'lost'] as const;

@@ -1,0 +1,41 @@
+import type { AttemptView } from '../api.js';
+import type { Column } from './table.js';
+import { roughDuration } from './time.js';
+
+const SECOND_MS = 1_000;
+const SIZE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+const KIBI = 1_024;
+
+/** Where an attempt's time went, in the order of things, and what it used. */
+export function usageColumns(): readonly Column<AttemptView>[] {
+  return [
+    { title: 'ATTEMPT', text: (attempt) => attempt.allocationId },
+    { title: 'QUEUED', text: ({ queuedMs }) => duration(queuedMs), align: 'right' },
+    { title: 'PULLED', text: ({ usage }) => duration(usage?.pulledMs), align: 'right' },
+    { title: 'STAGED IN', text: ({ usage }) => duration(usage?.stagedInMs), align: 'right' },
+    { title: 'STARTED', text: ({ usage }) => duration(usage?.startedMs), align: 'right' },
+    { title: 'RAN', text: ({ ranMs }) => duration(ranMs), align: 'right' },
+    { title: 'STAGED OUT', text: ({ usage }) => duration(usage?.stagedOutMs), align: 'right' },
+    { title: 'CPU', text: ({ usage }) => duration(usage?.cpuMs), align: 'right' },
+    { title: 'MEMORY', text: ({ usage }) => size(usage?.peakMemoryBytes), align: 'right' },
+    { title: 'READ', text: ({ usage }) => size(usage?.readBytes), align: 'right' },
+    { title: 'WRITTEN', text: ({ usage }) => size(usage?.writtenBytes), align: 'right' },
+  ];
+}
+
+function duration(durationMs: number | null | undefined): string {
+  if (durationMs === null || durationMs === undefined) return '-';
+  if (durationMs < SECOND_MS) return `${Math.round(durationMs)}ms`;
+  if (durationMs < 10 * SECOND_MS) return `${(durationMs / SECOND_MS).toFixed(1)}s`;
+  return roughDuration(durationMs);
+}
+
+function size(bytes: number | undefined): string {
+  if (bytes === undefined) return '-';
+  let amount = bytes;
+  for (const unit of SIZE_UNITS) {
+    if (amount < KIBI || unit === 'TiB') return `${Number(amount.toFixed(1))}${unit}`;
+    amount /= KIBI;
+  }
+  return '-';
+}

@@ -1,0 +1,43 @@
+/**
+ * What an attempt used and where its time went besides the command, in whole numbers; what its driver could not tell,
+ * or what is none, is absent.
+ */
+export interface Usage {
+  /** CPU time, of all its processes. */
+  readonly cpuMs?: number;
+  /** The most memory that it held at once. */
+  readonly peakMemoryBytes?: number;
+  /** Bytes that it read from and wrote to disks. */
+  readonly readBytes?: number;
+  readonly writtenBytes?: number;
+  /** Waiting for its image. */
+  readonly pulledMs?: number;
+  /** Bringing its files in. */
+  readonly stagedInMs?: number;
+  /** From its order to its command, less the two above. */
+  readonly startedMs?: number;
+  /** Bringing its files out. */
+  readonly stagedOutMs?: number;
+}
+
+export type UsageField = keyof Usage;
+
+export const USAGE_FIELDS = [
+  'cpuMs',
+  'peakMemoryBytes',
+  'readBytes',
+  'writtenBytes',
+  'pulledMs',
+  'stagedInMs',
+  'startedMs',
+  'stagedOutMs',
+] as const satisfies readonly UsageField[];
+
+/** The known amounts of these; undefined when there are none. */
+export function usageOf(amounts: Readonly<Partial<Record<UsageField, number | null | undefined>>>): Usage | undefined {
+  const known = USAGE_FIELDS.flatMap((field) => {
+    const amount = Math.round(amounts[field] ?? 0);
+    return amount > 0 ? [[field, amount] as const] : [];
+  });
+  return known.length === 0 ? undefined : Object.fromEntries(known);
+}
