@@ -23,7 +23,7 @@ export interface AgentOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Asked at each connection. */
+  /** Asked at each connection, and when it has changed. */
   readonly inventory: () => Promise<Inventory>;
   readonly heartbeat: () => Promise<Heartbeat>;
 }
@@ -47,6 +47,7 @@ export class Agent {
   readonly #shipper: LogShipper;
   readonly #ending = new AbortController();
   #connection: Connection | undefined;
+  #inventoryChanges = 0;
   #endPause: () => void = () => {};
 
   constructor(options: AgentOptions) {
@@ -97,6 +98,18 @@ export class Agent {
     }
   }
 
+  /** The inventory is another from now on: a connected coordinator is told, another one learns it from the hello. */
+  async inventoryChanged(): Promise<void> {
+    this.#inventoryChanges += 1;
+    try {
+      const inventory = await this.#options.inventory();
+      this.#connection?.offer(inventory);
+    } catch (error) {
+      // The next hello tells it, if it can be taken then.
+      this.#options.log.warn('no inventory of the machine', { error: String(error) });
+    }
+  }
+
   /** Leaves the tasks running, writes down what is under way, and ends `run`. */
   async stop(): Promise<void> {
     this.#end('the agent stops');
@@ -134,6 +147,7 @@ export class Agent {
 
   async #connectOnce(identity: string): Promise<ConnectionEnd> {
     try {
+      const changesBefore = this.#inventoryChanges;
       const inventory = await this.#options.inventory();
       const channel = await this.#options.dial(this.#ending.signal);
       const connection = new Connection(channel, {
@@ -144,6 +158,7 @@ export class Agent {
       this.#connection = connection;
       if (this.#isEnding) this.#end('the agent is gone');
       else connection.greet(this.#hello(identity, inventory));
+      if (this.#inventoryChanges > changesBefore) connection.offer(await this.#options.inventory());
       return await connection.ended;
     } catch (error) {
       const known = isAppError(error) ? error : new AppError('unreachable', String(error), { cause: error });

@@ -3,7 +3,7 @@ import { AppError, CODES, type ErrorCode } from '../../shared/errors.js';
 import type { Log } from '../../shared/log.js';
 import { type Channel, CLOSE } from '../../shared/wire/channel.js';
 import { WIRE_LIMITS } from '../../shared/wire/limits.js';
-import type { Body, Heartbeat, Hello, Refuse, Welcome } from '../../shared/wire/messages.js';
+import type { Body, Heartbeat, Hello, Inventory, Refuse, Welcome } from '../../shared/wire/messages.js';
 import { Session } from '../../shared/wire/session.js';
 import type { LogShipper } from './log-shipper.js';
 import { ReportQueue } from './report-queue.js';
@@ -31,6 +31,9 @@ export class Connection {
   readonly #session: Session;
   #settle: (end: ConnectionEnd) => void = () => {};
   #refusal: ConnectionEnd | undefined;
+  #isWelcome = false;
+  /** To be told as soon as the coordinator listens. */
+  #inventory: Inventory | undefined;
   #cancelHandshake: Cancel = () => {};
   #cancelHeartbeat: Cancel = () => {};
 
@@ -63,6 +66,12 @@ export class Connection {
     );
   }
 
+  /** Tells what the node offers from now on. */
+  offer(inventory: Inventory): void {
+    if (this.#isWelcome) this.#session.send({ kind: 'inventory', inventory });
+    else this.#inventory = inventory;
+  }
+
   close(reason: string): void {
     this.#session.close(CLOSE.goingAway, reason);
   }
@@ -88,6 +97,8 @@ export class Connection {
     this.#cancelHandshake();
     this.#options.log.info('connected', { coordinatorVersion: version });
     this.reports.open();
+    this.#isWelcome = true;
+    if (this.#inventory !== undefined) this.offer(this.#inventory);
     this.#options.shipper.connect((chunk) => this.#session.sendLog(chunk));
     void this.#beat(heartbeatMs);
   }

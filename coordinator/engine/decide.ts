@@ -2,6 +2,7 @@ import type { Refusal } from '../../shared/errors.js';
 import type { ClusterView } from '../model/state.js';
 import { agentJoined } from '../rules/agent-joined.js';
 import { agentReported } from '../rules/agent-reported.js';
+import { inventoryChanged } from '../rules/inventory-changed.js';
 import { cancelJob, holdJob, releaseJob } from '../rules/job-control.js';
 import { cordonNode, drainNode, openNode, removeNode } from '../rules/node-control.js';
 import { agentDeparting, agentSilent, coordinatorStarted, timePassed } from '../rules/node-link.js';
@@ -18,6 +19,7 @@ const RULES: { readonly [Type in InputType]: Rule<Type> } = {
   cancelJob,
   agentJoined,
   agentReported,
+  inventoryChanged,
   agentSilent,
   agentDeparting,
   cordonNode,

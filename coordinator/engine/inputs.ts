@@ -1,6 +1,6 @@
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
-import type { Hello, Report } from '../../shared/wire/messages.js';
+import type { Hello, Inventory, Report } from '../../shared/wire/messages.js';
 import type { BerthEvent } from '../model/events.js';
 import type { Deadline } from '../model/indexes.js';
 
@@ -15,6 +15,8 @@ export type Input =
   /** An agent said hello on an authenticated connection. */
   | { readonly type: 'agentJoined'; readonly hello: Hello }
   | { readonly type: 'agentReported'; readonly nodeId: NodeId; readonly report: Report }
+  /** A connected node offers something else than it did. */
+  | { readonly type: 'inventoryChanged'; readonly nodeId: NodeId; readonly inventory: Inventory }
   /** The connection of a node is gone; it may come back until its lease ends. */
   | { readonly type: 'agentSilent'; readonly nodeId: NodeId }
   | { readonly type: 'agentDeparting'; readonly nodeId: NodeId; readonly reason: string }

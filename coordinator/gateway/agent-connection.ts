@@ -135,6 +135,10 @@ export class AgentConnection {
         );
       case 'departing':
         return this.#options.engine.handle({ type: 'agentDeparting', nodeId, reason: body.reason }).then(() => {});
+      case 'inventory':
+        return this.#options.engine
+          .handle({ type: 'inventoryChanged', nodeId, inventory: body.inventory })
+          .then(() => {});
       case 'heartbeat':
         this.#takeHeartbeat(body.heartbeat);
         return undefined;

@@ -62,7 +62,7 @@ export type BerthEvent =
       readonly output: OutputSize;
       readonly usage?: Usage;
     }
-  /** A node joined, or came back with another inventory, boot or version. */
+  /** A node joined, came back with another inventory, boot or version, or offers something else from now on. */
   | {
       readonly type: 'node.registered';
       readonly nodeId: NodeId;

@@ -9,6 +9,16 @@ import type { NodeSample } from './service.js';
 const size = Type.Integer({ minimum: 0 });
 const sizesSchema = Type.Object({ cpuMillis: size, memoryMiB: size, diskMiB: size, gpuCount: size });
 
+const gpuSampleSchema = Type.Object(
+  {
+    utilizationPercent: Type.Optional(size),
+    memoryUsedMiB: Type.Optional(size),
+    temperatureC: Type.Optional(size),
+    powerWatts: Type.Optional(size),
+  },
+  { description: 'What it did when the agent last looked, as far as it tells.' },
+);
+
 export const nodeSchema = Type.Object({
   name: Type.String(),
   state: oneOf(
@@ -27,8 +37,11 @@ export const nodeSchema = Type.Object({
       uuid: Type.String(),
       model: Type.String(),
       memoryMiB: size,
+      mig: Type.Optional(Type.String({ description: 'The profile of a MIG slice.' })),
+      fault: Type.Optional(Type.String({ description: 'Why it takes no task; absent while it is healthy.' })),
       allocationId: nullable(Type.String(), 'The newest attempt that holds some of it.'),
       usedMillis: Type.Integer({ minimum: 0, maximum: 1_000, description: 'Thousandths in use.' }),
+      sample: Type.Optional(gpuSampleSchema),
     }),
   ),
   labels: stringMap,
@@ -68,12 +81,13 @@ export function presentNode(view: ClusterView, node: Node, sample: NodeSample | 
       cpuMillis: Math.max(0, free.cpuMillis),
       memoryMiB: Math.max(0, free.memoryMiB),
       diskMiB: Math.max(0, free.diskMiB),
-      gpuCount: gpus.filter(({ index }) => !usage.gpuMillis.has(index)).length,
+      gpuCount: gpus.filter(({ index, fault }) => fault === undefined && !usage.gpuMillis.has(index)).length,
     },
     gpus: gpus.map((device) => ({
       ...device,
       allocationId: holders.get(device.index) ?? null,
       usedMillis: usage.gpuMillis.get(device.index) ?? 0,
+      ...gpuSample(sample, device.index),
     })),
     labels,
     attributes,
@@ -94,6 +108,13 @@ function gpuHolders(view: ClusterView, live: ReadonlySet<AllocationId>): Map<num
   const holders = new Map<number, AllocationId>();
   for (const id of live) for (const gpu of view.allocations.get(id)?.gpus ?? []) holders.set(gpu, id);
   return holders;
+}
+
+function gpuSample(sample: NodeSample | undefined, index: number): Pick<NodeView['gpus'][number], 'sample'> {
+  const found = sample?.heartbeat.gpus?.find((gpu) => gpu.index === index);
+  if (found === undefined) return {};
+  const { index: _, ...measured } = found;
+  return { sample: measured };
 }
 
 function presentSample({ heartbeat, clockOffsetMs }: NodeSample): NonNullable<NodeView['usage']> {

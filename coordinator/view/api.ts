@@ -111,7 +111,17 @@ export interface NodeGpu {
   readonly uuid: string;
   readonly model: string;
   readonly memoryMiB: number;
+  readonly mig?: string;
+  readonly fault?: string;
   readonly allocationId: string | null;
+  readonly sample?: GpuSample;
+}
+
+export interface GpuSample {
+  readonly utilizationPercent?: number;
+  readonly memoryUsedMiB?: number;
+  readonly temperatureC?: number;
+  readonly powerWatts?: number;
 }
 
 export interface NodeUsage {

@@ -3,7 +3,7 @@ import { assertNever } from '../assert.js';
 import { isAppError } from '../errors.js';
 import * as field from './codec/fields.js';
 import { type WireFrame, wire } from './codec/generated.js';
-import { helloFromWire, helloToWire } from './codec/hello.js';
+import { helloFromWire, helloToWire, inventoryFromWire, inventoryToWire } from './codec/hello.js';
 import { startFromWire, startToWire, stopFromWire, syncFromWire, syncToWire } from './codec/orders.js';
 import { reportFromWire, reportToWire } from './codec/reports.js';
 import { heartbeatToWire, STREAM_TO_WIRE, sampleFromWire } from './codec/samples.js';
@@ -49,6 +49,8 @@ function bodyToWire(body: Body): WireFrame {
       return { reports: { reports: body.reports.map(reportToWire) } };
     case 'departing':
       return { departing: { reason: body.reason } };
+    case 'inventory':
+      return { inventory: inventoryToWire(body.inventory) };
     case 'heartbeat':
       return { heartbeat: heartbeatToWire(body.heartbeat) };
     case 'log-chunk':
@@ -90,6 +92,7 @@ function bodyFromWire(frame: WireFrame): Body {
   if (frame.reports) {
     return { kind: 'reports', reports: field.each(frame.reports.reports, reportFromWire, 'reports') };
   }
+  if (frame.inventory) return { kind: 'inventory', inventory: inventoryFromWire(frame.inventory, 'inventory') };
   if (frame.departing) return { kind: 'departing', reason: frame.departing.reason ?? '' };
   return sampleFromWire(frame);
 }

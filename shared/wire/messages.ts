@@ -17,6 +17,7 @@ export type Body =
   | { readonly kind: 'orders'; readonly orders: Orders }
   | { readonly kind: 'reports'; readonly reports: readonly Report[] }
   | { readonly kind: 'departing'; readonly reason: string }
+  | { readonly kind: 'inventory'; readonly inventory: Inventory }
   | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
   | { readonly kind: 'log-chunk'; readonly chunk: LogChunk }
   | { readonly kind: 'log-ack'; readonly ack: LogAck }
@@ -25,7 +26,7 @@ export type Body =
 export type BodyKind = Body['kind'];
 
 /** Kinds that travel in sequence, are acknowledged and resent; all others are samples or carry their own offsets. */
-export const SEQUENCED_KINDS: ReadonlySet<BodyKind> = new Set(['sync', 'orders', 'reports', 'departing']);
+export const SEQUENCED_KINDS: ReadonlySet<BodyKind> = new Set(['sync', 'orders', 'reports', 'departing', 'inventory']);
 
 export interface Frame {
   /** 0 when outside the sequence. */
@@ -151,6 +152,17 @@ export interface Heartbeat {
   /** The agent's wall clock, shown as an offset and never used to decide anything (P10). */
   readonly sentAt: number;
   readonly load: number;
+  /** As of the agent's last look; absent where it has none. */
+  readonly gpus?: readonly GpuSample[];
+}
+
+/** What a device is doing, in whole units; what is not known of it is absent. */
+export interface GpuSample {
+  readonly index: number;
+  readonly utilizationPercent?: number;
+  readonly memoryUsedMiB?: number;
+  readonly temperatureC?: number;
+  readonly powerWatts?: number;
 }
 
 export type LogStream = 'stdout' | 'stderr';

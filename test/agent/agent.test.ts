@@ -2,6 +2,7 @@ import t from 'tap';
 import { accepted } from '../../agent/supervise/attempts.js';
 import { AppError } from '../../shared/errors.js';
 import { fakeOutput } from '../fakes/fake-driver.js';
+import { anInventory, gpus } from '../kit/builders.js';
 import { CALM, fakeOrder, idOf, Rig } from './rig.js';
 
 const id = idOf(1);
@@ -249,6 +250,30 @@ t.test('the agent comes back at growing intervals, and not at all after a final 
   const after = rig.dialCount;
   await rig.pass(120_000);
   t.equal(rig.dialCount, after);
+});
+
+t.test('a change of the inventory is told at once, before or after the welcome, and tasks go on', async (t) => {
+  const rig = await connected();
+  rig.coordinator.start(fakeOrder(id, { SIM_RUN_MS: '60000' }));
+  await rig.pass(100);
+  const offer = (fault: string) => {
+    rig.inventory = anInventory({ gpus: gpus(1, { fault }) });
+    void rig.agent?.inventoryChanged();
+  };
+  offer('one');
+  await rig.pass(50);
+  t.strictSame(rig.coordinator.inventories, [rig.inventory]);
+  t.equal(rig.coordinator.hellos.length, 1, 'on the connection that it has');
+  rig.network.reset('n1');
+  while (rig.coordinator.hellos.length === 1) await rig.pass(1);
+  offer('two');
+  await rig.pass(50);
+  t.strictSame(rig.coordinator.inventories.at(-1), rig.inventory, 'between hello and welcome');
+  rig.network.reset('n1');
+  offer('three');
+  await rig.pass(1_000);
+  t.strictSame(rig.coordinator.hellos.at(-1)?.inventory, rig.inventory, 'without a connection the next hello tells it');
+  t.strictSame(rig.machine.running, [id]);
 });
 
 t.test('a wrong token ends the agent, and stop ends it in peace', async (t) => {

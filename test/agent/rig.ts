@@ -9,7 +9,16 @@ import type { AllocationEnd } from '../../shared/outcome.js';
 import { seededRandom } from '../../shared/random.js';
 import type { Usage } from '../../shared/usage.js';
 import type { Channel } from '../../shared/wire/channel.js';
-import type { Body, Hello, LogChunk, Report, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
+import type {
+  Body,
+  Hello,
+  Inventory,
+  LogChunk,
+  Report,
+  StartOrder,
+  StopOrder,
+  Sync,
+} from '../../shared/wire/messages.js';
 import { Session } from '../../shared/wire/session.js';
 import { FakeMachine } from '../fakes/fake-driver.js';
 import { anInventory } from '../kit/builders.js';
@@ -33,6 +42,8 @@ export class MiniCoordinator {
   readonly wanted = new Map<AllocationId, StartOrder>();
   readonly stops = new Map<AllocationId, StopOrder>();
   readonly hellos: Hello[] = [];
+  /** Told after the hello. */
+  readonly inventories: Inventory[] = [];
   readonly reports: Report[] = [];
   readonly ends = new Map<AllocationId, AllocationEnd>();
   readonly usages = new Map<AllocationId, Usage>();
@@ -87,6 +98,9 @@ export class MiniCoordinator {
       case 'reports':
         for (const report of body.reports) this.#note(report);
         return this.isSlow ? new Promise(() => {}) : undefined;
+      case 'inventory':
+        this.inventories.push(body.inventory);
+        return undefined;
       case 'log-chunk':
         return this.#keep(body.chunk, session);
       default:
@@ -149,6 +163,7 @@ export class Rig {
   readonly coordinator = new MiniCoordinator(this.clock);
   store: AgentStore = new MemoryAgentStore('identity-of-n1');
   log: Log = silentLog;
+  inventory: Inventory = anInventory();
   dialError: AppError | undefined;
   dialCount = 0;
   agent: Agent | undefined;
@@ -170,7 +185,7 @@ export class Rig {
       clock: this.clock,
       random: this.random,
       log: this.log,
-      inventory: async () => anInventory(),
+      inventory: async () => this.inventory,
       heartbeat: async () => ({ cpuUsedMillis: 0, memoryUsedMiB: 0, diskFreeMiB: 0, sentAt: 0, load: 0 }),
     });
     this.ended = this.agent.run();

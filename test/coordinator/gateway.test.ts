@@ -13,7 +13,7 @@ import { seededRandom } from '../../shared/random.js';
 import { CLOSE } from '../../shared/wire/channel.js';
 import { WIRE_LIMITS } from '../../shared/wire/limits.js';
 import { type Hello, PROTOCOL_VERSION } from '../../shared/wire/messages.js';
-import { aHello, oneStep } from '../kit/builders.js';
+import { aHello, anInventory, gpus, oneStep } from '../kit/builders.js';
 import { ManualClock } from '../kit/manual-clock.js';
 import { Peer } from '../kit/peer.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
@@ -192,6 +192,28 @@ t.test('a process that connects anew replaces its connection, and its node is ne
     types.filter((type) => type === 'node.suspected'),
     [],
   );
+});
+
+t.test('a connected agent tells another inventory, and work is placed by it', async (t) => {
+  const { clock, engine, join, linkOf } = await coordinator(t);
+  const agent = await join('m1', aHello('n1'));
+  const spec = oneStep(
+    { resources: { gpus: { count: 1, model: null, minMemoryMiB: null } } },
+    { allowFutureNodes: true },
+  );
+  const submitting = engine.handle({ type: 'submitJob', spec, by: 'test' });
+  await clock.advance(100);
+  await submitting;
+  t.equal(agent.last('orders'), undefined);
+  const inventory = anInventory({ gpus: gpus(1) });
+  let isCommitted = false;
+  agent.session.send({ kind: 'inventory', inventory }, () => {
+    isCommitted = engine.view.nodes.get(n1)?.inventory.gpus.length === 1;
+  });
+  await clock.advance(100);
+  t.equal(isCommitted, true, 'acknowledged when it is on disk');
+  t.strictSame(agent.last('orders')?.orders.start[0]?.gpus, gpus(1));
+  t.equal(linkOf(n1), 'connected');
 });
 
 t.test('the last heartbeat of a connected node can be read, with the offset of its clock', async (t) => {

@@ -105,6 +105,22 @@ export const BODIES: readonly Body[] = [
   { kind: 'reports', reports: [reportOf({ kind: 'exited', exitCode: 0, ranMs: 5 }, 3, USAGE)] },
   { kind: 'departing', reason: 'scaled in' },
   {
+    kind: 'inventory',
+    inventory: anInventory({
+      gpus: [...gpus(1, { fault: 'it must be reset' }), ...gpus(1, { index: 2_010, uuid: 'MIG-1', mig: '1g.10gb' })],
+    }),
+  },
+  {
+    kind: 'heartbeat',
+    heartbeat: {
+      ...{ cpuUsedMillis: 0, memoryUsedMiB: 0, diskFreeMiB: 0, sentAt: 0, load: 0 },
+      gpus: [
+        { index: 0, utilizationPercent: 0, memoryUsedMiB: 9_000, temperatureC: 41, powerWatts: 120 },
+        { index: 2_010, memoryUsedMiB: 1 },
+      ],
+    },
+  },
+  {
     kind: 'heartbeat',
     heartbeat: { cpuUsedMillis: 1, memoryUsedMiB: 2, diskFreeMiB: 3, sentAt: 1_767_225_600_000, load: 1.25 },
   },

@@ -58,9 +58,22 @@ export function gpuColumns(): readonly Column<NodeGpu>[] {
     { title: 'GPU', text: (gpu) => String(gpu.index), align: 'right' },
     { title: 'MODEL', text: (gpu) => gpu.model },
     { title: 'MEMORY', text: (gpu) => formatMiB(gpu.memoryMiB), align: 'right' },
+    { title: 'IN USE', text: ({ sample }) => orDash(sample?.memoryUsedMiB, roughMiB), align: 'right' },
+    {
+      title: 'BUSY',
+      text: ({ sample }) => orDash(sample?.utilizationPercent, (percent) => `${percent}%`),
+      align: 'right',
+    },
+    { title: 'TEMP', text: ({ sample }) => orDash(sample?.temperatureC, (degrees) => `${degrees}C`), align: 'right' },
+    { title: 'POWER', text: ({ sample }) => orDash(sample?.powerWatts, (watts) => `${watts}W`), align: 'right' },
     { title: 'UUID', text: (gpu) => gpu.uuid },
     { title: 'USED BY', text: (gpu) => gpu.allocationId ?? '-' },
+    { title: 'FAULT', text: (gpu) => gpu.fault ?? '-' },
   ];
+}
+
+function orDash(value: number | undefined, text: (value: number) => string): string {
+  return value === undefined ? '-' : text(value);
 }
 
 function share(node: NodeView, text: (sizes: NodeView['free']) => string): string {

@@ -18,3 +18,4 @@ export type WireEnd = berth.wire.End.$Properties;
 export type WirePhase = berth.wire.Phase;
 export type WireStream = berth.wire.Stream;
 export type WireHeartbeat = berth.wire.Heartbeat.$Properties;
+export type WireGpuSample = berth.wire.GpuSample.$Properties;

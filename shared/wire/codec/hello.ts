@@ -18,12 +18,12 @@ export function helloFromWire(hello: WireHello): Hello {
     identity: field.filled(hello.identity, 'hello.identity'),
     instance: field.filled(hello.instance, 'hello.instance'),
     bootId: field.filled(hello.bootId, 'hello.bootId'),
-    inventory: inventoryFromWire(field.required(hello.inventory, 'hello.inventory')),
+    inventory: inventoryFromWire(field.required(hello.inventory, 'hello.inventory'), 'hello.inventory'),
     held: field.each(hello.held, heldFromWire, 'hello.held'),
   };
 }
 
-function inventoryToWire(inventory: Inventory): WireInventory {
+export function inventoryToWire(inventory: Inventory): WireInventory {
   const { capacity, gpus, labels, attributes, drivers } = inventory;
   return {
     ...resourcesToWire(capacity),
@@ -36,11 +36,11 @@ function inventoryToWire(inventory: Inventory): WireInventory {
 
 export const DRIVERS: readonly DriverName[] = ['process', 'docker'];
 
-function inventoryFromWire(inventory: WireInventory): Inventory {
+export function inventoryFromWire(inventory: WireInventory, where: string): Inventory {
   const drivers = inventory.drivers ?? [];
   return {
-    capacity: resourcesFromWire(inventory, 'hello.inventory'),
-    gpus: field.each(inventory.gpus, gpuFromWire, 'hello.inventory.gpus'),
+    capacity: resourcesFromWire(inventory, where),
+    gpus: field.each(inventory.gpus, gpuFromWire, `${where}.gpus`),
     labels: { ...inventory.labels },
     attributes: { ...inventory.attributes },
     // A newer agent may have drivers that this version never asks for.

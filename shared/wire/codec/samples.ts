@@ -1,7 +1,7 @@
-import type { Body, Heartbeat, LogStream } from '../messages.js';
+import type { Body, GpuSample, Heartbeat, LogStream } from '../messages.js';
 import { whole } from './amounts.js';
 import * as field from './fields.js';
-import { type WireFrame, type WireHeartbeat, type WireStream, wire } from './generated.js';
+import { type WireFrame, type WireGpuSample, type WireHeartbeat, type WireStream, wire } from './generated.js';
 
 export function heartbeatToWire(heartbeat: Heartbeat): WireHeartbeat {
   return {
@@ -10,13 +10,36 @@ export function heartbeatToWire(heartbeat: Heartbeat): WireHeartbeat {
     diskFreeMib: whole(heartbeat.diskFreeMiB),
     sentAt: whole(heartbeat.sentAt),
     loadHundredths: whole(heartbeat.load * LOAD_SCALE),
+    gpus: heartbeat.gpus?.map(gpuSampleToWire) ?? [],
+  };
+}
+
+function gpuSampleToWire({ index, utilizationPercent, memoryUsedMiB, temperatureC, powerWatts }: GpuSample) {
+  return {
+    index,
+    ...(utilizationPercent === undefined ? {} : { utilizationPercent: whole(utilizationPercent) }),
+    ...(memoryUsedMiB === undefined ? {} : { memoryUsedMib: whole(memoryUsedMiB) }),
+    ...(temperatureC === undefined ? {} : { temperatureC: whole(temperatureC) }),
+    ...(powerWatts === undefined ? {} : { powerWatts: whole(powerWatts) }),
+  };
+}
+
+function gpuSampleFromWire(sample: WireGpuSample, where: string): GpuSample {
+  const known = (name: string, value: number | null | undefined, as: string): Record<string, number> =>
+    value === null || value === undefined ? {} : { [as]: field.count(value, `${where}.${name}`) };
+  return {
+    index: field.count(sample.index, `${where}.index`),
+    ...known('utilizationPercent', sample.utilizationPercent, 'utilizationPercent'),
+    ...known('memoryUsedMib', sample.memoryUsedMib, 'memoryUsedMiB'),
+    ...known('temperatureC', sample.temperatureC, 'temperatureC'),
+    ...known('powerWatts', sample.powerWatts, 'powerWatts'),
   };
 }
 
 /** Bodies outside the sequence that carry measurements and output. */
 export function sampleFromWire(frame: WireFrame): Body {
   if (frame.heartbeat) {
-    const { cpuUsedMillis, memoryUsedMib, diskFreeMib, sentAt, loadHundredths } = frame.heartbeat;
+    const { cpuUsedMillis, memoryUsedMib, diskFreeMib, sentAt, loadHundredths, gpus } = frame.heartbeat;
     return {
       kind: 'heartbeat',
       heartbeat: {
@@ -25,6 +48,7 @@ export function sampleFromWire(frame: WireFrame): Body {
         diskFreeMiB: field.count(diskFreeMib, 'heartbeat.diskFreeMib'),
         sentAt: field.count(sentAt, 'heartbeat.sentAt'),
         load: field.count(loadHundredths, 'heartbeat.loadHundredths') / LOAD_SCALE,
+        ...(gpus?.length ? { gpus: field.each(gpus, gpuSampleFromWire, 'heartbeat.gpus') } : {}),
       },
     };
   }
