@@ -88,8 +88,10 @@ export class Board {
     this.memoryMiB[row] = capacity.memoryMiB - usage.used.memoryMiB;
     this.diskMiB[row] = capacity.diskMiB - usage.used.diskMiB;
     const start = this.gpuStart[row] as number;
-    for (const [position, { index }] of gpus.entries()) {
-      this.gpuMillis[start + position] = WHOLE_GPU_MILLIS - (usage.gpuMillis.get(index) ?? 0);
+    for (const [position, { index, fault }] of gpus.entries()) {
+      // A device that is out of use has nothing to sell.
+      const whole = fault === undefined ? WHOLE_GPU_MILLIS : 0;
+      this.gpuMillis[start + position] = whole - (usage.gpuMillis.get(index) ?? 0);
     }
     this.#changed(row);
   }

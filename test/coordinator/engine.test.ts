@@ -1,6 +1,7 @@
 import t from 'tap';
+import { explainCapacity } from '../../coordinator/scheduler/explain-capacity.js';
 import type { JobId, NodeId } from '../../shared/ids.js';
-import { aJob, anInventory, aStep, oneStep } from '../kit/builders.js';
+import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
 import { LEASE_MS, Scenario } from '../kit/scenario.js';
 
 const SUCCEEDED = { kind: 'succeeded' };
@@ -54,6 +55,30 @@ t.test('when a needed step fails its dependants are dropped with that reason, do
     ],
   );
   t.match(cluster.job('j1')?.phase, { kind: 'finished', outcome: 'failed' });
+  t.end();
+});
+
+t.test('a GPU that turns bad takes nothing new, what runs on it goes on, and a good one is used again', (t) => {
+  const needsGpu = oneStep({ resources: { gpus: { count: 1, model: null, minMemoryMiB: null } } });
+  const offers = (fault?: string) => ({
+    type: 'inventoryChanged' as const,
+    nodeId: 'n1' as NodeId,
+    inventory: anInventory({ gpus: gpus(1, fault === undefined ? {} : { fault }) }),
+  });
+  const cluster = new Scenario().join('n1', { inventory: offers().inventory }).submit(needsGpu);
+  cluster.reports('j1.0#1', 'running');
+  t.strictSame(cluster.when(offers()).types(), [], 'the same inventory is nothing new');
+  t.strictSame(cluster.when(offers('it must be reset')).types(), ['node.registered']);
+  t.strictSame(cluster.effects, [], 'nothing is stopped');
+  t.equal(cluster.allocation('j1.0#1')?.phase.kind, 'running');
+  t.strictSame(cluster.submit(needsGpu).types(), ['job.submitted'], 'it may come back');
+  const demand = cluster.job('j2')?.steps.get('main')?.demand;
+  t.match(demand && explainCapacity(cluster.view, demand).message, /needs 1 such GPUs, it has 0 and 1 out of use/);
+  const two = oneStep({ resources: { gpus: { count: 2, model: null, minMemoryMiB: null } } });
+  t.equal(cluster.submit(two).refusal(), 'impossible-resources', 'even if it comes back');
+  t.strictSame(cluster.exits('j1.0#1').types(), ['allocation.ended', 'task.finished', 'job.finished']);
+  t.strictSame(cluster.when(offers()).types(), ['node.registered', 'allocation.committed']);
+  t.strictSame(cluster.when({ ...offers(), nodeId: 'unknown' as NodeId }).types(), []);
   t.end();
 });
 
