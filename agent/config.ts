@@ -6,7 +6,7 @@ import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon
 import { AppError } from '../shared/errors.js';
 import { NAME, type NodeId } from '../shared/ids.js';
 import type { Resources } from '../shared/resources.js';
-import { parseCpus, parseMiB } from '../shared/units.js';
+import { formatDuration, parseCpus, parseDuration, parseMiB } from '../shared/units.js';
 
 /** How `berth agent` is set up, parsed once. */
 export interface AgentConfig {
@@ -18,15 +18,26 @@ export interface AgentConfig {
   /** What the operator says instead of what is found on the machine. */
   readonly capacity: Partial<Resources>;
   readonly gpuCount: number;
+  /** How GPUs are looked for; null when they are not. */
+  readonly gpuWatch: GpuWatchConfig | null;
   readonly labels: Readonly<Record<string, string>>;
   readonly logLevel: string;
   /** What every task's environment starts from. */
   readonly taskEnv: Readonly<Record<string, string>>;
 }
 
+export interface GpuWatchConfig {
+  /** NVIDIA's tool: a name in PATH, or a path. */
+  readonly program: string;
+  readonly everyMs: number;
+  readonly timeLimitMs: number;
+}
+
 const DEFAULT_URL = 'http://127.0.0.1:7878';
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const MAX_GPUS = 1_024;
+const GPU_PERIOD = { leastMs: 1_000, mostMs: 3_600_000, defaultMs: 30_000 };
+const GPU_TIME_LIMIT = { leastMs: 100, mostMs: 300_000, defaultMs: 20_000 };
 
 const SETTINGS = {
   url: { parse: parseText, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
@@ -36,7 +47,10 @@ const SETTINGS = {
   cpus: { parse: parseCpuMillis, placeholder: 'N', help: 'processors to offer (all that this process may use)' },
   memory: { parse: parseSize, placeholder: 'SIZE', help: 'memory to offer, e.g. 15GiB (all)' },
   disk: { parse: parseSize, placeholder: 'SIZE', help: 'disk to offer (what is free at the state directory)' },
-  gpus: { parse: parseGpuCount, placeholder: 'N', help: 'GPUs to offer without looking for any (0)' },
+  gpus: { parse: parseGpuCount, placeholder: 'N', help: 'GPUs to offer without looking for any (those found)' },
+  nvidiaSmi: { parse: parseText, placeholder: 'FILE', help: 'the program that tells of GPUs (nvidia-smi in PATH)' },
+  gpuPeriod: { parse: parsePeriod, placeholder: 'TIME', help: 'between two looks at the GPUs (30s)' },
+  gpuTimeLimit: { parse: parseTimeLimit, placeholder: 'TIME', help: 'how long such a look may take (20s)' },
   label: {
     parse: parseLabels,
     placeholder: 'KEY=VALUE',
@@ -47,7 +61,9 @@ const SETTINGS = {
 } as const satisfies Settings;
 
 export const AGENT_HELP = `Usage: berth agent [flags]
-       berth agent discover [flags]   prints what this machine would offer, as JSON
+       berth agent discover [-o json|table] [flags]   prints what this machine would report
+       berth agent gpu [list | out DEVICE REASON | in DEVICE] [--state-dir DIR]
+                                                      takes a GPU out of use, or lets it take tasks again
 
 Runs the agent daemon, which makes this machine a node. Every flag is also a variable (--state-dir:
 BERTH_AGENT_STATE_DIR) and a key of the configuration file (stateDir). A flag wins over a variable, a variable over
@@ -72,6 +88,14 @@ export async function readAgentConfig(
       ...(values.disk === undefined ? {} : { diskMiB: values.disk }),
     },
     gpuCount: values.gpus ?? 0,
+    gpuWatch:
+      values.gpus === undefined
+        ? {
+            program: values.nvidiaSmi ?? 'nvidia-smi',
+            everyMs: values.gpuPeriod ?? GPU_PERIOD.defaultMs,
+            timeLimitMs: values.gpuTimeLimit ?? GPU_TIME_LIMIT.defaultMs,
+          }
+        : null,
     labels: values.label ?? {},
     logLevel: values.logLevel ?? 'info',
     taskEnv: {
@@ -120,6 +144,20 @@ function parseGpuCount(value: string): number | Unfit {
   const count = Number(value);
   if (/^\d+$/.test(value) && count <= MAX_GPUS) return count;
   return new Unfit(`"${value}" is not a number of GPUs from 0 to ${MAX_GPUS}`);
+}
+
+function parsePeriod(value: string): number | Unfit {
+  return within(value, GPU_PERIOD);
+}
+
+function parseTimeLimit(value: string): number | Unfit {
+  return within(value, GPU_TIME_LIMIT);
+}
+
+function within(value: string, { leastMs, mostMs }: { readonly leastMs: number; readonly mostMs: number }) {
+  const durationMs = fit(parseDuration(value));
+  if (durationMs instanceof Unfit || (durationMs >= leastMs && durationMs <= mostMs)) return durationMs;
+  return new Unfit(`${value} is not from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`);
 }
 
 function parseLabels(value: string): Readonly<Record<string, string>> | Unfit {

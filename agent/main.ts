@@ -8,7 +8,13 @@ import { VERSION } from '../shared/version.js';
 import type { Inventory } from '../shared/wire/messages.js';
 import { Agent } from './agent.js';
 import { AGENT_HELP, type AgentConfig, readAgentConfig, readToken } from './config.js';
+import { carryOut, type GpuOrder } from './discovery/gpu/decide.js';
+import { GpuFiles } from './discovery/gpu/gpu-files.js';
+import { GpuWatch } from './discovery/gpu/gpu-watch.js';
+import { nvidiaSmi } from './discovery/gpu/nvidia-smi.js';
 import { readBootId, takeInventory } from './discovery/inventory.js';
+import { readIsolation } from './discovery/limits.js';
+import { reportOf, reportText } from './discovery/report.js';
 import { Sampler } from './discovery/sampler.js';
 import { processDriver } from './driver/process/process-driver.js';
 import { websocketDialer } from './link/websocket-dialer.js';
@@ -26,6 +32,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
   try {
     if (word === 'discover') await discover(rest);
+    else if (word === 'gpu') await decideOnGpu(rest);
     else await serve(await readAgentConfig(argv, process.env));
     return 0;
   } catch (error) {
@@ -35,7 +42,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 async function serve(config: AgentConfig): Promise<void> {
   const log = openPinoLog(config.logLevel);
-  const agent = compose(config, log);
+  const { agent, stop } = compose(config, log);
   const keepAlive = setInterval(() => {}, KEEP_ALIVE_MS);
   let stopped: Promise<void> | undefined;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -51,33 +58,46 @@ async function serve(config: AgentConfig): Promise<void> {
     await stopped;
   } finally {
     clearInterval(keepAlive);
+    stop();
   }
 }
 
-function compose(config: AgentConfig, log: Log): Agent {
+function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readonly stop: () => void } {
   const { nodeId, stateDir, taskEnv, gpuCount } = config;
   const bootId = readBootId();
   const base = { clock: systemClock, random: systemRandom, log, bootId };
-  const task = { nodeName: nodeId, env: taskEnv, hasGpus: gpuCount > 0 };
+  const gpus = watchGpus(config, log, () => void agent.inventoryChanged());
+  const hasGpus = (): boolean => gpuCount > 0 || gpus?.hasDevices === true;
+  const task = { nodeName: nodeId, env: taskEnv, hasGpus };
   let inventory: Promise<Inventory> | undefined;
   let sampler: Sampler | undefined;
-  return new Agent({
+  const agent: Agent = new Agent({
     ...base,
     nodeId,
     version: VERSION,
     store: new FileAgentStore(stateDir, systemRandom),
     drivers: new Map([['process', processDriver({ ...base, task, directory: join(stateDir, 'process') })]]),
     dial: websocketDialer({ url: config.url, token: readToken(config.tokenFile) }),
-    // Taken once, when the state directory exists: a node does not change while its agent runs.
-    inventory: () => {
+    // Taken once, when the state directory exists: but for its GPUs a node does not change while its agent runs.
+    inventory: async () => {
       inventory ??= inventoryOf(config, log);
-      return inventory;
+      const [taken] = await Promise.all([inventory, gpus?.start()]);
+      return gpus?.addTo(taken) ?? taken;
     },
     heartbeat: async () => {
       sampler ??= new Sampler(systemClock, stateDir);
-      return sampler.sample();
+      const sample = sampler.sample();
+      return gpus?.samples.length ? { ...sample, gpus: gpus.samples } : sample;
     },
   });
+  return { agent, stop: () => gpus?.stop() };
+}
+
+function watchGpus({ gpuWatch, stateDir }: AgentConfig, log: Log, changed: () => void): GpuWatch | undefined {
+  if (gpuWatch === null) return undefined;
+  const files = new GpuFiles(stateDir, log);
+  const base = { clock: systemClock, log, bootId: readBootId(), everyMs: gpuWatch.everyMs };
+  return new GpuWatch({ ...base, source: nvidiaSmi({ ...gpuWatch, clock: systemClock }), files, changed });
 }
 
 function inventoryOf(config: AgentConfig, log: Log): Promise<Inventory> {
@@ -85,16 +105,47 @@ function inventoryOf(config: AgentConfig, log: Log): Promise<Inventory> {
 }
 
 async function discover(argv: readonly string[]): Promise<void> {
-  const flags = argv.filter((flag, position) => !isOutputFlag(flag) && !isOutputFlag(argv[position - 1]));
-  const config = await readAgentConfig(flags, process.env);
+  const { output, rest } = takeOutputFlag(argv);
+  const config = await readAgentConfig(rest, process.env);
   const options = { ...config, stateDir: null, diskAt: '/', bootId: readBootId(), drivers: ['process'] as const };
-  const inventory = await takeInventory({ ...options, log: openPinoLog(config.logLevel) });
-  console.log(JSON.stringify(inventory, null, 2));
+  const log = openPinoLog(config.logLevel);
+  const { gpuWatch } = config;
+  const signal = new AbortController().signal;
+  const [inventory, gpus] = await Promise.all([
+    takeInventory({ ...options, log }),
+    gpuWatch ? nvidiaSmi({ ...gpuWatch, clock: systemClock }).read(signal) : { kind: 'absent' as const },
+  ]);
+  const versions = { berth: VERSION, node: process.versions.node };
+  const report = reportOf({ inventory, gpus, isolation: readIsolation(), versions });
+  console.log(output === 'table' ? reportText(report) : JSON.stringify(report, null, 2));
 }
 
-/** `-o json` is accepted for the sake of habit: there is no other form. */
-function isOutputFlag(flag: string | undefined): boolean {
-  return flag === '-o' || flag === '--output';
+const OUTPUTS = ['json', 'table'];
+
+function takeOutputFlag(argv: readonly string[]): { readonly output: string; readonly rest: readonly string[] } {
+  const at = argv.findIndex((flag) => /^(-o|--output)(=|$)/.test(flag));
+  if (at < 0) return { output: 'json', rest: argv };
+  const [, inline] = (argv[at] ?? '').split('=');
+  const output = inline ?? argv[at + 1] ?? '';
+  if (!OUTPUTS.includes(output)) throw new AppError('invalid-request', `-o takes ${OUTPUTS.join(' or ')}`);
+  return { output, rest: argv.toSpliced(at, inline === undefined ? 2 : 1) };
+}
+
+/** `berth agent gpu [list]`, `gpu out DEVICE REASON`, `gpu in DEVICE`; flags as the agent has them. */
+async function decideOnGpu(argv: readonly string[]): Promise<void> {
+  const flagsAt = argv.findIndex((word) => word.startsWith('-'));
+  const [verb = 'list', device, ...reason] = flagsAt < 0 ? argv : argv.slice(0, flagsAt);
+  const { stateDir } = await readAgentConfig(flagsAt < 0 ? [] : argv.slice(flagsAt), process.env);
+  console.log(carryOut(gpuOrderOf(verb, device, reason.join(' ')), stateDir));
+}
+
+function gpuOrderOf(verb: string, device: string | undefined, reason: string): GpuOrder {
+  if (verb === 'list' && device === undefined) return { verb };
+  if (verb === 'in' && device !== undefined && reason === '') return { verb, device };
+  if (verb === 'out' && device !== undefined && reason !== '') return { verb, device, reason };
+  throw new AppError('invalid-request', `"gpu ${[verb, device, reason].filter(Boolean).join(' ')}" is no order`, {
+    hint: 'write: gpu list, gpu out 2 "fan is loud", or gpu in 2',
+  });
 }
 
 function complain(error: unknown): number {

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { availableParallelism, totalmem } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism, totalmem, userInfo } from 'node:os';
 
 const MIB = 1024 ** 2;
 
@@ -15,6 +15,16 @@ export function availableMemoryMiB(): number {
   const limits = ['/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'].map(readNumber);
   const bytes = Math.min(totalmem(), ...limits.filter((limit) => limit !== undefined));
   return Math.floor(bytes / MIB);
+}
+
+/** What this process could keep tasks apart with. */
+export function readIsolation(): Readonly<Record<string, string>> {
+  return { cgroup: cgroupVersion(), user: userInfo().username };
+}
+
+function cgroupVersion(): 'v1' | 'v2' | 'none' {
+  if (existsSync('/sys/fs/cgroup/cgroup.controllers')) return 'v2';
+  return existsSync('/sys/fs/cgroup/memory') ? 'v1' : 'none';
 }
 
 function cpuQuotaMillis(): number | undefined {

@@ -53,7 +53,7 @@ function processBench(t: Test, bootId = () => 'boot-1'): ProcessBench {
   const folder = temporaryFolder(t);
   const witness = join(folder, 'witness');
   mkdirSync(witness);
-  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin', HOME: '/root' }, hasGpus: true };
+  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin', HOME: '/root' }, hasGpus: () => true };
   const options = { directory: join(folder, 'state'), task, clock: systemClock, random: systemRandom, log: silentLog };
   const shell = (id: AllocationId, script: string, parts: Partial<StartOrder> = {}): StartOrder =>
     plain(id, { run: { kind: 'command', argv: ['sh', '-c', script] }, ...parts });
@@ -135,6 +135,25 @@ t.test('a task sees its own environment, directory and devices, and nothing of t
   await watched.driver.start(shell(none, 'echo "[$CUDA_VISIBLE_DEVICES]"; cat; cat /proc/self/comm'));
   await watched.ended(none);
   t.equal(await outputOf(watched, none), '[]\ncat\n', 'no device, and an empty stdin');
+});
+
+t.test('a part of a GPU comes with its budget, in the words of frameworks that can keep to one', async (t) => {
+  const { watched, shell } = await withDriver(t);
+  const id = 'j1.0#1' as AllocationId;
+  const slice = { index: 1_070, uuid: 'MIG-0f0f', model: 'X', memoryMiB: 4_864, mig: '1g.5gb' };
+  const part = { gpus: [slice], gpuPart: { shareMillis: 250, memoryMiB: 1_216 } };
+  const command = `env | grep -E '^(CUDA|BERTH_GPU|XLA|TF_)' | sort`;
+  await watched.driver.start(shell(id, command, { ...part, env: { TF_FORCE_GPU_ALLOW_GROWTH: 'false' } }));
+  await watched.ended(id);
+  t.strictSame((await outputOf(watched, id)).trim().split('\n'), [
+    'BERTH_GPU_MEMORY_MIB=1216',
+    'BERTH_GPU_SHARE=0.25',
+    'CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=25',
+    'CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=0=1216M',
+    'CUDA_VISIBLE_DEVICES=MIG-0f0f',
+    'TF_FORCE_GPU_ALLOW_GROWTH=false',
+    'XLA_PYTHON_CLIENT_MEM_FRACTION=0.225',
+  ]);
 });
 
 t.test('commands that cannot run end with the statuses that shells have', async (t) => {
@@ -285,7 +304,7 @@ t.test('nothing of removed attempts is left on disk, and empty files serve again
 });
 
 function processBenchAt(folder: string) {
-  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin' }, hasGpus: false };
+  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin' }, hasGpus: () => false };
   const options = { directory: join(folder, 'state'), bootId: 'boot-1', task };
   return processDriver({ ...options, clock: systemClock, random: systemRandom, log: silentLog });
 }

@@ -12,6 +12,8 @@ export interface ClusterOptions {
   /** CPUs that each agent claims; more than the machine has is allowed. */
   readonly cpus?: number;
   readonly memory?: string;
+  /** More flags of each agent. */
+  readonly agentFlags?: readonly string[];
 }
 
 /** A real coordinator and real agents on loopback, all of whose files lie under one temporary folder. */
@@ -99,7 +101,7 @@ function agentDaemon(parts: AgentParts): Daemon {
   };
   return new Daemon({
     name,
-    argv: [process.execPath, BERTH_ENTRY, 'agent', ...Object.entries(flags).flat()],
+    argv: [process.execPath, BERTH_ENTRY, 'agent', ...Object.entries(flags).flat(), ...(options.agentFlags ?? [])],
     env: daemonEnvironment(folder),
     logFile: join(folder, `${name}.log`),
     isReady: () => isNodeReady(api, name),
