@@ -20,20 +20,20 @@ export function nodeRegistered(state: ClusterState, event: EventOf<'node.registe
     intake: known?.intake ?? { kind: 'open' },
     nodeClass: state.classes.nodeClassOf(inventory),
   };
-  state.nodes.set(nodeId, node);
+  put(state, node);
   state.index.accounts.nodeChanged(known?.inventory, inventory);
 }
 
 export function nodeLinkChanged(state: ClusterState, nodeId: NodeId, link: NodeLink): void {
   const node = nodeOf(state, nodeId);
-  state.nodes.set(nodeId, { ...node, link: transition(LINK_TRANSITIONS, node.link, link) });
+  put(state, { ...node, link: transition(LINK_TRANSITIONS, node.link, link) });
   if (link.kind === 'suspect') state.index.addDeadline(link.until, { kind: 'lease', nodeId });
 }
 
 export function nodeIntakeChanged(state: ClusterState, nodeId: NodeId, to: NodeIntake): void {
   const node = nodeOf(state, nodeId);
   const intake = transition(INTAKE_TRANSITIONS, node.intake, keepReason(node.intake, to));
-  state.nodes.set(nodeId, { ...node, intake });
+  put(state, { ...node, intake });
   if (intake.kind === 'draining' && intake.deadlineAt !== null) {
     state.index.addDeadline(intake.deadlineAt, { kind: 'drain', nodeId });
   }
@@ -47,6 +47,12 @@ function keepReason(from: NodeIntake, to: NodeIntake): NodeIntake {
 export function nodeRemoved(state: ClusterState, event: EventOf<'node.removed'>): void {
   state.index.accounts.nodeChanged(nodeOf(state, event.nodeId).inventory, undefined);
   state.nodes.delete(event.nodeId);
+  state.index.nodeChanges.note(event.nodeId);
+}
+
+function put(state: ClusterState, node: Node): void {
+  state.nodes.set(node.id, node);
+  state.index.nodeChanges.note(node.id);
 }
 
 function nodeOf(state: ClusterState, nodeId: NodeId): Node {

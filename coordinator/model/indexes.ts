@@ -4,6 +4,7 @@ import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { addResources, NO_RESOURCES, type Resources, subtractResources } from '../../shared/resources.js';
 import { Accounts, type AccountsView, type StoredAccounts } from './accounts.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
+import { ChangeLog } from './change-log.js';
 import type { DemandClass } from './demand.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
@@ -33,6 +34,8 @@ export interface StoredSums {
 /** What is derived from the records, updated in place, never stored; but for its sums. */
 export interface IndexView {
   usage(nodeId: NodeId): NodeUsage;
+  /** Nodes whose record or usage has changed. */
+  readonly nodeChanges: ChangeLog<NodeId>;
   liveOfJob(jobId: JobId): ReadonlySet<AllocationId>;
   readonly ready: Iterable<ReadyStep>;
   /** The same, by priority. */
@@ -63,6 +66,7 @@ const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 
 export class Indexes implements IndexView {
   readonly accounts = new Accounts();
+  readonly nodeChanges = new ChangeLog<NodeId>();
   waitingCount = 0;
   unfinishedJobCount = 0;
   readonly #lanes = new Lanes<MutableReady>();
@@ -119,6 +123,7 @@ export class Indexes implements IndexView {
   }
 
   allocationBegan(allocation: Allocation): void {
+    this.nodeChanges.note(allocation.nodeId);
     const usage = this.#usageFor(allocation.nodeId);
     usage.used = addResources(usage.used, allocation.resources);
     addGpus(usage.gpuMillis, allocation, 1);
@@ -129,6 +134,7 @@ export class Indexes implements IndexView {
   }
 
   allocationEnded(allocation: Allocation): void {
+    this.nodeChanges.note(allocation.nodeId);
     const usage = this.#usageFor(allocation.nodeId);
     usage.used = subtractResources(usage.used, allocation.resources);
     addGpus(usage.gpuMillis, allocation, -1);

@@ -1,5 +1,5 @@
 import { present } from '../../shared/assert.js';
-import type { Resources } from '../../shared/resources.js';
+import type { NodeId } from '../../shared/ids.js';
 import type { DemandClass } from '../model/demand.js';
 import type { TaskMix } from '../model/mix.js';
 import type { Node, NodeClass } from '../model/node.js';
@@ -7,14 +7,14 @@ import type { ClusterView } from '../model/state.js';
 import { Board, type Row } from './board.js';
 import { Candidates } from './candidates.js';
 import { devicesOn, type Packing } from './score.js';
-import { isUsable } from './slot.js';
+import { usableNodes } from './slot.js';
 import { ImmediatePricing, type Pricing } from './worth/pricing.js';
 import { Worth } from './worth/worth.js';
 
 /** What of the cluster's view decides a place. */
 export interface PlacedView {
   readonly nodes: ClusterView['nodes'];
-  readonly index: Pick<ClusterView['index'], 'usage' | 'mix'>;
+  readonly index: Pick<ClusterView['index'], 'usage' | 'nodeChanges' | 'mix'>;
 }
 
 /** A node and devices on it, by their indexes, chosen for a task. */
@@ -41,10 +41,11 @@ export class Placer {
   #candidates: Candidates;
   #packing: Packing = 'pack';
   #mix: TaskMix | undefined;
-  /** Every node of the view, in its order. */
-  #records: readonly Node[] = [];
-  /** By row: what the row was last set from. */
-  #used: Resources[] = [];
+  /** Every node of the view; those that tasks may be placed on with their rows. */
+  #records = new Map<NodeId, { readonly record: Node; readonly row: Row | undefined }>();
+  /** The log in which the view notes its changes, and how far it was read. */
+  #changes: PlacedView['index']['nodeChanges'] | undefined;
+  #seen = 0;
   /** Rows that tasks were placed on since the view was last looked at. */
   readonly #touched = new Set<Row>();
 
@@ -54,21 +55,14 @@ export class Placer {
     this.#candidates = new Candidates(this.#board, 'pack');
   }
 
-  /** Takes over what has changed in the view, and forgets placements that were not committed. Cost: O(nodes). */
+  /** Takes over what has changed in the view, and forgets placements that were not committed. Cost: O(changes). */
   follow(view: PlacedView, packing: Packing): void {
     const isPriced = packing === this.#packing && view.index.mix === this.#mix && this.#hasPrices();
-    if (!isPriced || !this.#isSame(view)) {
-      this.#packing = packing;
-      this.#mix = view.index.mix;
-      this.#begin(view, this.#mix);
-    }
-    for (let row = 0; row < this.#board.nodes.length; row += 1) {
-      const usage = view.index.usage((this.#board.nodes[row] as Node).id);
-      if (this.#used[row] === usage.used && !this.#touched.has(row)) continue;
-      this.#used[row] = usage.used;
-      this.#board.reset(row, usage);
-    }
+    const changed = isPriced ? this.#changed(view) : undefined;
+    if (changed === undefined) this.#begin(view, packing);
+    else for (const row of changed) this.#reset(row, view);
     this.#touched.clear();
+    this.#seen = view.index.nodeChanges.position;
   }
 
   /** The row where a task of the demand is best placed; undefined when no node has room. */
@@ -79,6 +73,11 @@ export class Placer {
   /** The row where it would be placed if this one were not there. */
   findBeside(row: Row, demand: DemandClass): Row | undefined {
     return this.#candidates.best(demand, row);
+  }
+
+  /** Nodes that tasks may be placed on, by name. */
+  get nodes(): readonly Node[] {
+    return this.#board.nodes;
   }
 
   nodeOf(row: Row): Node {
@@ -102,25 +101,38 @@ export class Placer {
     return this.#pricing.of(sizes) === residual;
   }
 
-  /** Another node record may be of another class, so nodes are the same only as records. */
-  #isSame(view: PlacedView): boolean {
-    if (this.#board.changes.length > MAX_CHANGES || view.nodes.size !== this.#records.length) return false;
-    let position = 0;
-    for (const node of view.nodes.values()) {
-      if (node !== this.#records[position]) return false;
-      position += 1;
+  /** Rows that differ from the view; undefined when the board has to be made anew. */
+  #changed(view: PlacedView): ReadonlySet<Row> | undefined {
+    if (view.index.nodeChanges !== this.#changes || this.#board.changes.length > MAX_CHANGES) return undefined;
+    const names = this.#changes.since(this.#seen);
+    if (names === undefined) return undefined;
+    const rows = new Set(this.#touched);
+    for (const name of names) {
+      const known = this.#records.get(name);
+      // Another record may be of another class, or closed.
+      if (known?.record !== view.nodes.get(name)) return undefined;
+      if (known?.row !== undefined) rows.add(known.row);
     }
-    return true;
+    return rows;
   }
 
-  #begin(view: PlacedView, mix: TaskMix): void {
-    this.#records = [...view.nodes.values()];
-    // The order of a map must not decide a placement.
-    const nodes = this.#records.filter(isUsable).sort((left, right) => (left.id < right.id ? -1 : 1));
+  #reset(row: Row, view: PlacedView): void {
+    this.#board.reset(row, view.index.usage(this.nodeOf(row).id));
+  }
+
+  #begin(view: PlacedView, packing: Packing): void {
+    const nodes = usableNodes(view);
     const supply = new Map<NodeClass, number>();
     for (const { nodeClass } of nodes) supply.set(nodeClass, (supply.get(nodeClass) ?? 0) + 1);
-    this.#board = new Board(nodes, new Worth(mix, supply, this.#pricing));
-    this.#candidates = new Candidates(this.#board, this.#packing);
-    this.#used = [];
+    this.#packing = packing;
+    this.#mix = view.index.mix;
+    this.#changes = view.index.nodeChanges;
+    this.#board = new Board(nodes, new Worth(this.#mix, supply, this.#pricing));
+    this.#candidates = new Candidates(this.#board, packing);
+    this.#records = new Map([...view.nodes.values()].map((record) => [record.id, { record, row: undefined }]));
+    for (const [row, record] of nodes.entries()) {
+      this.#records.set(record.id, { record, row });
+      this.#reset(row, view);
+    }
   }
 }

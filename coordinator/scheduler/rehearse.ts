@@ -4,6 +4,7 @@ import { jobIdOf, type NodeId, parseAllocationId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { addResources, gpuMillisOn } from '../../shared/resources.js';
 import { applyEvent } from '../model/apply.js';
+import { ChangeLog } from '../model/change-log.js';
 import { EVENT_VERSION } from '../model/events.js';
 import type { IndexView, NodeUsage } from '../model/indexes.js';
 import type { Job, Step } from '../model/job.js';
@@ -79,6 +80,7 @@ function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<Nod
   const { ready, levels, waitingCount, unfinishedJobCount } = scratch.index;
   const both: IndexView = {
     usage: (nodeId) => usage.get(nodeId) ?? index.usage(nodeId),
+    nodeChanges: new ChangeLog(),
     liveOfJob: (jobId) => index.liveOfJob(jobId),
     ready,
     levels,

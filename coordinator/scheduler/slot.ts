@@ -22,6 +22,11 @@ export function isUsable(node: Node): boolean {
   return node.link.kind === 'connected' && node.intake.kind === 'open';
 }
 
+/** All that are, by name: the order of a map must not decide a placement. */
+export function usableNodes({ nodes }: Pick<ClusterView, 'nodes'>): Node[] {
+  return [...nodes.values()].filter(isUsable).sort((left, right) => (left.id < right.id ? -1 : 1));
+}
+
 export function slotOf(view: ClusterView, node: Node): Slot {
   const usage = view.index.usage(node.id);
   return {

@@ -1,3 +1,4 @@
+import { ChangeLog } from '../../coordinator/model/change-log.js';
 import { ClassTable, type DemandClass } from '../../coordinator/model/demand.js';
 import type { NodeUsage } from '../../coordinator/model/indexes.js';
 import { MixCounter, type TaskMix } from '../../coordinator/model/mix.js';
@@ -36,6 +37,7 @@ export class PackingSession {
   #history: TaskMix | undefined;
   readonly #nodes = new Map<NodeId, Node>();
   readonly #usage = new Map<NodeId, NodeUsage>();
+  readonly #changes = new ChangeLog<NodeId>();
   readonly #placed = new Map<number, { readonly demand: DemandClass; readonly place: Place }>();
 
   /** The mix to expect; without it, it is learnt from the tasks that come. */
@@ -93,7 +95,7 @@ export class PackingSession {
 
   #follow(): void {
     const mix = this.#history ?? this.#counter.shown;
-    const index = { usage: (id: NodeId) => this.#usage.get(id) ?? UNUSED, mix };
+    const index = { usage: (id: NodeId) => this.#usage.get(id) ?? UNUSED, nodeChanges: this.#changes, mix };
     this.#placer.follow({ nodes: this.#nodes, index }, 'pack');
   }
 
@@ -105,6 +107,7 @@ export class PackingSession {
     }
     const used = sign === 1 ? addResources(before.used, resources) : subtractResources(before.used, resources);
     this.#usage.set(node.id, { used, gpuMillis, live: before.live });
+    this.#changes.note(node.id);
   }
 
   #demandOf({ cpu, mem, gpus, milli, models }: PackingTask): DemandClass {

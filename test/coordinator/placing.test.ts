@@ -3,13 +3,12 @@ import t from 'tap';
 import { ClassTable } from '../../coordinator/model/demand.js';
 import { MixCounter } from '../../coordinator/model/mix.js';
 import { restore, serialize } from '../../coordinator/model/snapshot.js';
-import { Placer } from '../../coordinator/scheduler/placer.js';
 import { DEFAULT_PLAN_POLICY, plan } from '../../coordinator/scheduler/plan.js';
 import { priceResiduals, type SizeCount } from '../../coordinator/scheduler/worth/prices.js';
 import { Served } from '../../coordinator/scheduler/worth/served.js';
 import type { NodeId } from '../../shared/ids.js';
-import type { GpuSpec } from '../../shared/job-spec/spec.js';
 import { gpuMillisOn, isEligibleGpu } from '../../shared/resources.js';
+import { type AnyJob, anyJob, POOLS } from '../kit/any-jobs.js';
 import { anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
 import { Scenario } from '../kit/scenario.js';
 
@@ -85,39 +84,6 @@ t.test('a mix is shown at 16 tasks and at every doubling, and is the same after 
   t.end();
 });
 
-const POOLS = {
-  a: anInventory({ gpus: gpus(4), capacity: { cpuMillis: 16_000, memoryMiB: 32_768, diskMiB: 0 } }),
-  b: anInventory({ gpus: gpus(2, { model: 'Tesla T4', memoryMiB: 16_384 }) }),
-  c: anInventory({ gpus: [...gpus(1), { index: 1, uuid: 'T', model: 'Tesla T4', memoryMiB: 16_384 }] }),
-  d: anInventory({ labels: { zone: 'eu' } }),
-};
-
-const anyPart = fc.oneof(
-  fc.constant({}),
-  fc.integer({ min: 1, max: 999 }).map((shareMillis) => ({ shareMillis, count: 1 })),
-  fc.integer({ min: 100, max: 20_000 }).map((memoryMiB) => ({ memoryMiB })),
-);
-
-const anyGpus: fc.Arbitrary<GpuSpec | null> = fc
-  .tuple(
-    fc.record({
-      count: fc.integer({ min: 1, max: 3 }),
-      model: fc.constantFrom(null, null, 't4', 'a100'),
-      minMemoryMiB: fc.constantFrom(null, null, 20_000),
-    }),
-    anyPart,
-  )
-  .map(([whole, part]) => ({ ...whole, ...part }));
-
-const anyJob = fc.record({
-  cpuMillis: fc.integer({ min: 100, max: 5_000 }),
-  memoryMiB: fc.integer({ min: 64, max: 9_000 }),
-  gpus: fc.option(anyGpus, { freq: 3 }),
-  taskCount: fc.integer({ min: 1, max: 8 }),
-});
-
-type AnyJob = typeof anyJob extends fc.Arbitrary<infer Job> ? Job : never;
-
 function submitAll(cluster: Scenario, jobs: readonly AnyJob[]): Scenario {
   for (const { taskCount, ...resources } of jobs) {
     cluster.submit(oneStep({ array: `0-${taskCount - 1}`, resources }, { allowFutureNodes: true }));
@@ -146,57 +112,6 @@ t.test('every placement names as many different devices as asked, each of them e
   t.pass('60 random queues');
   t.end();
 });
-
-const NOTHING = { used: { cpuMillis: 0, memoryMiB: 0, diskMiB: 0 }, gpuMillis: new Map(), live: new Set<never>() };
-
-t.test('a placer that is kept plans as a new one does, whatever happened in between', (t) => {
-  const anyStory = fc.array(
-    fc.oneof(
-      fc.record({ kind: fc.constant('submit' as const), jobs: fc.array(anyJob, { minLength: 1, maxLength: 3 }) }),
-      fc.record({ kind: fc.constant('end' as const), position: fc.nat({ max: 50 }) }),
-      fc.record({ kind: fc.constant('cordon' as const), node: fc.constantFrom(...Object.keys(POOLS)) }),
-      fc.record({ kind: fc.constant('open' as const), node: fc.constantFrom(...Object.keys(POOLS)) }),
-    ),
-    { minLength: 2, maxLength: 10 },
-  );
-  fc.assert(
-    fc.property(anyStory, (story) => {
-      const cluster = new Scenario();
-      for (const [name, inventory] of Object.entries(POOLS)) cluster.join(name, { inventory });
-      const kept = new Placer();
-      for (const chapter of story) {
-        if (chapter.kind === 'submit') submitAll(cluster, chapter.jobs);
-        else if (chapter.kind === 'end') {
-          const live = [...cluster.view.allocations.values()].filter(({ phase }) => phase.kind !== 'ended');
-          const ended = live[chapter.position % Math.max(1, live.length)];
-          if (ended) cluster.exits(ended.id);
-        } else {
-          const input = { nodeId: chapter.node as NodeId, by: 'tester' };
-          if (chapter.kind === 'open') cluster.when({ type: 'openNode', ...input });
-          else cluster.when({ type: 'cordonNode', reason: 'x', ...input });
-        }
-        // What could be placed on an empty cluster, planned twice and never committed.
-        const empty = { ...cluster.view.index, ...indexOf(cluster), usage: () => NOTHING };
-        for (const view of [cluster.view, { ...cluster.view, index: empty }]) {
-          const now = cluster.clock.now();
-          const plans = [kept, new Placer()].map((placer) => plan(view, DEFAULT_PLAN_POLICY, now, placer));
-          t.strictSame(plans[0], plans[1]);
-        }
-      }
-    }),
-    { numRuns: 40, seed: 9 },
-  );
-  t.end();
-});
-
-function indexOf({ view: { index } }: Scenario) {
-  const { ready, levels, accounts, mix, waitingCount, unfinishedJobCount } = index;
-  return {
-    ...{ ready, levels, accounts, mix, waitingCount, unfinishedJobCount },
-    liveOfJob: index.liveOfJob.bind(index),
-    nextDeadline: index.nextDeadline.bind(index),
-  };
-}
 
 t.test('packing fills what is in use, spreading goes where most is free', (t) => {
   const nodesOf = (packing: 'pack' | 'spread'): string[] => {
