@@ -2,9 +2,9 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import { fits, subtractResources } from '../../shared/resources.js';
 import { obstacleTo } from '../model/feasible.js';
-import type { Node } from '../model/node.js';
+import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { isUsable } from './slot.js';
+import { usableNodes } from './slot.js';
 import { type Claim, type Start, startOn } from './timeline.js';
 
 /**
@@ -25,6 +25,8 @@ export interface Started {
 export interface Present {
   readonly now: EpochMs;
   readonly started?: ReadonlyMap<NodeId, readonly Started[]>;
+  /** Usable nodes, by name; found when absent. */
+  readonly nodes?: readonly Node[];
 }
 
 /**
@@ -37,20 +39,31 @@ const MAX_NODES = 256;
  * When and where the head task of the queue could start if nothing more were started, the earliest first.
  *
  * @returns undefined when it cannot, before something without a time limit ends
- * Cost: O(nodes), and the allocations with a time limit of MAX_NODES of them. Pure.
+ * Cost: that of the allocations with a time limit on MAX_NODES nodes; O(nodes) when few could hold it. Pure.
  */
-export function reserve(view: ClusterView, claim: Claim, { now, started }: Present): Reservation | undefined {
+export function reserve(
+  view: ClusterView,
+  claim: Claim,
+  { now, started, nodes = usableNodes(view) }: Present,
+): Reservation | undefined {
   let first: Start | undefined;
-  for (const node of candidates(view, claim)) {
+  for (const node of candidates(nodes, claim)) {
     const start = startOn(view, { node, started: started?.get(node.id) ?? [] }, { claim, now });
     if (start && (!first || start.startAt < first.startAt)) first = start;
   }
   return first && { ...first, claim };
 }
 
-function candidates(view: ClusterView, { demand }: Claim): Node[] {
-  const found = [...view.nodes.values()].filter((node) => isUsable(node) && !obstacleTo(demand, node.nodeClass));
-  return found.sort((left, right) => (left.id < right.id ? -1 : 1)).slice(0, MAX_NODES);
+function candidates(nodes: readonly Node[], { demand }: Claim): Node[] {
+  const holds = new Map<NodeClass, boolean>();
+  const found: Node[] = [];
+  for (const node of nodes) {
+    if (found.length === MAX_NODES) break;
+    const { nodeClass } = node;
+    if (!holds.has(nodeClass)) holds.set(nodeClass, !obstacleTo(demand, nodeClass));
+    if (holds.get(nodeClass)) found.push(node);
+  }
+  return found;
 }
 
 /** A task that would start on a node now. */

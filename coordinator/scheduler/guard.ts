@@ -1,5 +1,6 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
+import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { afterBackfill, mayBackfill, type Reservation, reserve, type Started } from './backfill.js';
 import type { Claim } from './timeline.js';
@@ -15,13 +16,16 @@ const MAX_HEADS = 4;
 export class Guard {
   readonly #view: ClusterView;
   readonly #now: EpochMs;
+  readonly #nodes: readonly Node[];
   readonly #blocked: Claim[] = [];
   #headCount = 0;
   readonly #started = new Map<NodeId, Started[]>();
   #reservation: Reservation | undefined;
 
-  constructor(view: ClusterView, now: EpochMs) {
+  /** @param nodes  usable ones, by name */
+  constructor(view: ClusterView, nodes: readonly Node[], now: EpochMs) {
     this.#view = view;
+    this.#nodes = nodes;
     this.#now = now;
   }
 
@@ -35,7 +39,7 @@ export class Guard {
   /** May a task start on the node, as far as the reservation goes? */
   permits(claim: Claim, nodeId: NodeId): boolean {
     for (let head = this.#next(); head; head = this.#next()) {
-      this.#reservation = reserve(this.#view, head, { now: this.#now, started: this.#started });
+      this.#reservation = reserve(this.#view, head, { now: this.#now, started: this.#started, nodes: this.#nodes });
     }
     return !this.#reservation || mayBackfill(this.#reservation, { claim, nodeId }, this.#now);
   }

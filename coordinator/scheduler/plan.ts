@@ -46,7 +46,7 @@ export function plan(view: ClusterView, policy: PlanPolicy, now: EpochMs, placer
   placer.follow(view, policy.packing);
   const placements: Placement[] = [];
   const queue = orderQueue(view, policy, now);
-  const guard = new Guard(view, now);
+  const guard = new Guard(view, placer.nodes, now);
   const begun = new Map<ReadyStep, Iterator<ReadyTask>>();
   for (const entry of queue) {
     const { demand } = entry;

@@ -9,7 +9,7 @@ import { MinHeap } from '../model/heap.js';
 import type { Node } from '../model/node.js';
 import { type ClusterView, stepOf } from '../model/state.js';
 import { give, hasRoom, positionsOf, type Room, roomOf, type Share, shareFor, shareOf, take } from './room.js';
-import { isUsable, openGpus } from './slot.js';
+import { isUsable, openGpus, usableNodes } from './slot.js';
 
 /** A task that is to start, and for how long it would hold its place at most; Infinity without a time limit. */
 export interface Claim {
@@ -50,9 +50,7 @@ export class Timeline {
 
   constructor(view: ClusterView, now: EpochMs) {
     this.#at = now;
-    const nodes = [...view.nodes.values()].filter(isUsable);
-    nodes.sort((left, right) => (left.id < right.id ? -1 : 1));
-    this.#places = nodes.map((node) => this.#placeOf(view, node));
+    this.#places = usableNodes(view).map((node) => this.#placeOf(view, node));
   }
 
   /** Starts the task as soon as it fits, not before those that were started before it; undefined when it never does. */
