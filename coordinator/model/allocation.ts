@@ -10,6 +10,8 @@ export interface Allocation {
   readonly ref: AllocationRef;
   readonly nodeId: NodeId;
   readonly resources: Resources;
+  /** It has the node to itself, also what the node did not have yet when it was placed; absent otherwise. */
+  readonly exclusive?: true;
   /** Indexes of the node's GPUs that the attempt holds: alone, or a part of each. */
   readonly gpus: readonly number[];
   /** Thousandths held of each, in the order of `gpus`; absent when they are whole. */

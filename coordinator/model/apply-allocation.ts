@@ -8,6 +8,8 @@ import { ALLOCATION_TRANSITIONS, type Allocation, type AllocationPhase } from '.
 import { find, moved, putTask, replaceStep } from './apply-job.js';
 import type { DemandClass } from './demand.js';
 import type { EventOf } from './events.js';
+import { resourcesOn } from './hold.js';
+import type { Node } from './node.js';
 import type { ClusterState } from './state.js';
 import { step as transition } from './transition.js';
 
@@ -18,14 +20,16 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
   const { job, step } = find(state, ref);
   const task = step.tasks.get(ref.index);
   assert(task === undefined || task.phase.kind === 'queued', `${allocationId} is committed while ${task?.phase.kind}`);
+  const node = present(state.nodes.get(nodeId), `node ${nodeId}`);
   const allocation: Allocation = {
     id: allocationId,
     ref,
     nodeId,
-    resources: step.demand.resources,
+    resources: resourcesOn(step.demand, node.inventory.capacity),
+    ...(step.demand.exclusive ? { exclusive: true } : {}),
     gpus,
-    ...sharesOf(state, event, step.demand),
-    ...slicesOf(state, event),
+    ...sharesOf(node, gpus, step.demand),
+    ...slicesOf(node, gpus),
     committedAt: at,
     phase: { kind: 'committed' },
   };
@@ -46,26 +50,21 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
 
 /** What is held of each device, when that is not the whole of it: as the node has the device at this moment. */
 function sharesOf(
-  state: ClusterState,
-  { nodeId, gpus }: EventOf<'allocation.committed'>,
+  { id, inventory }: Node,
+  gpus: readonly number[],
   { gpus: demand }: DemandClass,
 ): Pick<Allocation, 'gpuMillis'> {
   if (demand === null || (demand.shareMillis ?? demand.memoryMiB) === undefined) return {};
-  const devices = present(state.nodes.get(nodeId), `node ${nodeId}`).inventory.gpus;
   const gpuMillis = gpus.map((index) => {
-    const device = devices.find((each) => each.index === index);
-    return gpuMillisOn(present(device, `GPU ${index} of ${nodeId}`), demand);
+    const device = inventory.gpus.find((each) => each.index === index);
+    return gpuMillisOn(present(device, `GPU ${index} of ${id}`), demand);
   });
   return { gpuMillis };
 }
 
-function slicesOf(
-  state: ClusterState,
-  { nodeId, gpus }: EventOf<'allocation.committed'>,
-): Pick<Allocation, 'countedMillis'> {
+function slicesOf({ inventory }: Node, gpus: readonly number[]): Pick<Allocation, 'countedMillis'> {
   if (gpus.length === 0) return {};
-  const devices = present(state.nodes.get(nodeId), `node ${nodeId}`).inventory.gpus;
-  const held = devices.filter(({ index }) => gpus.includes(index));
+  const held = inventory.gpus.filter(({ index }) => gpus.includes(index));
   if (held.every(({ mig }) => mig === undefined)) return {};
   return { countedMillis: held.reduce((sum, device) => sum + gpuWorthMillis(device), 0) };
 }

@@ -10,6 +10,8 @@ export interface DemandClass {
   readonly gpus: GpuDemand | null;
   readonly driver: DriverName;
   readonly constraints: readonly Constraint[];
+  /** The task has its node to itself; absent when it shares. */
+  readonly exclusive?: true;
 }
 
 /** Makes equal classes the same object, so that caches can be keyed by identity. */
@@ -17,7 +19,7 @@ export class ClassTable {
   readonly #demands = new Map<string, DemandClass>();
   readonly #nodes = new Map<string, NodeClass>();
 
-  demandOf(spec: Pick<StepSpec, 'resources' | 'driver' | 'constraints'>): DemandClass {
+  demandOf(spec: Pick<StepSpec, 'resources' | 'driver' | 'constraints' | 'exclusive'>): DemandClass {
     const { cpuMillis, memoryMiB, diskMiB, gpus } = spec.resources;
     const body = {
       resources: { cpuMillis, memoryMiB, diskMiB },
@@ -31,6 +33,7 @@ export class ClassTable {
       },
       driver: spec.driver,
       constraints: spec.constraints,
+      ...(spec.exclusive ? { exclusive: true as const } : {}),
     };
     return intern(this.#demands, body);
   }

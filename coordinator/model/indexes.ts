@@ -17,6 +17,8 @@ export interface NodeUsage {
   /** Thousandths in use, by the device's index; a device that nothing holds is absent. */
   readonly gpuMillis: ReadonlyMap<number, number>;
   readonly live: ReadonlySet<AllocationId>;
+  /** The one that lives has the node to itself. */
+  readonly isExclusive: boolean;
 }
 
 /** A moment at which something may have to be decided; what is still true then is checked against the state. */
@@ -55,13 +57,19 @@ interface MutableUsage {
   used: Resources;
   readonly gpuMillis: Map<number, number>;
   readonly live: Set<AllocationId>;
+  isExclusive: boolean;
 }
 
 interface MutableReady extends ReadyStep {
   readonly retries: Set<number>;
 }
 
-const NOTHING_USED: NodeUsage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
+export const NOTHING_USED: NodeUsage = {
+  used: NO_RESOURCES,
+  gpuMillis: new Map(),
+  live: new Set(),
+  isExclusive: false,
+};
 const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 
 export class Indexes implements IndexView {
@@ -128,6 +136,7 @@ export class Indexes implements IndexView {
     usage.used = addResources(usage.used, allocation.resources);
     addGpus(usage.gpuMillis, allocation, 1);
     usage.live.add(allocation.id);
+    if (allocation.exclusive) usage.isExclusive = true;
     const live = this.#liveByJob.get(allocation.ref.jobId);
     if (live) live.add(allocation.id);
     else this.#liveByJob.set(allocation.ref.jobId, new Set([allocation.id]));
@@ -190,7 +199,7 @@ export class Indexes implements IndexView {
   #usageFor(nodeId: NodeId): MutableUsage {
     let usage = this.#usage.get(nodeId);
     if (!usage) {
-      usage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
+      usage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set(), isExclusive: false };
       this.#usage.set(nodeId, usage);
     }
     return usage;

@@ -50,7 +50,10 @@ function checkNode(view: ClusterView, held: { nodeId: NodeId; live: readonly All
     if (millis > WHOLE_GPU_MILLIS) broken(`GPU ${gpu} of ${nodeId} is held to ${millis} thousandths`);
     if (view.index.usage(nodeId).gpuMillis.get(gpu) !== millis) broken(`use of GPU ${gpu} of ${nodeId} is out of date`);
   }
+  const alone = live.find((id) => view.allocations.get(id)?.exclusive);
+  if (alone && live.length > 1) broken(`${alone} has ${nodeId} to itself beside ${live.length - 1} others`);
   const usage = view.index.usage(nodeId);
+  if (usage.isExclusive !== (alone !== undefined)) broken(`whether ${nodeId} is given away whole is out of date`);
   if (JSON.stringify(usage.used) !== JSON.stringify(used)) broken(`usage of ${nodeId} is out of date`);
   if (usage.gpuMillis.size !== gpus.size) broken(`GPUs in use of ${nodeId} are out of date`);
   if (usage.live.size !== live.length) broken(`live allocations of ${nodeId} are out of date`);

@@ -81,6 +81,7 @@ export interface Candidate {
 export function mayBackfill(reservation: Reservation, candidate: Candidate, now: EpochMs): boolean {
   if (isOutOfTheWay(reservation, candidate, now)) return true;
   const { demand } = candidate.claim;
+  if (demand.exclusive) return false;
   return fits(demand.resources, reservation.spare) && contested(reservation, candidate) <= reservation.spareGpuCount;
 }
 
@@ -99,5 +100,6 @@ function isOutOfTheWay({ nodeId, startAt }: Reservation, candidate: Candidate, n
 }
 
 function contested({ claim }: Reservation, candidate: Candidate): number {
-  return claim.demand.gpus === null ? 0 : (candidate.claim.demand.gpus?.count ?? 0);
+  const [reserved, wanted] = [claim.demand.gpus, candidate.claim.demand.gpus];
+  return reserved === null || wanted?.mig !== reserved.mig ? 0 : (wanted?.count ?? 0);
 }

@@ -1,5 +1,6 @@
 import { present } from '../../shared/assert.js';
 import { type GpuDevice, gpuWorthMillis, type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import { freeOn } from '../model/hold.js';
 import type { NodeUsage } from '../model/indexes.js';
 import type { Node } from '../model/node.js';
 import { type Fit, FitTable } from './fit.js';
@@ -82,23 +83,24 @@ export class Board {
   }
 
   /** Sets a row to what its node has beside what is used of it. */
-  reset(row: Row, usage: Pick<NodeUsage, 'used' | 'gpuMillis'>): void {
-    const { capacity, gpus } = present(this.nodes[row], 'node of a row').inventory;
-    this.cpuMillis[row] = capacity.cpuMillis - usage.used.cpuMillis;
-    this.memoryMiB[row] = capacity.memoryMiB - usage.used.memoryMiB;
-    this.diskMiB[row] = capacity.diskMiB - usage.used.diskMiB;
+  reset(row: Row, usage: NodeUsage): void {
+    const { inventory } = present(this.nodes[row], 'node of a row');
+    const free = freeOn(inventory, usage);
+    this.cpuMillis[row] = free.cpuMillis;
+    this.memoryMiB[row] = free.memoryMiB;
+    this.diskMiB[row] = free.diskMiB;
     const start = this.gpuStart[row] as number;
-    for (const [position, { index, fault }] of gpus.entries()) {
+    for (const [position, { index, fault }] of inventory.gpus.entries()) {
       // A device that is out of use has nothing to sell.
-      const whole = fault === undefined ? WHOLE_GPU_MILLIS : 0;
-      this.gpuMillis[start + position] = whole - (usage.gpuMillis.get(index) ?? 0);
+      const whole = fault === undefined && !usage.isExclusive ? WHOLE_GPU_MILLIS : 0;
+      this.gpuMillis[start + position] = whole - (usage.isExclusive ? 0 : (usage.gpuMillis.get(index) ?? 0));
     }
     this.#changed(row);
   }
 
   /** A task with these devices (positions in the inventory) takes its place on the row. */
   take(row: Row, fit: Fit, devices: readonly number[]): void {
-    this.#move(row, fit.demand.resources, -1);
+    this.#move(row, fit.resources, -1);
     const start = this.gpuStart[row] as number;
     for (const position of devices) (this.gpuMillis[start + position] as number) -= fit.millis[position] as number;
     this.#changed(row);

@@ -1,5 +1,5 @@
 import type { DemandClass } from '../model/demand.js';
-import { describeObstacle, type Obstacle, obstacleTo } from '../model/feasible.js';
+import { describeObstacle, isPassing, type Obstacle, obstacleTo } from '../model/feasible.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { describeShortfall, nearness, type Shortfall, shortfall } from './shortfall.js';
@@ -46,7 +46,7 @@ export function explainCapacity(view: ClusterView, demand: DemandClass): WaitRea
   }
   const all = [...findings.values()];
   const details = { nodeClasses: all.slice(0, SHOWN_CLASSES).map(present), nodeClassCount: all.length };
-  return { ...(explainBusy(all) ?? explainOffline(view, demand) ?? noMatch(all)), details };
+  return { ...(explainBusy(view, all) ?? explainOffline(view, demand) ?? noMatch(all)), details };
 }
 
 function findingFor(findings: Map<NodeClass, ClassFinding>, node: Node, demand: DemandClass): ClassFinding {
@@ -80,7 +80,7 @@ function present({ example, nodeCount, obstacle, usableCount, short }: ClassFind
   return { ...place, state: 'away', message: `is ${stateOf(example)}` };
 }
 
-function explainBusy(findings: readonly ClassFinding[]): WaitReason | undefined {
+function explainBusy(view: ClusterView, findings: readonly ClassFinding[]): WaitReason | undefined {
   let nearest: { readonly node: Node; readonly short: Shortfall } | undefined;
   let usableCount = 0;
   for (const { example, short, usableCount: count } of findings) {
@@ -88,10 +88,22 @@ function explainBusy(findings: readonly ClassFinding[]): WaitReason | undefined 
     if (short && (!nearest || nearness(short) > nearness(nearest.short))) nearest = { node: example, short };
   }
   if (!nearest) return undefined;
-  return {
-    code: 'capacity',
-    message: `waits for ${describeShortfall(nearest.short)} on ${nearest.node.id}${others(usableCount - 1)}`,
-  };
+  const { node, short } = nearest;
+  const message =
+    short.dimension === 'node'
+      ? `${noneIsEmpty(usableCount)}${node.id} ${holders(view.index.usage(node.id).live.size)}`
+      : `waits for ${describeShortfall(short)} on ${node.id}${others(usableCount - 1)}`;
+  return { code: 'capacity', message };
+}
+
+function noneIsEmpty(usableCount: number): string {
+  return `waits for a node to itself: ${usableCount === 1 ? '' : `none of the ${usableCount} that fit is empty, `}`;
+}
+
+/** In a rehearsal nothing lives yet. */
+function holders(liveCount: number): string {
+  if (liveCount === 0) return 'would hold another of its tasks';
+  return liveCount === 1 ? 'runs 1 task' : `runs ${liveCount} tasks`;
 }
 
 function others(count: number): string {
@@ -102,10 +114,12 @@ function others(count: number): string {
 function explainOffline(view: ClusterView, demand: DemandClass): WaitReason | undefined {
   const offline: string[] = [];
   for (const node of view.nodes.values()) {
-    if (obstacleTo(demand, node.nodeClass) === undefined) offline.push(`${node.id} is ${stateOf(node)}`);
+    const obstacle = obstacleTo(demand, node.nodeClass);
+    if (obstacle === undefined) offline.push(`${node.id} is ${stateOf(node)}`);
+    else if (isPassing(obstacle)) offline.push(`${node.id} ${describeObstacle(obstacle)}`);
   }
   if (offline.length === 0) return undefined;
-  return { code: 'unavailable', message: `every fitting node is away: ${shown(offline)}` };
+  return { code: 'unavailable', message: `no fitting node is ready: ${shown(offline)}` };
 }
 
 function noMatch(findings: readonly ClassFinding[]): WaitReason {

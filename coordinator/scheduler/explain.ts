@@ -5,7 +5,8 @@ import type { ClusterView } from '../model/state.js';
 import { explainCapacity } from './explain-capacity.js';
 import { explainLimit } from './explain-limit.js';
 import { explainReservation } from './explain-reservation.js';
-import { Headroom } from './headroom.js';
+import { Headroom, type Limited } from './headroom.js';
+import { nodesWithRoom } from './timeline.js';
 import type { WaitReason } from './wait-reason.js';
 
 export interface Place {
@@ -37,14 +38,31 @@ export function explainPlace(
   policy: { readonly limits: Limits; readonly now: EpochMs },
 ): WaitReason {
   const reason = explainCapacity(view, place.step.demand);
-  return reason.code === 'starting' ? (explainReservation(view, place, policy) ?? reason) : reason;
+  if (reason.code !== 'starting') return reason;
+  return explainWholeNode(view, place, policy.limits) ?? explainReservation(view, place, policy) ?? reason;
+}
+
+/** A quota that all of an empty node would exceed, although what the task asks for would not. Cost: O(nodes). */
+export function explainWholeNode(view: ClusterView, place: Place, limits: Limits): WaitReason | undefined {
+  const { demand } = place.step;
+  if (!demand.exclusive) return undefined;
+  const headroom = new Headroom(view, limits);
+  for (const node of nodesWithRoom(view, demand)) {
+    const reached = headroom.obstacle(limitedBy(place), node);
+    if (reached) return explainLimit(reached);
+  }
+  return undefined;
 }
 
 /** A limit that lets none of the step's tasks start now. Cost: O(limits of the step). */
-export function explainLimits(view: ClusterView, { job, step }: Place, limits: Limits): WaitReason | undefined {
-  const entry = { jobId: job.id, step: step.name, namespace: job.spec.namespace, user: job.submittedBy };
-  const reached = new Headroom(view, limits).obstacle(entry);
+export function explainLimits(view: ClusterView, place: Place, limits: Limits): WaitReason | undefined {
+  const reached = new Headroom(view, limits).obstacle(limitedBy(place));
   return reached && explainLimit(reached);
+}
+
+/** The step, as limits read it. */
+export function limitedBy({ job, step }: Place): Limited {
+  return { jobId: job.id, step: step.name, namespace: job.spec.namespace, user: job.submittedBy };
 }
 
 /** What the job itself makes them wait for: a hold, other steps, a pause after a failure. Cost: O(retries). */

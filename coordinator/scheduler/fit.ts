@@ -1,11 +1,20 @@
-import { gpuMillisOn, gpuWorthMillis, isEligibleGpu, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import {
+  gpuMillisOn,
+  gpuWorthMillis,
+  isEligibleGpu,
+  type Resources,
+  WHOLE_GPU_MILLIS,
+} from '../../shared/resources.js';
 import type { DemandClass } from '../model/demand.js';
 import { obstacleTo } from '../model/feasible.js';
+import { resourcesOn, usableGpus } from '../model/hold.js';
 import type { NodeClass } from '../model/node.js';
 
 /** How a demand meets the nodes of one class. */
 export interface Fit {
   readonly demand: DemandClass;
+  /** CPU, memory and disk that a task takes. */
+  readonly resources: Resources;
   /** Devices that a task takes. */
   readonly gpuCount: number;
   /** What each of them is of a GPU: 1 unless they are MIG slices. */
@@ -39,10 +48,16 @@ export class FitTable {
   }
 }
 
-function fitOf(demand: DemandClass, { gpus: devices }: NodeClass): Fit {
+function fitOf(demand: DemandClass, { capacity, gpus: devices }: NodeClass): Fit {
   const { gpus } = demand;
+  const resources = resourcesOn(demand, capacity);
   const millis = new Int32Array(devices.length);
-  if (gpus === null) return { demand, gpuCount: 0, unit: 1, millis, order: new Int32Array(0) };
+  if (demand.exclusive) {
+    const order = Int32Array.from(usableGpus(devices));
+    for (const position of order) millis[position] = WHOLE_GPU_MILLIS;
+    return { demand, resources, gpuCount: order.length, unit: 1, millis, order };
+  }
+  if (gpus === null) return { demand, resources, gpuCount: 0, unit: 1, millis, order: new Int32Array(0) };
   const order: number[] = [];
   for (const [position, device] of devices.entries()) {
     if (!isEligibleGpu(device, gpus)) continue;
@@ -52,5 +67,5 @@ function fitOf(demand: DemandClass, { gpus: devices }: NodeClass): Fit {
   const memoryOf = (position: number): number => devices[position]?.memoryMiB ?? 0;
   order.sort((left, right) => memoryOf(left) - memoryOf(right) || left - right);
   const unit = gpuWorthMillis(gpus) / WHOLE_GPU_MILLIS;
-  return { demand, gpuCount: gpus.count, unit, millis, order: Int32Array.from(order) };
+  return { demand, resources, gpuCount: gpus.count, unit, millis, order: Int32Array.from(order) };
 }

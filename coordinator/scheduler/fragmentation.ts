@@ -2,6 +2,7 @@ import { SPEC_DEFAULTS } from '../../shared/job-spec/spec.js';
 import { gpuWorthMillis, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import { ClassTable, type DemandClass } from '../model/demand.js';
 import { obstacleTo } from '../model/feasible.js';
+import { isEmpty } from '../model/hold.js';
 import type { Node } from '../model/node.js';
 import { type ClusterView, stepOf } from '../model/state.js';
 import { isUsable, openGpus, type Slot, slotOf } from './slot.js';
@@ -98,15 +99,17 @@ function measure(slot: Slot, mix: GpuMix, freeMillis: number): Stranded {
 function causeOf(slot: Slot, demand: DemandClass): StrandCause | undefined {
   const { resources, gpus } = demand;
   if (obstacleTo(demand, slot.node.nodeClass)) return 'unfit';
-  if (resources.cpuMillis > slot.free.cpuMillis) return 'cpu';
+  const isTaken = demand.exclusive && !isEmpty(slot.free, slot.node.inventory.capacity);
+  if (isTaken || resources.cpuMillis > slot.free.cpuMillis) return 'cpu';
   if (resources.memoryMiB > slot.free.memoryMiB) return 'memory';
   if (resources.diskMiB > slot.free.diskMiB) return 'disk';
   return gpus !== null && openGpus(slot, gpus).length < gpus.count ? 'pieces' : undefined;
 }
 
 /** Free thousandths on devices that have too little for the demand, or are not of its kind. */
-function piecesOf(slot: Slot, { gpus }: DemandClass): number {
-  if (gpus === null) return 0;
+function piecesOf(slot: Slot, { gpus, exclusive }: DemandClass): number {
+  // Who has the node to itself has every device.
+  if (gpus === null || exclusive) return 0;
   const open = new Set(openGpus(slot, gpus));
   return sum(freeOf(slot).filter((_, position) => !open.has(position)));
 }

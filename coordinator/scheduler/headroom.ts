@@ -1,8 +1,10 @@
 import { present } from '../../shared/assert.js';
 import { type Limits, quotasOf } from '../../shared/limits.js';
 import { type Holdings, holdingsOf } from '../model/accounts.js';
+import { holdingsOn } from '../model/hold.js';
 import type { Step } from '../model/job.js';
 import type { ReadyStep } from '../model/lanes.js';
+import type { Node } from '../model/node.js';
 import { type ClusterView, stepOf } from '../model/state.js';
 
 /** What counts against a limit. */
@@ -54,9 +56,9 @@ export class Headroom {
     this.#limits = limits;
   }
 
-  /** Counts one more task of the step, if every limit allows it; the limit that does not otherwise. */
-  take(entry: Limited): LimitReached | undefined {
-    const charges = this.#chargesOf(entry);
+  /** Counts one more task of the step, on the node if it is known, if every limit allows it; the limit that does not otherwise. */
+  take(entry: Limited, node?: Node): LimitReached | undefined {
+    const charges = this.#chargesOf(entry, node);
     for (const { counter, amount } of charges)
       if (counter.used + amount > counter.limit) return reached(counter, amount);
     for (const { counter, amount } of charges) counter.used += amount;
@@ -64,18 +66,20 @@ export class Headroom {
   }
 
   /** The limit that would keep one more task of the step from starting. */
-  obstacle(entry: Limited): LimitReached | undefined {
-    for (const { counter, amount } of this.#chargesOf(entry)) {
+  obstacle(entry: Limited, node?: Node): LimitReached | undefined {
+    for (const { counter, amount } of this.#chargesOf(entry, node)) {
       if (counter.used + amount > counter.limit) return reached(counter, amount);
     }
     return undefined;
   }
 
-  #chargesOf(entry: Limited): readonly Charge[] {
+  #chargesOf(entry: Limited, node: Node | undefined): readonly Charge[] {
     if (this.#last?.entry === entry) return this.#last.charges;
     const step = present(stepOf(this.#view, entry), `step ${entry.step} of ${entry.jobId}`);
-    const charges = [...this.#ofStep(entry, step), ...this.#ofQuotas(entry, step), ...this.#ofLicences(step)];
-    this.#last = { entry, charges };
+    const needed = node ? holdingsOn(step.demand, node.inventory) : holdingsOf(step.demand);
+    const charges = [...this.#ofStep(entry, step), ...this.#ofQuotas(entry, needed), ...this.#ofLicences(step)];
+    // What an exclusive task holds differs from node to node.
+    if (!step.demand.exclusive) this.#last = { entry, charges };
     return charges;
   }
 
@@ -86,9 +90,8 @@ export class Headroom {
     return [{ counter: this.#counter(`step ${jobId} ${name}`, make), amount: 1 }];
   }
 
-  #ofQuotas(entry: Limited, step: Step): Charge[] {
+  #ofQuotas(entry: Limited, needed: Holdings): Charge[] {
     const charges: Charge[] = [];
-    const needed = holdingsOf(step.demand);
     for (const { owner, name, quota } of quotasOf(this.#limits, entry)) {
       const account =
         owner === 'namespace' ? this.#view.index.accounts.namespace(name) : this.#view.index.accounts.user(name);

@@ -3,7 +3,9 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { Limits } from '../../shared/limits.js';
 import { type AccountView, holdingsOf } from '../model/accounts.js';
 import type { DemandClass } from '../model/demand.js';
+import { holdingsOn } from '../model/hold.js';
 import { compareAge, type LevelLanes, type NamespaceLanes, type ReadyStep, type UserLanes } from '../model/lanes.js';
+import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { Headroom } from './headroom.js';
 import { DominantShare } from './share.js';
@@ -59,17 +61,20 @@ export class ServingOrder implements Iterable<ReadyStep> {
     return this.#turn?.isOver ?? false;
   }
 
-  /** Counts one task of the entry being served as placed; false when a limit lets none start, and then it is left. */
-  take(entry: ReadyStep): boolean {
+  /**
+   * Counts one task of the entry being served as placed, on the node if it is known: an exclusive one holds all of it.
+   * False when a limit lets none start, and then it is left.
+   */
+  take(entry: ReadyStep, node?: Node): boolean {
     const turn = present(this.#turn, 'turn');
     assert(turn.entry === entry, `${entry.jobId}/${entry.step} is not being served`);
-    const limit = this.#headroom.take(entry);
+    const limit = this.#headroom.take(entry, node);
     if (limit) {
       // A quota stops every step of the lane alike.
       if (limit.what.kind === 'quota') turn.member.leaveLane(entry);
       return false;
     }
-    const amount = holdingsOf(entry.demand);
+    const amount = node ? holdingsOn(entry.demand, node.inventory) : holdingsOf(entry.demand);
     turn.namespace.share.add(amount);
     turn.member.share.add(amount);
     turn.isOver = isBehind(turn.namespace, turn.nextNamespace) || isBehind(turn.member, turn.nextMember);

@@ -63,7 +63,7 @@ export function plan(view: ClusterView, policy: PlanPolicy, now: EpochMs, placer
       const row = guard.permits(claim, placer.nodeOf(best).id) ? best : placer.findBeside(best, demand);
       if (row === undefined) break;
       if (placements.length >= policy.maxPlacements) return { placements, isPartial: true };
-      if (!queue.take(entry)) break;
+      if (!queue.take(entry, placer.nodeOf(row))) break;
       const { node, gpus } = placer.place(row, demand);
       const allocationId = allocationIdOf({ jobId: entry.jobId, step: entry.step, ...task.value });
       placements.push({ allocationId, nodeId: node.id, gpus });

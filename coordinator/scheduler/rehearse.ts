@@ -2,19 +2,20 @@ import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import { jobIdOf, type NodeId, parseAllocationId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
-import { addResources, gpuMillisOn } from '../../shared/resources.js';
+import { addResources } from '../../shared/resources.js';
 import { applyEvent } from '../model/apply.js';
 import { ChangeLog } from '../model/change-log.js';
 import { EVENT_VERSION } from '../model/events.js';
 import type { IndexView, NodeUsage } from '../model/indexes.js';
 import type { Job, Step } from '../model/job.js';
 import { type ClusterState, type ClusterView, emptyState } from '../model/state.js';
-import { explainItself } from './explain.js';
+import { explainItself, explainWholeNode, limitedBy } from './explain.js';
 import { explainCapacity } from './explain-capacity.js';
 import { explainLimit } from './explain-limit.js';
 import { Headroom } from './headroom.js';
 import { Placer } from './placer.js';
 import { type Placement, type PlanPolicy, plan } from './plan.js';
+import { positionsOf, shareFor } from './room.js';
 import type { WaitReason } from './wait-reason.js';
 import type { Pricing } from './worth/pricing.js';
 
@@ -50,16 +51,22 @@ export function rehearse(
   const after = viewOf(view, scratch, usage);
   const headroom = new Headroom(after, policy.limits);
   const entries = [...job.steps.values()].map((step) => {
-    const entry = { jobId: job.id, step: step.name, namespace: job.spec.namespace, user: job.submittedBy };
+    const entry = limitedBy({ job, step });
     const placed = placedOf(step, placements);
-    for (let left = total(placed); left > 0; left -= 1) headroom.take(entry);
+    for (const [nodeId, count] of placed) {
+      for (let left = count; left > 0; left -= 1) headroom.take(entry, view.nodes.get(nodeId));
+    }
     return { step, placed, entry };
   });
   return entries.map(({ step, placed, entry }) => {
     if (total(placed) === step.count) return { step, placed, reason: undefined };
     const limit = headroom.obstacle(entry);
     const reason = explainItself({ job, step }, now) ?? (limit && explainLimit(limit));
-    return { step, placed, reason: reason ?? explainCapacity(after, step.demand) };
+    const place = { job, step };
+    return {
+      ...{ step, placed },
+      reason: reason ?? explainWholeNode(after, place, policy.limits) ?? explainCapacity(after, step.demand),
+    };
   });
 }
 
@@ -99,13 +106,15 @@ function usageAfter(view: ClusterView, job: Job, placements: readonly Placement[
   for (const { allocationId, nodeId, gpus } of placements) {
     const { demand } = stepIn(job, allocationId);
     const before = usage.get(nodeId) ?? view.index.usage(nodeId);
+    const node = present(view.nodes.get(nodeId), `node ${nodeId}`);
     const gpuMillis = new Map(before.gpuMillis);
-    const devices = present(view.nodes.get(nodeId), `node ${nodeId}`).inventory.gpus;
-    for (const index of gpus) {
-      const device = devices.find((each) => each.index === index);
-      if (device && demand.gpus) gpuMillis.set(index, (gpuMillis.get(index) ?? 0) + gpuMillisOn(device, demand.gpus));
+    const share = shareFor(node, demand, positionsOf(node, gpus));
+    for (const [position, millis] of share.gpus) {
+      const { index } = present(node.inventory.gpus[position], 'device of a placement');
+      gpuMillis.set(index, (gpuMillis.get(index) ?? 0) + millis);
     }
-    usage.set(nodeId, { used: addResources(before.used, demand.resources), gpuMillis, live: before.live });
+    const used = addResources(before.used, share.resources);
+    usage.set(nodeId, { used, gpuMillis, live: before.live, isExclusive: demand.exclusive ?? before.isExclusive });
   }
   return usage;
 }

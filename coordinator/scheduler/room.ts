@@ -1,8 +1,16 @@
 import { present } from '../../shared/assert.js';
-import { addResources, fits, gpuMillisOn, type Resources, subtractResources } from '../../shared/resources.js';
+import {
+  addResources,
+  fits,
+  gpuMillisOn,
+  type Resources,
+  subtractResources,
+  WHOLE_GPU_MILLIS,
+} from '../../shared/resources.js';
 import { type Allocation, heldGpuMillis } from '../model/allocation.js';
 import type { DemandClass } from '../model/demand.js';
 import { obstacleTo } from '../model/feasible.js';
+import { isEmpty, resourcesOn, usableGpus } from '../model/hold.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { openGpus, type Slot, slotOf } from './slot.js';
@@ -29,11 +37,20 @@ export function roomOf(view: ClusterView, node: Node): Room {
 /** Would a task of the demand fit? */
 export function hasRoom(slot: Slot, demand: DemandClass): boolean {
   if (!fits(demand.resources, slot.free) || obstacleTo(demand, slot.node.nodeClass)) return false;
+  if (demand.exclusive) return isEmpty(slot.free, slot.node.inventory.capacity);
   return demand.gpus === null || openGpus(slot, demand.gpus).length >= demand.gpus.count;
 }
 
 /** What a task of the demand would hold, on the first of these devices (positions in the inventory). */
-export function shareFor(node: Node, { resources, gpus }: DemandClass, devices: readonly number[]): Share {
+export function shareFor(node: Node, demand: DemandClass, devices: readonly number[]): Share {
+  const { gpus } = demand;
+  const resources = resourcesOn(demand, node.inventory.capacity);
+  if (demand.exclusive) {
+    return {
+      resources,
+      gpus: usableGpus(node.inventory.gpus).map((position) => [position, WHOLE_GPU_MILLIS] as const),
+    };
+  }
   if (gpus === null) return { resources, gpus: [] };
   const chosen = devices.slice(0, gpus.count);
   const millisOf = (position: number): number =>

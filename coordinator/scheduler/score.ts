@@ -1,4 +1,5 @@
 import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import type { DemandClass } from '../model/demand.js';
 import type { Board, Row } from './board.js';
 import type { Fit } from './fit.js';
 
@@ -10,6 +11,8 @@ export const NO_ROOM = Number.POSITIVE_INFINITY;
 
 /** Of devices that lose equal worth, the fuller one: so much per whole device left free beside the task. */
 const LEFTOVER = 0.22;
+/** Of nodes with GPUs of equal worth that are taken whole, the smaller one: so much per share that is not asked for. */
+const UNASKED = 0.01;
 /** The highest sum of idle shares: a node without GPUs costs less than any with them. */
 const DIMENSIONS = 3;
 /** What a free GPU weighs against an idle share of CPU, memory or disk when tasks are spread. */
@@ -22,7 +25,8 @@ const SPREAD_GPU = 4;
  * nothing where there are none, and little where CPU abounds. Among nodes without GPUs it is best fit by idle shares.
  */
 export function costOn(board: Board, row: Row, fit: Fit, packing: Packing): number {
-  const { resources } = fit.demand;
+  if (fit.demand.exclusive) return costOfAll(board, row, fit.demand);
+  const { resources } = fit;
   const cpuLeft = (board.cpuMillis[row] as number) - resources.cpuMillis;
   const memoryLeft = (board.memoryMiB[row] as number) - resources.memoryMiB;
   const diskLeft = (board.diskMiB[row] as number) - resources.diskMiB;
@@ -46,8 +50,20 @@ export function costOn(board: Board, row: Row, fit: Fit, packing: Packing): numb
   return before - board.worthWith(row, resources, left) + LEFTOVER * chosen.leftover;
 }
 
+/** What a node that is taken whole costs: all of its worth, and, of equal ones, the part that the task asks nothing of. */
+function costOfAll(board: Board, row: Row, { resources: need }: DemandClass): number {
+  const { capacity } = board.nodes[row]?.inventory ?? NO_INVENTORY;
+  if ((board.cpuMillis[row] as number) !== capacity.cpuMillis) return NO_ROOM;
+  const unasked =
+    share(capacity.cpuMillis - need.cpuMillis, capacity.cpuMillis) +
+    share(capacity.memoryMiB - need.memoryMiB, capacity.memoryMiB) +
+    share(capacity.diskMiB - need.diskMiB, capacity.diskMiB);
+  return hasGpus(board, row) ? (board.worths[row] as number) + UNASKED * unasked : unasked - DIMENSIONS;
+}
+
 /** The devices that a task would get on a row that has room, by position. */
 export function devicesOn(board: Board, row: Row, fit: Fit, packing: Packing): readonly number[] {
+  if (fit.demand.exclusive) return [...fit.order];
   return fit.gpuCount > 0 && choose(board, row, fit, packing) ? chosen.positions.slice(0, fit.gpuCount) : [];
 }
 

@@ -4,11 +4,13 @@ import { cpusOf, formatMiB } from '../../shared/units.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Dimension } from '../model/feasible.js';
 import { gpuWords } from '../model/gpu-words.js';
+import { isEmpty } from '../model/hold.js';
 import { openGpus, type Slot } from './slot.js';
 
 /** What a node has too little of, now, for a task that it could hold when empty. */
 export interface Shortfall {
-  readonly dimension: Dimension;
+  /** `node`: it is to be empty; then the numbers are those of its CPU. */
+  readonly dimension: Dimension | 'node';
   readonly needed: number;
   readonly free: number;
   readonly demand: DemandClass;
@@ -18,11 +20,14 @@ export interface Shortfall {
 /** The dimension that is shortest, relative to what is needed; undefined when the task fits now. */
 export function shortfall(slot: Slot, demand: DemandClass): Shortfall | undefined {
   const { resources, gpus } = demand;
-  const of = (dimension: Dimension, needed: number, free: number): Shortfall => ({
+  const of = (dimension: Shortfall['dimension'], needed: number, free: number): Shortfall => ({
     ...{ dimension, needed, demand, slot },
     // A node that came back smaller may be held beyond what it has.
     free: Math.max(0, free),
   });
+  const { capacity } = slot.node.inventory;
+  if (demand.exclusive)
+    return isEmpty(slot.free, capacity) ? undefined : of('node', capacity.cpuMillis, slot.free.cpuMillis);
   const rows = [
     of('cpu', resources.cpuMillis, slot.free.cpuMillis),
     of('memory', resources.memoryMiB, slot.free.memoryMiB),
@@ -50,6 +55,8 @@ export function describeShortfall({ dimension, needed, free, demand, slot }: Sho
       return `${formatMiB(needed)} of memory (${formatMiB(free)} free)`;
     case 'disk':
       return `${formatMiB(needed)} of disk (${formatMiB(free)} free)`;
+    case 'node':
+      return 'a node to itself';
     case 'gpu':
       return describeGpus(present(demand.gpus ?? undefined, 'GPUs that are short'), slot, free);
     default:

@@ -3,9 +3,9 @@ import {
   gpuMillisOn,
   isEligibleGpu,
   type Resources,
-  subtractResources,
   WHOLE_GPU_MILLIS,
 } from '../../shared/resources.js';
+import { freeOn } from '../model/hold.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 
@@ -31,8 +31,10 @@ export function slotOf(view: ClusterView, node: Node): Slot {
   const usage = view.index.usage(node.id);
   return {
     node,
-    free: subtractResources(node.inventory.capacity, usage.used),
-    gpuMillis: node.inventory.gpus.map(({ index }) => WHOLE_GPU_MILLIS - (usage.gpuMillis.get(index) ?? 0)),
+    free: freeOn(node.inventory, usage),
+    gpuMillis: node.inventory.gpus.map(({ index }) =>
+      usage.isExclusive ? 0 : WHOLE_GPU_MILLIS - (usage.gpuMillis.get(index) ?? 0),
+    ),
   };
 }
 

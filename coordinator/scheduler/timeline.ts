@@ -6,6 +6,7 @@ import { type Resources, subtractResources } from '../../shared/resources.js';
 import type { Allocation } from '../model/allocation.js';
 import type { DemandClass } from '../model/demand.js';
 import { MinHeap } from '../model/heap.js';
+import { resourcesOn } from '../model/hold.js';
 import type { Node } from '../model/node.js';
 import { type ClusterView, stepOf } from '../model/state.js';
 import { give, hasRoom, positionsOf, type Room, roomOf, type Share, shareFor, shareOf, take } from './room.js';
@@ -152,7 +153,9 @@ export function startOn(
 
 /** The start, with what is left beside the task. */
 function beside(room: Room, demand: DemandClass, startAt: EpochMs): Start {
+  const { node, free } = room;
+  const spare = subtractResources(free, resourcesOn(demand, node.inventory.capacity));
+  if (demand.exclusive) return { startAt, nodeId: node.id, spare, spareGpuCount: 0 };
   const openCount = demand.gpus === null ? 0 : openGpus(room, demand.gpus).length;
-  const spare = subtractResources(room.free, demand.resources);
-  return { startAt, nodeId: room.node.id, spare, spareGpuCount: openCount - (demand.gpus?.count ?? 0) };
+  return { startAt, nodeId: node.id, spare, spareGpuCount: openCount - (demand.gpus?.count ?? 0) };
 }

@@ -1,6 +1,6 @@
 import Type, { type Static } from 'typebox';
 import type { AllocationId } from '../../shared/ids.js';
-import { subtractResources } from '../../shared/resources.js';
+import { freeOn } from '../model/hold.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { instant, nullable, oneOf, stringMap, time } from './schemas.js';
@@ -67,7 +67,7 @@ export function presentNode(view: ClusterView, node: Node, sample: NodeSample | 
   const { capacity, gpus, labels, attributes, drivers } = node.inventory;
   const usage = view.index.usage(node.id);
   const holders = gpuHolders(view, usage.live);
-  const free = subtractResources(capacity, usage.used);
+  const free = freeOn(node.inventory, usage);
   return {
     name: node.id,
     ...stateOf(node),

@@ -10,7 +10,6 @@ const UNSUPPORTED = {
   target: 'other targets than this cluster are not supported by this version; remove the field',
   targets: 'other targets than this cluster are not supported by this version; remove the field',
   gang: 'tasks that start together are not supported by this version; use "array" for independent tasks',
-  exclusive: 'having a node to itself is not supported by this version; ask for all of the node\'s "resources"',
   volumes: 'volumes are not supported by this version; use paths that exist on the node',
   inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
   outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
@@ -34,6 +33,7 @@ export const STEP_FIELDS = [
   'env',
   'workdir',
   'resources',
+  'exclusive',
   'constraints',
   'timeLimit',
   'retry',
@@ -65,8 +65,7 @@ export const STEP_SHAPE: ObjectShape = {
 
 export const RESOURCES_SHAPE: ObjectShape = {
   fields: RESOURCE_FIELDS,
-  unsupported: { exclusive: UNSUPPORTED.exclusive },
-  elsewhere: { licenses: 'licences' },
+  elsewhere: { licenses: 'licences', exclusive: 'exclusive: true" beside "resources' },
 };
 
 export const GPUS_SHAPE: ObjectShape = { fields: ['count', 'model', 'minMemory', 'share', 'memory', 'mig'] };

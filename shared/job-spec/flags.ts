@@ -23,6 +23,7 @@ export interface RunFlagValues {
   readonly maxParallel?: string;
   /** `matlab=2` */
   readonly licence?: readonly string[];
+  readonly exclusive?: boolean;
   readonly timeLimit?: string;
   readonly env?: readonly string[];
   readonly label?: readonly string[];
@@ -137,6 +138,13 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     help: 'licences that a task holds: matlab=1',
   },
   {
+    flag: '--exclusive',
+    value: null,
+    key: 'exclusive',
+    field: 'exclusive',
+    help: 'have a node to itself; what is asked for is the least that it must have',
+  },
+  {
     flag: '--time-limit',
     short: '-t',
     value: 'TIME',
@@ -240,6 +248,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
       gpus: gpusInput(values),
       licences: counts(values.licence),
     }),
+    exclusive: values.exclusive,
     constraints: values.constraint,
     timeLimit: values.timeLimit,
     retry: unlessEmpty({ maxAttempts: integerOrText(values.retry), backoff: values.retryBackoff, on: values.retryOn }),

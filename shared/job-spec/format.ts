@@ -35,6 +35,7 @@ function formatStep(step: StepSpec): JsonObject {
     ...filled({ env: step.env }),
     ...(step.workdir === null ? {} : { workdir: step.workdir }),
     resources: formatResources(step.resources),
+    ...(step.exclusive ? { exclusive: true } : {}),
     ...filled({ constraints: step.constraints.map(formatConstraint) }),
     ...(step.timeLimitMs === null ? {} : { timeLimit: formatDuration(step.timeLimitMs) }),
     retry: { maxAttempts: step.retry.maxAttempts, backoff: formatDuration(step.retry.backoffMs), on: step.retry.on },

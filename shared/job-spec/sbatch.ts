@@ -42,7 +42,7 @@ const OPTIONS: Readonly<Record<string, SbatchOption>> = {
   '--error': refused('Berth keeps the output of every task, see "berth logs"; remove the line', '-e'),
   '--dependency': refused('write a job with steps and "needs"', '-d'),
   '--account': refused('remove the line, or say it with "#BERTH --label"', '-A'),
-  '--exclusive': { takesValue: false, read: () => unsupported('--exclusive', "ask for all of the node's resources") },
+  '--exclusive': { takesValue: false, read: () => flags({ exclusive: true }) },
 };
 
 export const SBATCH_OPTION_NAMES: readonly string[] = Object.keys(OPTIONS);

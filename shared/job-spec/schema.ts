@@ -176,6 +176,12 @@ const stepFields = {
   ),
   workdir: Type.Optional(Type.String({ pattern: '^/', description: 'Absolute path; default a fresh directory.' })),
   resources: Type.Optional(resources),
+  exclusive: Type.Optional(
+    Type.Boolean({
+      description: 'The task has its node to itself; its resources are the least that the node must have.',
+      default: false,
+    }),
+  ),
   constraints: Type.Optional(
     Type.Array(constraint, {
       maxItems: SPEC_LIMITS.maxConstraints,
@@ -188,7 +194,16 @@ const stepFields = {
 };
 
 /** What a step's fields may not be together. */
+const partOfGpu = {
+  properties: { gpus: { type: 'object', anyOf: [{ required: ['share'] }, { required: ['memory'] }] } },
+};
 const runRules = [
+  {
+    not: {
+      required: ['exclusive', 'resources'],
+      properties: { exclusive: { const: true }, resources: { required: ['gpus'], ...partOfGpu } },
+    },
+  },
   { not: { required: ['command', 'args'] } },
   { not: { required: ['array', 'count'] } },
   { not: { required: ['driver', 'image'], properties: { driver: { const: 'process' } } } },

@@ -36,6 +36,8 @@ export interface StepSpec {
   /** Absolute path; a fresh directory of the attempt's own when null. */
   readonly workdir: string | null;
   readonly resources: ResourceSpec;
+  /** The task has its node to itself; its resources are then the least that the node must have. Absent when it shares. */
+  readonly exclusive?: true;
   /** All must hold. */
   readonly constraints: readonly Constraint[];
   /** How many of its tasks are placed at once; absent when nothing limits them. */

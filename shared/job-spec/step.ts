@@ -4,7 +4,17 @@ import { readArray } from './array.js';
 import { readConstraint } from './constraints.js';
 import { STEP_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord, item } from './findings.js';
-import { hasShape, readInteger, readList, readOneOf, readOr, readScalarText, readText, readTextMap } from './read.js';
+import {
+  hasShape,
+  readBoolean,
+  readInteger,
+  readList,
+  readOneOf,
+  readOr,
+  readScalarText,
+  readText,
+  readTextMap,
+} from './read.js';
 import { readResources } from './resources.js';
 import { readRun } from './run.js';
 import { readRetry, readStop, readTimeLimit } from './run-policy.js';
@@ -43,11 +53,23 @@ export function readStep(field: Field, name: string): StepSpec {
     env: readOr(child(field, 'env'), readEnv, {}),
     workdir: readOr(child(field, 'workdir'), readWorkdir, null),
     resources: readResources(child(field, 'resources')),
+    ...readExclusive(field),
     constraints: readOr(child(field, 'constraints'), readConstraints, []),
     timeLimitMs: readOr(child(field, 'timeLimit'), readTimeLimit, null),
     retry: readRetry(child(field, 'retry')),
     stop: readStop(child(field, 'stop')),
   };
+}
+
+/** A node of its own has whole devices, so a part of one would say nothing. */
+function readExclusive(step: Field): Pick<StepSpec, 'exclusive'> {
+  if (!readOr(child(step, 'exclusive'), readBoolean, false)) return {};
+  const gpus = child(child(step, 'resources'), 'gpus');
+  for (const part of ['share', 'memory']) {
+    const given = child(gpus, part);
+    if (given.value !== undefined) invalid(given, 'does not go with "exclusive"; write a "count" of whole GPUs');
+  }
+  return { exclusive: true };
 }
 
 function readMaxParallel(field: Field): number | undefined {

@@ -1,11 +1,11 @@
 import { ChangeLog } from '../../coordinator/model/change-log.js';
 import { ClassTable, type DemandClass } from '../../coordinator/model/demand.js';
-import type { NodeUsage } from '../../coordinator/model/indexes.js';
+import { NOTHING_USED, type NodeUsage } from '../../coordinator/model/indexes.js';
 import { MixCounter, type TaskMix } from '../../coordinator/model/mix.js';
 import type { Node } from '../../coordinator/model/node.js';
 import { type Place, Placer } from '../../coordinator/scheduler/placer.js';
 import type { NodeId } from '../../shared/ids.js';
-import { addResources, NO_RESOURCES, subtractResources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import { addResources, subtractResources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import { anInventory, aStep } from '../kit/builders.js';
 
 /** A task of the packing protocol; `milli` applies to each device. */
@@ -27,7 +27,6 @@ export interface PackingNode {
 
 /** Memory of a device in MiB; the protocol does not say, and no task asks. */
 const DEVICE_MIB = 16_384;
-const UNUSED: NodeUsage = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set() };
 
 /** The packing protocol's tasks and nodes, put to the planner's own choice of node and devices. */
 export class PackingSession {
@@ -95,18 +94,18 @@ export class PackingSession {
 
   #follow(): void {
     const mix = this.#history ?? this.#counter.shown;
-    const index = { usage: (id: NodeId) => this.#usage.get(id) ?? UNUSED, nodeChanges: this.#changes, mix };
+    const index = { usage: (id: NodeId) => this.#usage.get(id) ?? NOTHING_USED, nodeChanges: this.#changes, mix };
     this.#placer.follow({ nodes: this.#nodes, index }, 'pack');
   }
 
   #use({ node, gpus }: Place, { resources, gpus: demand }: DemandClass, sign: 1 | -1): void {
-    const before = this.#usage.get(node.id) ?? UNUSED;
+    const before = this.#usage.get(node.id) ?? NOTHING_USED;
     const gpuMillis = new Map(before.gpuMillis);
     for (const gpu of gpus) {
       gpuMillis.set(gpu, (gpuMillis.get(gpu) ?? 0) + sign * (demand?.shareMillis ?? WHOLE_GPU_MILLIS));
     }
     const used = sign === 1 ? addResources(before.used, resources) : subtractResources(before.used, resources);
-    this.#usage.set(node.id, { used, gpuMillis, live: before.live });
+    this.#usage.set(node.id, { ...before, used, gpuMillis });
     this.#changes.note(node.id);
   }
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { NOTHING_USED } from '../../coordinator/model/indexes.js';
 import { BackgroundPricing } from '../../coordinator/pricing/background-pricing.js';
 import { Placer } from '../../coordinator/scheduler/placer.js';
 import { DEFAULT_PLAN_POLICY, plan } from '../../coordinator/scheduler/plan.js';
@@ -7,7 +8,6 @@ import { nodesWithRoom } from '../../coordinator/scheduler/timeline.js';
 import { priceResiduals, type SizeCount } from '../../coordinator/scheduler/worth/prices.js';
 import { ImmediatePricing, UNKNOWN_SIZES } from '../../coordinator/scheduler/worth/pricing.js';
 import { type LogFields, silentLog } from '../../shared/log.js';
-import { NO_RESOURCES } from '../../shared/resources.js';
 import { PAIRS, type PricingBench, pricingConformance, THIRDS } from '../conformance/pricing.js';
 import { HeldPricing } from '../fakes/held-pricing.js';
 import { anInventory, gpus, oneStep } from '../kit/builders.js';
@@ -119,8 +119,6 @@ t.test('placing goes on while prices are being found: whatever has room is place
   t.end();
 });
 
-const UNUSED = { used: NO_RESOURCES, gpuMillis: new Map(), live: new Set<never>() };
-
 t.test('once prices have arrived, a placer that is kept plans as one that has found them itself', (t) => {
   fc.assert(
     fc.property(fc.array(anyJob, { minLength: 3, maxLength: 8 }), (jobs) => {
@@ -134,7 +132,7 @@ t.test('once prices have arrived, a placer that is kept plans as one that has fo
       cluster.join('a', { inventory: anInventory({ gpus: gpus(4) }) });
       // The cluster as it would be if nothing had been placed yet.
       const { ready, levels, accounts, mix } = cluster.view.index;
-      const index = { ...cluster.view.index, ready, levels, accounts, mix, usage: () => UNUSED };
+      const index = { ...cluster.view.index, ready, levels, accounts, mix, usage: () => NOTHING_USED };
       const planned = (placer: Placer) =>
         plan({ ...cluster.view, index }, DEFAULT_PLAN_POLICY, cluster.clock.now(), placer).placements;
       const kept = new Placer(pricing);

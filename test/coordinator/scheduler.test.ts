@@ -125,7 +125,7 @@ t.test('every waiting task has a stated reason', (t) => {
   cluster.submit(oneStep({ retry: { maxAttempts: 2, backoffMs: 9_000, on: ['exited'] } })).exits('j5.0#1', 1);
   t.match(whyWaiting(cluster, 'j5'), { code: 'backoff', message: 'retries in 9 s' });
   cluster.when({ type: 'cordonNode', nodeId: n1, reason: 'fan', by: 'tester' });
-  t.match(whyWaiting(cluster, 'j4'), { code: 'unavailable', message: 'every fitting node is away: n1 is cordoned' });
+  t.match(whyWaiting(cluster, 'j4'), { code: 'unavailable', message: 'no fitting node is ready: n1 is cordoned' });
   cluster.submit(oneStep({ resources: { cpuMillis: 9_000 } }, { allowFutureNodes: true }));
   t.match(whyWaiting(cluster, 'j6'), {
     code: 'no-match',

@@ -56,6 +56,10 @@ function anyPart(whole: GpuSpec | null): fc.Arbitrary<GpuSpec | null> {
   );
 }
 
+function isPart(gpus: GpuSpec | null): boolean {
+  return (gpus?.shareMillis ?? gpus?.memoryMiB) !== undefined;
+}
+
 const anyStep = fc.record({
   name: stepName,
   array: fc.constantFrom('0', '1-100', '1-9:2,20', '0-1'),
@@ -77,6 +81,7 @@ const anyStep = fc.record({
       )
       .chain(anyPart),
   }),
+  exclusive: fc.constantFrom(undefined, true as const),
   constraints: fc.array(constraints, { maxLength: 3 }),
   timeLimitMs: fc.option(fc.integer({ min: 1, max: SPEC_LIMITS.maxTimeLimitMs })),
   retry: fc.record({
@@ -94,8 +99,9 @@ const anySpec: fc.Arbitrary<JobSpec> = fc.record({
   priority: fc.integer({ min: -1_000, max: 1_000 }),
   labels: record(fc.constantFrom('a', 'team.x', 'constructor')),
   steps: fc.uniqueArray(anyStep, { minLength: 1, maxLength: 4, selector: ({ name }) => name }).map((steps) =>
-    steps.map((one, position) => ({
+    steps.map(({ exclusive, ...one }, position) => ({
       ...one,
+      ...(exclusive && !isPart(one.resources.gpus) ? { exclusive } : {}),
       driver: one.image === null ? ('process' as const) : ('docker' as const),
       needs: steps
         .slice(0, position)
@@ -130,6 +136,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
     { command: ['a'], resources: { gpus: { mig: '1g.5gb' } } },
+    { command: ['a'], exclusive: true, resources: { gpus: 2 } },
     { command: ['a'], resources: { gpus: { count: 1, share: '250m', model: 'a100' } } },
     { command: ['a'], resources: { gpus: { count: 2, memory: '8GiB', model: ['a100', 'h100'] } } },
     { command: ['a'], image: 'b', driver: 'docker', env: { A: 1 }, constraints: ['arch=x64'], timeLimit: '1h30m' },

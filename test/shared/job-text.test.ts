@@ -90,6 +90,7 @@ t.test('every flag sets the field that its table row names', async (t) => {
     const value =
       FLAGS[key] ??
       {
+        exclusive: true,
         gpuModel: ['a100'],
         gpuShare: '0.5',
         gpuMig: '1g.5gb',
@@ -211,6 +212,7 @@ t.test('the options of sbatch become the same specification as our flags', async
     ['-a 1-9%2', '--array 1-9 --max-parallel 2'],
     ['-L matlab:2,cfd', '--licence matlab=2 --licence cfd=1'],
     ['--gres=gpu', '--gpus 1'],
+    ['--exclusive', '--exclusive'],
     ['--gres=gpu:2', '--gpus 2'],
     ['--gres=gpu:a100:2', '--gpus 2:a100'],
     ['-G a100:2', '--gpus 2:a100'],
@@ -233,14 +235,7 @@ t.test('the options of sbatch become the same specification as our flags', async
 
 t.test('options of sbatch that cannot be honoured are refused by name and line', async (t) => {
   const unsupported = ['-n 4', '-N 2', '-p gpu', '-C ssd', '-o out', '-e err', '--export=ALL', '--mem=0'];
-  for (const option of [
-    ...unsupported,
-    '--gres=shard:1',
-    '--exclusive',
-    '-d afterok:1',
-    '--mail-type=END',
-    '--qos high',
-  ]) {
+  for (const option of [...unsupported, '--gres=shard:1', '-d afterok:1', '--mail-type=END', '--qos high']) {
     const refusal = parseJobText(`#!/bin/sh\n#SBATCH ${option}\ntrue\n`);
     t.match(refusal, { refused: 'unsupported-field', detail: /^line 2: #SBATCH -/, problems: { length: 1 } }, option);
   }

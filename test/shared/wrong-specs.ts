@@ -80,6 +80,15 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], resources: { gpus: { share: 0.5, mig: '1g.5gb' } } }, /share: does not go with "mig"/],
   [{ command: ['a'], resources: { gpus: { memory: '1GiB', mig: '1g.5gb' } } }, /memory: does not go with "mig"/],
   [{ command: ['a'], resources: { gpus: { mig: 'small' } } }, /mig: "small" is not the profile of a MIG slice; write/],
+  [{ command: ['a'], exclusive: 'yes' }, 'exclusive: "yes" is not true or false'],
+  [
+    { command: ['a'], resources: { exclusive: true } },
+    'resources.exclusive: does not belong here; write it as "exclusive: true" beside "resources"',
+  ],
+  [
+    { command: ['a'], exclusive: true, resources: { gpus: { share: 0.5 } } },
+    'resources.gpus.share: does not go with "exclusive"; write a "count" of whole GPUs',
+  ],
   [{ command: ['a'], timeLimit: '0s' }, /^timeLimit: "0s" is out of range/],
   [{ command: ['a'], timeLimit: 4 }, 'timeLimit: 4 has no unit; write 4s or 4m'],
   [{ command: ['a'], retry: { maxAttempts: 0 } }, /^retry\.maxAttempts: 0 is out of range/],
