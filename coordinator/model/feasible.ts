@@ -1,4 +1,5 @@
 import { assertNever } from '../../shared/assert.js';
+import { constraintText } from '../../shared/job-spec/contradictions.js';
 import type { Constraint } from '../../shared/job-spec/spec.js';
 import { type GpuDemand, type GpuDevice, isWantedGpu } from '../../shared/resources.js';
 import { cpusOf, formatMiB } from '../../shared/units.js';
@@ -87,9 +88,8 @@ export function describeObstacle(obstacle: Obstacle): string {
     case 'driver':
       return `it has no ${obstacle.driver} driver`;
     case 'constraint': {
-      const { key, op, values } = obstacle.constraint;
-      const wanted = values.length > 0 ? `${op} (${values.join(', ')})` : op;
-      return `${key} is ${obstacle.actual ?? 'not set'}, wanted ${wanted}`;
+      const { constraint, actual } = obstacle;
+      return `wanted ${constraintText(constraint)}, ${constraint.key} is ${actual ?? 'not set'}`;
     }
     case 'cpu':
       return `needs ${cpusOf(obstacle.needed)} CPUs, it has ${cpusOf(obstacle.available)}`;

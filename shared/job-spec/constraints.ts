@@ -1,4 +1,5 @@
 import { shown } from '../units.js';
+import { constraintText, contradictions } from './contradictions.js';
 import { CONSTRAINT_SHAPE } from './fields.js';
 import { child, type Field, invalid } from './findings.js';
 import { hasShape, readList, readOneOf, readOr, readScalarText, readText } from './read.js';
@@ -14,8 +15,33 @@ const MEMBERSHIP = new RegExp(`^(${KEY})\\s+(not\\s+)?in\\s*\\(\\s*(${VALUE}(?:\
 
 const OPS: readonly ConstraintOp[] = ['in', 'not-in', 'exists', 'absent'];
 
+/** Conditions of which a node must meet all; those that no node could are refused together. */
+export function readConstraints(field: Field): readonly Constraint[] | undefined {
+  const read = readList(field, SPEC_LIMITS.maxConstraints, (entry) => {
+    const constraint = readConstraint(entry);
+    return constraint && { entry, constraint };
+  });
+  const constraints = read?.map(({ constraint }) => constraint) ?? [];
+  for (const { position, others } of contradictions(constraints)) {
+    const given = read?.[position];
+    if (given) invalid(given.entry, describeContradiction(given.constraint, others));
+  }
+  return read && constraints;
+}
+
+function describeContradiction(constraint: Constraint, others: readonly Constraint[]): string {
+  const all = [...others, constraint];
+  const either = [...new Set(all.flatMap(({ values }) => values))].sort();
+  const remedy =
+    all.every(({ op }) => op === 'in') && either.length > 1
+      ? `, or write ${constraintText({ key: constraint.key, op: 'in', values: either })} if any will do`
+      : '';
+  const against = others.map(constraintText).join(' and ');
+  return `${constraintText(constraint)} contradicts ${against}: no node can meet ${others.length === 1 ? 'both' : 'all of them'}; remove one${remedy}`;
+}
+
 /** A condition on the node: `label:zone=eu`, `arch in (x64, arm64)`, `label:ssd`, `!label:spot`, or {key, op, values}. */
-export function readConstraint(field: Field): Constraint | undefined {
+function readConstraint(field: Field): Constraint | undefined {
   if (typeof field.value !== 'string') return readConstraintObject(field);
   const constraint = parseConstraint(field.value.trim());
   if (constraint) return withinLimits(field, constraint);

@@ -1,7 +1,7 @@
 import { MAIN_STEP, STEP_NAME } from '../ids.js';
 import { shown } from '../units.js';
 import { readArray } from './array.js';
-import { readConstraint } from './constraints.js';
+import { readConstraints } from './constraints.js';
 import { STEP_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord, item } from './findings.js';
 import {
@@ -159,8 +159,4 @@ function readEnvValue(field: Field): string | undefined {
   const bytes = Buffer.byteLength(`${field.path.at(-1)}=${value}`);
   if (bytes < SPEC_LIMITS.maxArgBytes) return value;
   return invalid(field, `is ${bytes} bytes long with its name; fewer than ${SPEC_LIMITS.maxArgBytes} are allowed`);
-}
-
-function readConstraints(field: Field) {
-  return readList(field, SPEC_LIMITS.maxConstraints, readConstraint);
 }

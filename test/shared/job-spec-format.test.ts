@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { Compile } from 'typebox/schema';
 import { isRefusal } from '../../shared/errors.js';
+import { contradictions } from '../../shared/job-spec/contradictions.js';
 import { formatJobSpec } from '../../shared/job-spec/format.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { jobSpecJsonSchema, jobSpecSchema } from '../../shared/job-spec/schema.js';
@@ -82,7 +83,7 @@ const anyStep = fc.record({
       .chain(anyPart),
   }),
   exclusive: fc.constantFrom(undefined, true as const),
-  constraints: fc.array(constraints, { maxLength: 3 }),
+  constraints: fc.array(constraints, { maxLength: 3 }).filter((all) => contradictions(all).length === 0),
   timeLimitMs: fc.option(fc.integer({ min: 1, max: SPEC_LIMITS.maxTimeLimitMs })),
   retry: fc.record({
     maxAttempts: fc.integer({ min: 1, max: 100 }),
