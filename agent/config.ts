@@ -20,6 +20,8 @@ export interface AgentConfig {
   readonly gpuCount: number;
   /** How GPUs are looked for; null when they are not. */
   readonly gpuWatch: GpuWatchConfig | null;
+  /** Where other nodes reach this one; null to find it out. */
+  readonly address: string | null;
   readonly labels: Readonly<Record<string, string>>;
   readonly logLevel: string;
   /** What every task's environment starts from. */
@@ -51,6 +53,11 @@ const SETTINGS = {
   nvidiaSmi: { parse: parseText, placeholder: 'FILE', help: 'the program that tells of GPUs (nvidia-smi in PATH)' },
   gpuPeriod: { parse: parsePeriod, placeholder: 'TIME', help: 'between two looks at the GPUs (30s)' },
   gpuTimeLimit: { parse: parseTimeLimit, placeholder: 'TIME', help: 'how long such a look may take (20s)' },
+  address: {
+    parse: parseAddress,
+    placeholder: 'HOST',
+    help: 'where other nodes reach this one (its address on the way to the coordinator)',
+  },
   label: {
     parse: parseLabels,
     placeholder: 'KEY=VALUE',
@@ -96,6 +103,7 @@ export async function readAgentConfig(
             timeLimitMs: values.gpuTimeLimit ?? GPU_TIME_LIMIT.defaultMs,
           }
         : null,
+    address: values.address ?? null,
     labels: values.label ?? {},
     logLevel: values.logLevel ?? 'info',
     taskEnv: {
@@ -126,6 +134,12 @@ export function readToken(path: string | null): string {
 
 function parseName(value: string): NodeId | Unfit {
   return NAME.test(value) ? (value as NodeId) : new Unfit(`"${value}" is no name; use letters, digits, ".", "_", "-"`);
+}
+
+const ADDRESS = /^[A-Za-z0-9:._-]{1,253}$/;
+
+function parseAddress(value: string): string | Unfit {
+  return ADDRESS.test(value) ? value : new Unfit(`"${value}" is no host name or IP address`);
 }
 
 function parseCpuMillis(value: string): number | Unfit {

@@ -1,7 +1,7 @@
 import { assertNever } from './assert.js';
 
-/** Why somebody asked an allocation to stop. */
-export type StopReason = 'canceled' | 'time-limit' | 'drained' | 'preempted' | 'stale';
+/** Why somebody asked an allocation to stop; `gang`: another rank of its gang has failed or is being stopped. */
+export type StopReason = 'canceled' | 'time-limit' | 'drained' | 'preempted' | 'gang' | 'stale';
 
 /** How an attempt ended. `ranMs` counts from the start of the command, by the agent's monotonic clock. */
 export type AllocationEnd =

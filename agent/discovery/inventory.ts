@@ -3,6 +3,7 @@ import { hostname, release } from 'node:os';
 import type { DriverName } from '../../shared/job-spec/spec.js';
 import type { GpuDevice, Resources } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
+import { addressTowards } from './address.js';
 import { type Attributes, type HardwareOptions, hardwareAttributes } from './hardware.js';
 import { availableCpuMillis, availableMemoryMiB, readText } from './limits.js';
 
@@ -17,6 +18,10 @@ export interface InventoryOptions extends HardwareOptions {
   readonly gpuCount: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly drivers: readonly DriverName[];
+  /** Where other nodes reach this one; null to find it out. */
+  readonly address: string | null;
+  /** The coordinator's. */
+  readonly url: string;
 }
 
 /** What this node offers. Capacity is what the machine has in all: nothing is set aside for the system. */
@@ -32,6 +37,7 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
     labels: options.labels,
     attributes: { ...(await hardwareAttributes(options)), ...ownAttributes() },
     drivers: options.drivers,
+    address: options.address ?? (await addressTowards(options.url)),
   };
 }
 

@@ -28,5 +28,11 @@ export function taskEnvironment(order: StartOrder, base: TaskBase): Record<strin
     BERTH_NODE: base.nodeName,
     BERTH_CPUS: String(order.resources.cpuMillis / 1_000),
     BERTH_MEMORY_MIB: String(order.resources.memoryMiB),
+    ...gangVariables(order),
   };
+}
+
+function gangVariables({ gang }: StartOrder): Record<string, string> {
+  if (gang === undefined) return {};
+  return { BERTH_RANK: String(gang.rank), BERTH_SIZE: String(gang.size), BERTH_PEERS: gang.peers.join(',') };
 }

@@ -1,6 +1,7 @@
 import { assert } from '../../shared/assert.js';
 import type { Clock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
+import { stopFor } from '../../shared/job-spec/stop-for.js';
 import type { Log } from '../../shared/log.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Usage, usageOf } from '../../shared/usage.js';
@@ -216,16 +217,17 @@ export class SupervisedAttempt {
   }
 
   #enforceStop(): void {
-    const { order, phase } = this.#record;
-    if (!this.isLive || order === null) return;
+    const { order, phase, stopReason } = this.#record;
+    if (!this.isLive || order === null || stopReason === null) return;
     this.#timers.cancel('time-limit');
     if (!this.#isLaunched) {
       this.#endUnstarted();
       return;
     }
     if (phase.kind !== 'stopping') this.#enter({ kind: 'stopping' }, this.#now());
-    if (order.stop.graceMs > 0) this.#signal(order.stop.signal);
-    this.#timers.set('grace', order.stop.graceMs, () => this.#kill());
+    const { signal, graceMs } = stopFor(order, stopReason);
+    if (graceMs > 0) this.#signal(signal);
+    this.#timers.set('grace', graceMs, () => this.#kill());
   }
 
   #kill(): void {

@@ -1,8 +1,11 @@
 import { present } from '../../shared/assert.js';
 import { type AllocationId, type NodeId, taskIdOf } from '../../shared/ids.js';
+import { taskIndexesOf } from '../../shared/job-spec/task-indexes.js';
+import { eachIndex } from '../../shared/ranges.js';
 import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
-import type { GpuPart, Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
+import type { GangPlace, GpuPart, Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
 import type { Allocation } from '../model/allocation.js';
+import type { Step } from '../model/job.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { stepOf } from '../model/state.js';
@@ -59,7 +62,7 @@ function orderFor(view: ClusterView, allocation: Allocation): StartOrder {
   const job = present(view.jobs.get(ref.jobId), `job ${ref.jobId}`);
   const step = present(stepOf(view, ref), `step of ${allocation.id}`);
   const node = present(view.nodes.get(nodeId), `node ${nodeId}`);
-  const { driver, image, run, env, workdir, timeLimitMs, stop } = step.spec;
+  const { driver, image, run, env, workdir, timeLimitMs, stop, checkpoint } = step.spec;
   return {
     allocationId: allocation.id,
     jobId: job.id,
@@ -73,7 +76,22 @@ function orderFor(view: ClusterView, allocation: Allocation): StartOrder {
     ...{ driver, image, run, env, workdir, resources, timeLimitMs, stop },
     gpus: node.inventory.gpus.filter((device) => allocation.gpus.includes(device.index)),
     gpuPart: partOf(allocation, node),
+    ...(checkpoint === undefined ? {} : { checkpoint }),
+    ...(step.spec.gang === undefined ? {} : { gang: gangPlace(view, step, ref.index) }),
   };
+}
+
+/** All ranks of a round are committed together, so that each one's node is known when the first is ordered. */
+function gangPlace(view: ClusterView, step: Step, index: number): GangPlace {
+  const peers: string[] = [];
+  let rank = 0;
+  for (const each of eachIndex(taskIndexesOf(step.spec))) {
+    if (each < index) rank += 1;
+    const phase = step.tasks.get(each)?.phase;
+    const allocation = phase?.kind === 'placed' ? view.allocations.get(phase.allocationId) : undefined;
+    peers.push((allocation && view.nodes.get(allocation.nodeId)?.inventory.address) ?? '');
+  }
+  return { rank, size: step.count, peers };
 }
 
 /** The smallest part that the attempt holds of any of its devices; null when they are its alone. */

@@ -79,8 +79,10 @@ export class Turn {
     this.#events.push(logged);
     this.#effects.push(...effectsOf(this.#state, event));
     if (mayPlace(event)) this.#mustPlan = true;
-    for (let next = consequence(this.#state, event, now); next; next = consequence(this.#state, event, now)) {
-      this.#apply(next, now);
+    for (;;) {
+      const next = consequence(this.#state, event, now);
+      if (next.length === 0) return;
+      for (const each of next) this.#apply(each, now);
     }
   }
 }

@@ -40,8 +40,8 @@ export interface AccountsView {
   member(namespace: string, user: string): AccountView;
   /** How many of a licence live allocations hold. */
   licencesHeld(name: string): number;
-  /** Live allocations of a node that end by a time limit, if not before. */
-  limitedOn(nodeId: NodeId): ReadonlySet<AllocationId>;
+  /** Live allocations of a node that end by a time limit, if not before, or that are being stopped. */
+  endingOn(nodeId: NodeId): ReadonlySet<AllocationId>;
   /** Of all known nodes. */
   readonly capacity: Holdings;
 }
@@ -76,6 +76,15 @@ export function addHoldings(left: Holdings, right: Holdings, sign: 1 | -1 = 1): 
   };
 }
 
+export function scaleHoldings(amount: Holdings, factor: number): Holdings {
+  return {
+    cpuMillis: factor * amount.cpuMillis,
+    memoryMiB: factor * amount.memoryMiB,
+    gpuMillis: factor * amount.gpuMillis,
+    taskCount: factor * amount.taskCount,
+  };
+}
+
 /** An allocation with what it is an attempt of. */
 interface Held {
   readonly job: Job;
@@ -104,7 +113,7 @@ export class Accounts implements AccountsView {
   readonly #users = new Map<string, Account>();
   readonly #members = new Map<string, Account>();
   readonly #licences = new Map<string, number>();
-  readonly #limited = new Map<NodeId, Set<AllocationId>>();
+  readonly #ending = new Map<NodeId, Set<AllocationId>>();
 
   namespace(name: string): AccountView {
     return this.#namespaces.get(name) ?? EMPTY;
@@ -122,8 +131,8 @@ export class Accounts implements AccountsView {
     return this.#licences.get(name) ?? 0;
   }
 
-  limitedOn(nodeId: NodeId): ReadonlySet<AllocationId> {
-    return this.#limited.get(nodeId) ?? NONE_LIMITED;
+  endingOn(nodeId: NodeId): ReadonlySet<AllocationId> {
+    return this.#ending.get(nodeId) ?? NONE_ENDING;
   }
 
   /** An allocation began (1) or ended (-1). Cost: O(GPUs + licences). */
@@ -165,18 +174,21 @@ export class Accounts implements AccountsView {
     for (const [name, count] of Object.entries(step.spec.resources.licences ?? {})) {
       this.#licences.set(name, this.licencesHeld(name) + sign * count);
     }
-    if (step.spec.timeLimitMs !== null) this.#noteLimited(allocation, sign);
+    if (sign === -1) this.#ended(allocation);
+    else if (step.spec.timeLimitMs !== null) this.ending(allocation);
   }
 
-  #noteLimited({ id, nodeId }: Allocation, sign: 1 | -1): void {
-    const known = this.#limited.get(nodeId);
-    if (sign === 1) {
-      if (known) known.add(id);
-      else this.#limited.set(nodeId, new Set([id]));
-      return;
-    }
+  /** The allocation will end by itself, or has been asked to. */
+  ending({ id, nodeId }: Allocation): void {
+    const known = this.#ending.get(nodeId);
+    if (known) known.add(id);
+    else this.#ending.set(nodeId, new Set([id]));
+  }
+
+  #ended({ id, nodeId }: Allocation): void {
+    const known = this.#ending.get(nodeId);
     known?.delete(id);
-    if (known?.size === 0) this.#limited.delete(nodeId);
+    if (known?.size === 0) this.#ending.delete(nodeId);
   }
 
   waiting(job: Job, difference: number): void {
@@ -245,7 +257,7 @@ class Account implements AccountView {
   }
 }
 
-const NONE_LIMITED: ReadonlySet<AllocationId> = new Set();
+const NONE_ENDING: ReadonlySet<AllocationId> = new Set();
 
 const EMPTY: AccountView = new Account();
 

@@ -83,7 +83,8 @@ export function allocationStopRequested(
   event: EventOf<'allocation.stopRequested'>,
   at: EpochMs,
 ): void {
-  change(state, event.allocationId, { kind: 'stopping', since: at, reason: event.reason });
+  const allocation = change(state, event.allocationId, { kind: 'stopping', since: at, reason: event.reason });
+  state.index.accounts.ending(allocation);
 }
 
 export function allocationEnded(state: ClusterState, event: EventOf<'allocation.ended'>, at: EpochMs): void {

@@ -1,9 +1,10 @@
 import { assert, present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { JobId } from '../../shared/ids.js';
-import { SPEC_LIMITS, type StepSpec } from '../../shared/job-spec/spec.js';
+import type { StepSpec } from '../../shared/job-spec/spec.js';
+import { taskIndexesOf } from '../../shared/job-spec/task-indexes.js';
 import type { TaskOutcome } from '../../shared/outcome.js';
-import { parseRanges, type RangeSet, rangesCount } from '../../shared/ranges.js';
+import { rangesCount } from '../../shared/ranges.js';
 import type { EventOf } from './events.js';
 import { JOB_TRANSITIONS, type Job, type JobPhase, NO_TASKS, type Step, type TaskCounts } from './job.js';
 import { type ClusterState, KEY_LIFETIME_MS } from './state.js';
@@ -40,7 +41,7 @@ function newStep(
   spec: StepSpec,
   place: { readonly position: number; readonly at: EpochMs },
 ): Step {
-  const untouched = arrayOf(spec);
+  const untouched = taskIndexesOf(spec);
   const count = rangesCount(untouched);
   const isReleased = spec.needs.length === 0;
   return {
@@ -55,12 +56,6 @@ function newStep(
     tasks: new Map(),
     counts: { ...NO_TASKS, ...(isReleased ? { queued: count } : { blocked: count }) },
   };
-}
-
-function arrayOf(spec: StepSpec): RangeSet {
-  const ranges = parseRanges(spec.array, SPEC_LIMITS.maxTasksPerStep);
-  assert(typeof ranges !== 'string', `step ${spec.name} has an unreadable array`);
-  return ranges;
 }
 
 /** Keys are kept in order of time, so the old ones come first. */

@@ -1,4 +1,5 @@
 import type { Constraint, DriverName, StepSpec } from '../../shared/job-spec/spec.js';
+import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
 import type { GpuDemand, GpuDevice, Resources } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
 import type { NodeClass } from './node.js';
@@ -12,14 +13,19 @@ export interface DemandClass {
   readonly constraints: readonly Constraint[];
   /** The task has its node to itself; absent when it shares. */
   readonly exclusive?: true;
+  /** So many tasks start together or not at all; absent for tasks that start one by one. */
+  readonly gangSize?: number;
 }
+
+/** What of a step decides its demand. */
+export type DemandSource = Pick<StepSpec, 'resources' | 'driver' | 'constraints' | 'exclusive' | 'gang' | 'array'>;
 
 /** Makes equal classes the same object, so that caches can be keyed by identity. */
 export class ClassTable {
   readonly #demands = new Map<string, DemandClass>();
   readonly #nodes = new Map<string, NodeClass>();
 
-  demandOf(spec: Pick<StepSpec, 'resources' | 'driver' | 'constraints' | 'exclusive'>): DemandClass {
+  demandOf(spec: DemandSource): DemandClass {
     const { cpuMillis, memoryMiB, diskMiB, gpus } = spec.resources;
     const body = {
       resources: { cpuMillis, memoryMiB, diskMiB },
@@ -34,6 +40,7 @@ export class ClassTable {
       driver: spec.driver,
       constraints: spec.constraints,
       ...(spec.exclusive ? { exclusive: true as const } : {}),
+      ...(spec.gang === undefined ? {} : { gangSize: taskCountOf(spec) }),
     };
     return intern(this.#demands, body);
   }

@@ -1,7 +1,14 @@
 import { assertNever } from '../../shared/assert.js';
 import { constraintText } from '../../shared/job-spec/contradictions.js';
 import type { Constraint } from '../../shared/job-spec/spec.js';
-import { type GpuDemand, type GpuDevice, isWantedGpu } from '../../shared/resources.js';
+import {
+  type GpuDemand,
+  type GpuDevice,
+  gpuMillisOn,
+  isEligibleGpu,
+  isWantedGpu,
+  WHOLE_GPU_MILLIS,
+} from '../../shared/resources.js';
 import { cpusOf, formatMiB } from '../../shared/units.js';
 import type { DemandClass } from './demand.js';
 import { deviceWords, gpuWords } from './gpu-words.js';
@@ -44,6 +51,33 @@ export function obstacleTo(demand: DemandClass, node: NodeClass): Obstacle | und
   }
   if (need.diskMiB > capacity.diskMiB) return { kind: 'disk', needed: need.diskMiB, available: capacity.diskMiB };
   return gpuObstacle(demand, node);
+}
+
+/** How many tasks of the demand an empty node of the class holds at once; 0 where it holds none. Pure. */
+export function slotsOnEmpty(demand: DemandClass, node: NodeClass): number {
+  if (obstacleTo(demand, node)) return 0;
+  if (demand.exclusive) return 1;
+  const { cpuMillis, memoryMiB, diskMiB } = demand.resources;
+  const { capacity } = node;
+  const byDisk = diskMiB === 0 ? Number.POSITIVE_INFINITY : Math.floor(capacity.diskMiB / diskMiB);
+  const slots = Math.min(
+    Math.floor(capacity.cpuMillis / cpuMillis),
+    Math.floor(capacity.memoryMiB / memoryMiB),
+    byDisk,
+  );
+  return demand.gpus === null ? slots : Math.min(slots, gpuSlots(demand.gpus, node));
+}
+
+/** A device holds so many parts; a task takes its parts of as many different devices as it asks for. */
+function gpuSlots(demand: GpuDemand, { gpus }: NodeClass): number {
+  const parts = gpus
+    .filter((device) => isEligibleGpu(device, demand))
+    .map((device) => Math.floor(WHOLE_GPU_MILLIS / gpuMillisOn(device, demand)));
+  const holds = (tasks: number): boolean =>
+    parts.reduce((sum, count) => sum + Math.min(count, tasks), 0) >= tasks * demand.count;
+  let slots = Math.floor(parts.reduce((sum, count) => sum + count, 0) / demand.count);
+  while (slots > 0 && !holds(slots)) slots -= 1;
+  return slots;
 }
 
 function gpuObstacle({ gpus }: DemandClass, { gpus: devices }: NodeClass): GpuObstacle | undefined {

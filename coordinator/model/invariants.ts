@@ -86,10 +86,24 @@ function checkStep(view: ClusterView, { job, step }: { job: Job; step: Step }, b
       const id = allocationIdOf({ ...ref, attempt });
       const isLive = view.allocations.get(id) !== undefined && view.allocations.get(id)?.phase.kind !== 'ended';
       const shouldLive = task.phase.kind === 'placed' && task.phase.allocationId === id;
-      if (isLive !== shouldLive)
-        broken(`${id} is ${isLive ? 'live' : 'not live'} while ${taskIdOf(ref)} is ${task.phase.kind}`);
+      if (isLive === shouldLive || (shouldLive && isWaitingForPeers(view, step))) continue;
+      broken(`${id} is ${isLive ? 'live' : 'not live'} while ${taskIdOf(ref)} is ${task.phase.kind}`);
     }
   }
+}
+
+/** A rank of a gang whose attempt has ended moves on when the last one has. */
+function isWaitingForPeers(view: ClusterView, step: Step): boolean {
+  return step.spec.gang !== undefined && liveCount(view, step) > 0;
+}
+
+function liveCount(view: ClusterView, step: Step): number {
+  let count = 0;
+  for (const { phase } of step.tasks.values()) {
+    if (phase.kind !== 'placed') continue;
+    if (view.allocations.get(phase.allocationId)?.phase.kind !== 'ended') count += 1;
+  }
+  return count;
 }
 
 function recount(step: Step): TaskCounts {
@@ -130,10 +144,10 @@ function checkAccounts(view: ClusterView, broken: Report): void {
     void counts.set(key, (counts.get(key) ?? 0) + count);
   for (const { spec, steps } of view.jobs.values()) {
     for (const step of steps.values()) {
-      add(running, spec.namespace, step.counts.placed);
+      const live = liveCount(view, step);
+      add(running, spec.namespace, live);
       add(waiting, spec.namespace, step.counts.blocked + step.counts.queued);
-      for (const [name, count] of Object.entries(step.spec.resources.licences ?? {}))
-        add(licences, name, count * step.counts.placed);
+      for (const [name, count] of Object.entries(step.spec.resources.licences ?? {})) add(licences, name, count * live);
     }
   }
   for (const [name, count] of running) {

@@ -107,4 +107,5 @@ function restoreAllocation(state: ClusterState, allocation: Allocation): void {
   const id: AllocationId = allocation.id;
   state.allocations.set(id, allocation);
   if (allocation.phase.kind !== 'ended') state.index.allocationBegan(allocation);
+  if (allocation.phase.kind === 'stopping') state.index.accounts.ending(allocation);
 }

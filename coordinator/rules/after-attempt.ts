@@ -29,7 +29,7 @@ export function afterAttempt({ job, step, ref, end }: EndedAttempt, now: EpochMs
   return { type: 'task.requeued', ...place, attempt: attempt + 1, notBefore, spentAttempts };
 }
 
-function isSuccess(end: AllocationEnd): boolean {
+export function isSuccess(end: AllocationEnd): boolean {
   return end.kind === 'exited' && end.exitCode === 0;
 }
 

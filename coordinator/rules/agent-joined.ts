@@ -1,3 +1,4 @@
+import type { EpochMs } from '../../shared/clock.js';
 import { isDeepEqual } from '../../shared/equal.js';
 import { type Refusal, refuse } from '../../shared/errors.js';
 import type { AllocationId } from '../../shared/ids.js';
@@ -66,20 +67,22 @@ function hasChanged(node: Node, hello: Hello): boolean {
 function compareHeld(view: ClusterView, hello: Hello, { now }: RuleContext): BerthEvent[] {
   const held = new Map<AllocationId, Held>(hello.held.map((entry) => [entry.allocationId, entry]));
   const events: BerthEvent[] = [];
+  // Ends last: one may stop the other ranks of a gang, which then could no longer be said to have started.
+  const ends: BerthEvent[] = [];
   for (const id of view.index.usage(hello.nodeId).live) {
     const allocation = view.allocations.get(id);
     if (!allocation) continue;
-    const entry = held.get(id);
-    if (!entry) {
-      events.push(...missing(allocation));
-      continue;
+    for (const event of catchUp(allocation, held.get(id), now)) {
+      (event.type === 'allocation.ended' ? ends : events).push(event);
     }
-    const startedAt = now - (entry.startedAgeMs ?? entry.ageMs);
-    events.push(
-      ...consequencesOf(allocation, { phase: entry.phase, startedAt, ...(entry.end ? { end: entry.end } : {}) }),
-    );
   }
-  return events;
+  return [...events, ...ends];
+}
+
+function catchUp(allocation: Allocation, entry: Held | undefined, now: EpochMs): BerthEvent[] {
+  if (!entry) return missing(allocation);
+  const startedAt = now - (entry.startedAgeMs ?? entry.ageMs);
+  return consequencesOf(allocation, { phase: entry.phase, startedAt, ...(entry.end ? { end: entry.end } : {}) });
 }
 
 /** An allocation that the agent does not know, although it keeps each until we have acknowledged its end. */

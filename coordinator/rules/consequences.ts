@@ -6,36 +6,44 @@ import type { BerthEvent, EventOf } from '../model/events.js';
 import { type Job, jobCounts, type Step, unfinishedCount } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { afterAttempt } from './after-attempt.js';
+import { gangRankEnded } from './gang.js';
 
 /**
- * The next thing that follows by itself from an event that was applied; undefined when everything already has.
+ * What next follows by itself from an event that was applied, mostly one event; empty when everything already has.
  *
  * The engine applies the answer, with all that follows from it, and asks again: an attempt ends, so its task ends, so
  * its step is complete, so the next is released. Each answer is what the state still lacks, so nothing follows twice;
  * each moves a task, a step, a job or a node strictly forward, so the asking ends.
  */
-export function consequence(view: ClusterView, event: BerthEvent, now: EpochMs): BerthEvent | undefined {
+export function consequence(view: ClusterView, event: BerthEvent, now: EpochMs): readonly BerthEvent[] {
   switch (event.type) {
-    case 'allocation.ended':
-      return attemptEnded(view, event, now) ?? nodeEmptied(view, event);
+    case 'allocation.ended': {
+      const ended = attemptEnded(view, event, now);
+      return ended.length > 0 ? ended : listed(nodeEmptied(view, event));
+    }
     case 'task.finished':
     case 'step.swept':
-      return stepMoved(view, event, event.outcome);
+      return listed(stepMoved(view, event, event.outcome));
     default:
-      return undefined;
+      return [];
   }
+}
+
+function listed(event: BerthEvent | undefined): readonly BerthEvent[] {
+  return event ? [event] : [];
 }
 
 function attemptEnded(
   view: ClusterView,
   { allocationId, end }: EventOf<'allocation.ended'>,
   now: EpochMs,
-): BerthEvent | undefined {
+): readonly BerthEvent[] {
   const { ref } = present(view.allocations.get(allocationId), 'ended allocation');
   const { job, step } = find(view, ref);
+  if (step.spec.gang) return gangRankEnded(view, { job, step }, now);
   const phase = step.tasks.get(ref.index)?.phase;
   const isNewest = phase?.kind === 'placed' && phase.allocationId === allocationId;
-  return isNewest ? afterAttempt({ job, step, ref, end }, now) : undefined;
+  return isNewest ? [afterAttempt({ job, step, ref, end }, now)] : [];
 }
 
 function nodeEmptied(view: ClusterView, { allocationId }: EventOf<'allocation.ended'>): BerthEvent | undefined {

@@ -1,10 +1,10 @@
 import { type Refusal, refuse } from '../../shared/errors.js';
 import type { JobSpec, StepSpec } from '../../shared/job-spec/spec.js';
+import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
 import { type Limits, type OwnedQuota, quotasOf } from '../../shared/limits.js';
-import { parseRanges, rangesCount } from '../../shared/ranges.js';
 import { didYouMean } from '../../shared/suggest.js';
 import { cpusOf } from '../../shared/units.js';
-import { type Holdings, holdingsOf } from '../model/accounts.js';
+import { type Holdings, holdingsOf, scaleHoldings } from '../model/accounts.js';
 import type { DemandClass } from '../model/demand.js';
 import type { ClusterView } from '../model/state.js';
 
@@ -20,7 +20,7 @@ interface Submitted {
  * Tasks wait from their submission on, blocked and held ones too.
  */
 export function refuseIfQuotaIsFull(view: ClusterView, { spec, by }: Submitted, limits: Limits): Refusal | undefined {
-  const taskCount = spec.steps.reduce((sum, step) => sum + countOf(step), 0);
+  const taskCount = spec.steps.reduce((sum, step) => sum + taskCountOf(step), 0);
   for (const { owner, name, quota } of quotasOf(limits, { namespace: spec.namespace, user: by })) {
     const limit = quota.waitingCount;
     if (limit === undefined) continue;
@@ -36,12 +36,6 @@ export function refuseIfQuotaIsFull(view: ClusterView, { spec, by }: Submitted, 
   return undefined;
 }
 
-/** A specification's arrays were checked when it was parsed. */
-function countOf({ array }: StepSpec): number {
-  const ranges = parseRanges(array, Number.MAX_SAFE_INTEGER);
-  return typeof ranges === 'string' ? 0 : rangesCount(ranges);
-}
-
 /** Refuses a step that asks for more than its quotas, or for licences that the cluster does not have. */
 export function refuseIfNeverAllowed(
   { spec, by }: Submitted,
@@ -53,7 +47,8 @@ export function refuseIfNeverAllowed(
     const demand = demands[position];
     const beyond = licenceMissing(step, limits) ?? (demand && quotaTooSmall(demand, quotas));
     if (beyond === undefined) continue;
-    return refuse('impossible-resources', `no task of step "${step.name}" could ever start: ${beyond.message}`, {
+    const whole = step.gang === undefined ? 'no task' : 'no gang';
+    return refuse('impossible-resources', `${whole} of step "${step.name}" could ever start: ${beyond.message}`, {
       hint: 'ask for less, or ask the operator for more',
       problems: [{ field: `steps[${position}].resources.${beyond.field}`, message: beyond.message }],
     });
@@ -66,8 +61,10 @@ interface Beyond {
   readonly message: string;
 }
 
-function licenceMissing({ resources }: StepSpec, { licences }: Limits): Beyond | undefined {
-  for (const [name, needed] of Object.entries(resources.licences ?? {})) {
+function licenceMissing(step: StepSpec, { licences }: Limits): Beyond | undefined {
+  const together = step.gang === undefined ? 1 : taskCountOf(step);
+  for (const [name, count] of Object.entries(step.resources.licences ?? {})) {
+    const needed = together * count;
     const total = licences.get(name) ?? 0;
     if (needed <= total) continue;
     const message =
@@ -89,7 +86,7 @@ const RESOURCE_WORDS: Readonly<
 };
 
 function quotaTooSmall(demand: DemandClass, quotas: readonly OwnedQuota[]): Beyond | undefined {
-  const needed = holdingsOf(demand);
+  const needed = scaleHoldings(holdingsOf(demand), demand.gangSize ?? 1);
   for (const { owner, name, quota } of quotas) {
     for (const resource of Object.keys(RESOURCE_WORDS) as (keyof Holdings)[]) {
       const limit = quota[resource];

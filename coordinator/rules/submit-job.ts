@@ -5,7 +5,7 @@ import type { JobSpec } from '../../shared/job-spec/spec.js';
 import type { Decision, SubmitJob } from '../engine/inputs.js';
 import type { DemandClass } from '../model/demand.js';
 import { ClassTable } from '../model/demand.js';
-import { describeObstacle, isPassing, obstacleTo } from '../model/feasible.js';
+import { describeObstacle, isPassing, obstacleTo, slotsOnEmpty } from '../model/feasible.js';
 import { type ClusterView, KEY_LIFETIME_MS } from '../model/state.js';
 import { QUEUE_LIMITS } from './limits.js';
 import { refuseIfNeverAllowed, refuseIfQuotaIsFull } from './refuse-beyond-limits.js';
@@ -80,14 +80,30 @@ function refuseIfFull(view: ClusterView): Refusal | undefined {
 function refuseIfImpossible(view: ClusterView, spec: JobSpec, demands: readonly DemandClass[]): Refusal | undefined {
   if (spec.allowFutureNodes || view.nodes.size === 0) return undefined;
   for (const [position, step] of spec.steps.entries()) {
-    const nearest = nearestMiss(view, present(demands[position], 'demand of a step'));
-    if (nearest === undefined) continue;
-    return refuse('impossible-resources', `no node could ever hold a task of step "${step.name}": ${nearest}`, {
+    const demand = present(demands[position], 'demand of a step');
+    const nearest = nearestMiss(view, demand);
+    const tooMany = nearest === undefined ? gangMiss(view, demand) : undefined;
+    if (nearest === undefined && tooMany === undefined) continue;
+    const detail = nearest
+      ? `no node could ever hold a task of step "${step.name}": ${nearest}`
+      : `the nodes could never hold the gang of step "${step.name}": ${tooMany}`;
+    return refuse('impossible-resources', detail, {
       hint: 'ask for less, add such a node, or set allowFutureNodes to wait for one',
-      problems: [{ field: `steps[${position}].resources`, message: nearest }],
+      problems: [{ field: `steps[${position}].${nearest ? 'resources' : 'gang'}`, message: nearest ?? tooMany ?? '' }],
     });
   }
   return undefined;
+}
+
+/** Why all nodes together cannot hold a gang, even empty; undefined when they can. Cost: O(nodes). */
+function gangMiss(view: ClusterView, demand: DemandClass): string | undefined {
+  if (demand.gangSize === undefined) return undefined;
+  let slots = 0;
+  for (const { nodeClass } of view.nodes.values()) {
+    slots += slotsOnEmpty(demand, nodeClass);
+    if (slots >= demand.gangSize) return undefined;
+  }
+  return `it has ${demand.gangSize} ranks, and all nodes together hold ${slots} such tasks even when empty`;
 }
 
 /** Why the best node of all cannot hold the demand; undefined when some node can. */

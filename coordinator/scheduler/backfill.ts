@@ -1,29 +1,18 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
-import { fits, subtractResources } from '../../shared/resources.js';
+import { fits, isEligibleGpu, subtractResources } from '../../shared/resources.js';
 import { obstacleTo } from '../model/feasible.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
+import { type Beside, type Claim, type Started, togetherOf } from './outlook.js';
+import type { Reservation } from './reservation.js';
+import { reserveByTime } from './reserve-by-time.js';
+import { reserveInTurn } from './reserve-in-turn.js';
 import { usableNodes } from './slot.js';
-import { type Claim, type Start, startOn } from './timeline.js';
-
-/**
- * EASY backfill: the first task in order that cannot start gets a reservation, and later ones may start now if they do
- * not delay it. Source: Lifka 1995, "The ANL/IBM SP scheduling system".
- */
-export interface Reservation extends Start {
-  readonly claim: Claim;
-}
-
-/** A task that the plan at hand has placed; the view does not know it yet. */
-export interface Started {
-  readonly claim: Claim;
-  /** Indexes of its devices. */
-  readonly gpus: readonly number[];
-}
 
 export interface Present {
   readonly now: EpochMs;
+  /** What the plan at hand has placed; the view does not know it yet. */
   readonly started?: ReadonlyMap<NodeId, readonly Started[]>;
   /** Usable nodes, by name; found when absent. */
   readonly nodes?: readonly Node[];
@@ -34,31 +23,31 @@ export interface Present {
  * the cluster, and any node that is kept free ends the waiting.
  */
 const MAX_NODES = 256;
+/** For a gang, so many times its ranks, if that is more. */
+const NODES_PER_RANK = 2;
 
 /**
- * When and where the head task of the queue could start if nothing more were started, the earliest first.
+ * When and where the head of the queue could start if nothing more were started, the earliest first; without a time
+ * when nothing with a time limit makes room, so that it starves in no case.
  *
- * @returns undefined when it cannot, before something without a time limit ends
- * Cost: that of the allocations with a time limit on MAX_NODES nodes; O(nodes) when few could hold it. Pure.
+ * @returns undefined when no usable nodes could ever hold it
+ * Cost: that of the allocations on MAX_NODES nodes; O(nodes) when few could hold it. Pure.
  */
 export function reserve(
   view: ClusterView,
   claim: Claim,
   { now, started, nodes = usableNodes(view) }: Present,
 ): Reservation | undefined {
-  let first: Start | undefined;
-  for (const node of candidates(nodes, claim)) {
-    const start = startOn(view, { node, started: started?.get(node.id) ?? [] }, { claim, now });
-    if (start && (!first || start.startAt < first.startAt)) first = start;
-  }
-  return first && { ...first, claim };
+  const occupied = candidates(nodes, claim).map((node) => ({ node, started: started?.get(node.id) ?? [] }));
+  return reserveByTime(view, occupied, { claim, now }) ?? reserveInTurn(view, occupied, claim);
 }
 
 function candidates(nodes: readonly Node[], { demand }: Claim): Node[] {
+  const most = Math.max(MAX_NODES, NODES_PER_RANK * togetherOf(demand));
   const holds = new Map<NodeClass, boolean>();
   const found: Node[] = [];
   for (const node of nodes) {
-    if (found.length === MAX_NODES) break;
+    if (found.length === most) break;
     const { nodeClass } = node;
     if (!holds.has(nodeClass)) holds.set(nodeClass, !obstacleTo(demand, nodeClass));
     if (holds.get(nodeClass)) found.push(node);
@@ -75,31 +64,35 @@ export interface Candidate {
 /**
  * Would the reservation stand if this task started now? On another node; or gone by then; or beside it.
  *
- * A device that both could use counts against the reservation, since any of them may be chosen.
- * Cost: O(1). Pure.
+ * A device that both could use counts against the reservation, since any of them may be chosen. Ranks of a gang, which
+ * may yet be withdrawn, never start beside it. Cost: O(1). Pure.
  */
 export function mayBackfill(reservation: Reservation, candidate: Candidate, now: EpochMs): boolean {
-  if (isOutOfTheWay(reservation, candidate, now)) return true;
+  const place = reservation.places.get(candidate.nodeId);
+  if (!place || isGoneInTime(reservation, candidate, now)) return true;
   const { demand } = candidate.claim;
-  if (demand.exclusive) return false;
-  return fits(demand.resources, reservation.spare) && contested(reservation, candidate) <= reservation.spareGpuCount;
+  if (demand.exclusive || demand.gangSize !== undefined) return false;
+  return fits(demand.resources, place.spare) && contested(place, candidate) <= place.spareGpuCount;
 }
 
 /** The reservation after a task that `mayBackfill` has started: with less room beside it. */
 export function afterBackfill(reservation: Reservation, candidate: Candidate, now: EpochMs): Reservation {
-  if (isOutOfTheWay(reservation, candidate, now)) return reservation;
-  return {
-    ...reservation,
-    spare: subtractResources(reservation.spare, candidate.claim.demand.resources),
-    spareGpuCount: reservation.spareGpuCount - contested(reservation, candidate),
+  const place = reservation.places.get(candidate.nodeId);
+  if (!place || isGoneInTime(reservation, candidate, now)) return reservation;
+  const left: Beside = {
+    spare: subtractResources(place.spare, candidate.claim.demand.resources),
+    spareGpuCount: place.spareGpuCount - contested(place, candidate),
+    devices: place.devices,
   };
+  return { ...reservation, places: new Map([...reservation.places, [candidate.nodeId, left]]) };
 }
 
-function isOutOfTheWay({ nodeId, startAt }: Reservation, candidate: Candidate, now: EpochMs): boolean {
-  return candidate.nodeId !== nodeId || now + candidate.claim.holdMs <= startAt;
+function isGoneInTime({ startAt }: Reservation, candidate: Candidate, now: EpochMs): boolean {
+  return startAt !== null && now + candidate.claim.holdMs <= startAt;
 }
 
-function contested({ claim }: Reservation, candidate: Candidate): number {
-  const [reserved, wanted] = [claim.demand.gpus, candidate.claim.demand.gpus];
-  return reserved === null || wanted?.mig !== reserved.mig ? 0 : (wanted?.count ?? 0);
+/** Devices that the candidate takes and that could be meant for the reservation. */
+function contested({ devices }: Beside, { claim }: Candidate): number {
+  const { gpus } = claim.demand;
+  return gpus !== null && devices.some((device) => isEligibleGpu(device, gpus)) ? gpus.count : 0;
 }

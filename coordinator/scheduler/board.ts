@@ -9,6 +9,13 @@ import type { Worth } from './worth/worth.js';
 /** A node's place on the board. */
 export type Row = number;
 
+/** What is free on a row at one moment. */
+export interface RowState {
+  readonly row: Row;
+  readonly free: Resources;
+  readonly gpuMillis: Int32Array;
+}
+
 /**
  * Free capacity of every usable node, in columns: the planner writes here and nowhere else.
  *
@@ -103,6 +110,23 @@ export class Board {
     this.#move(row, fit.resources, -1);
     const start = this.gpuStart[row] as number;
     for (const position of devices) (this.gpuMillis[start + position] as number) -= fit.millis[position] as number;
+    this.#changed(row);
+  }
+
+  stateOf(row: Row): RowState {
+    const free = {
+      cpuMillis: this.cpuMillis[row] as number,
+      memoryMiB: this.memoryMiB[row] as number,
+      diskMiB: this.diskMiB[row] as number,
+    };
+    return { row, free, gpuMillis: this.gpuMillis.slice(this.gpuStart[row], this.gpuStart[row + 1]) };
+  }
+
+  restore({ row, free, gpuMillis }: RowState): void {
+    this.cpuMillis[row] = free.cpuMillis;
+    this.memoryMiB[row] = free.memoryMiB;
+    this.diskMiB[row] = free.diskMiB;
+    this.gpuMillis.set(gpuMillis, this.gpuStart[row]);
     this.#changed(row);
   }
 

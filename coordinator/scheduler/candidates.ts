@@ -22,11 +22,20 @@ export class Candidates {
     this.#packing = packing;
   }
 
-  /** The row where a task of the demand goes, or, that one excepted, would go; undefined when none has room. */
-  best(demand: DemandClass, except?: Row): Row | undefined {
+  /** The row where a task of the demand goes; undefined when none has room. */
+  best(demand: DemandClass): Row | undefined {
+    return this.#upToDate(demand).top();
+  }
+
+  /** The best of the rows that are permitted. */
+  bestOf(demand: DemandClass, isPermitted: (row: Row) => boolean): Row | undefined {
+    return this.#upToDate(demand).best(isPermitted);
+  }
+
+  #upToDate(demand: DemandClass): Tournament {
     const tournament = this.#tournamentOf(demand);
     tournament.update();
-    return except === undefined ? tournament.winner() : tournament.winnerBeside(except);
+    return tournament;
   }
 
   #tournamentOf(demand: DemandClass): Tournament {
@@ -74,20 +83,35 @@ class Tournament {
     this.#seen = board.changes.length;
   }
 
-  winner(): Row | undefined {
+  top(): Row | undefined {
     const row = this.#winners[1] as number;
     return this.#costs[row] === NO_ROOM ? undefined : row;
   }
 
-  /** The winner among all rows but one: the best of those that the one would have to beat. */
-  winnerBeside(row: Row): Row | undefined {
-    let best: Row | undefined;
-    for (let place = this.#width + row; place > 1; place >>= 1) {
-      const rival = this.#winners[place ^ 1] as number;
-      const cost = this.#costs[rival] as number;
-      if (cost === NO_ROOM) continue;
-      const known = best === undefined ? NO_ROOM : (this.#costs[best] as number);
-      if (cost < known || (cost === known && best !== undefined && rival < best)) best = rival;
+  /** Best first: where a winner is not permitted, those that it beat stand for its part of the tree. */
+  best(isPermitted: (row: Row) => boolean): Row | undefined {
+    let open = [1];
+    for (;;) {
+      const place = this.#cheapest(open);
+      if (place === undefined) return undefined;
+      const row = this.#winners[place] as number;
+      if (isPermitted(row)) return row;
+      open = open.filter((other) => other !== place);
+      for (let below = this.#width + row; below > place; below >>= 1) open.push(below ^ 1);
+    }
+  }
+
+  /** The place whose winner costs least; undefined when none has room. */
+  #cheapest(places: readonly number[]): number | undefined {
+    let best: number | undefined;
+    let bestCost = NO_ROOM;
+    for (const place of places) {
+      const row = this.#winners[place] as number;
+      const cost = this.#costs[row] as number;
+      if (cost > bestCost || cost === NO_ROOM) continue;
+      if (cost === bestCost && best !== undefined && row > (this.#winners[best] as number)) continue;
+      best = place;
+      bestCost = cost;
     }
     return best;
   }

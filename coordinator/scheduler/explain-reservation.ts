@@ -4,9 +4,11 @@ import type { DemandClass } from '../model/demand.js';
 import type { Job, Step } from '../model/job.js';
 import type { ReadyStep } from '../model/lanes.js';
 import { type ClusterView, stepOf } from '../model/state.js';
-import { mayBackfill, type Reservation, reserve } from './backfill.js';
+import { mayBackfill, reserve } from './backfill.js';
 import { orderQueue } from './order.js';
-import { type Claim, holdMsOf, nodesWithRoom } from './timeline.js';
+import { type Claim, holdMsOf } from './outlook.js';
+import type { Reservation } from './reservation.js';
+import { nodesWithRoom } from './timeline.js';
 import type { WaitReason } from './wait-reason.js';
 
 interface Held extends Reservation {
@@ -26,16 +28,17 @@ export function explainReservation(
   const { now } = policy;
   const claim: Claim = { demand: step.demand, holdMs: holdMsOf(step.spec) };
   const open = nodesWithRoom(view, step.demand);
-  if (open.length !== 1) return undefined;
   const held = reservationBefore(view, { jobId: job.id, step: step.name }, policy);
   if (!held || open.some(({ id }) => mayBackfill(held, { claim, nodeId: id }, now))) return undefined;
-  const startAt = new Date(held.startAt).toISOString();
-  const { jobId } = held.entry;
-  return {
-    code: 'reservation',
-    message: `would delay ${jobId}, which starts on ${held.nodeId} at ${startAt} at the latest; with a time limit that ends before, it could go now`,
-    details: { jobId, step: held.entry.step, node: held.nodeId, startAt },
-  };
+  const { jobId, step: other } = held.entry;
+  const nodes = [...held.places.keys()];
+  const startAt = held.startAt === null ? null : new Date(held.startAt).toISOString();
+  const where = nodes.length === 1 ? nodes[0] : `${nodes.length} nodes`;
+  const message =
+    startAt === null
+      ? `would delay ${jobId}, which starts on ${where} when enough of what runs there has ended`
+      : `would delay ${jobId}, which starts on ${where} at ${startAt} at the latest; with a time limit that ends before, it could go now`;
+  return { code: 'reservation', message, details: { jobId, step: other, node: nodes[0], nodes, startAt } };
 }
 
 /** That of the first task without room, among those served before the step. */

@@ -2,10 +2,11 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { Limits } from '../../shared/limits.js';
 import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
-import { explainCapacity } from './explain-capacity.js';
 import { explainLimit } from './explain-limit.js';
 import { explainReservation } from './explain-reservation.js';
+import { explainRoom } from './explain-room.js';
 import { Headroom, type Limited } from './headroom.js';
+import { togetherOf } from './outlook.js';
 import { nodesWithRoom } from './timeline.js';
 import type { WaitReason } from './wait-reason.js';
 
@@ -37,7 +38,7 @@ export function explainPlace(
   place: Place,
   policy: { readonly limits: Limits; readonly now: EpochMs },
 ): WaitReason {
-  const reason = explainCapacity(view, place.step.demand);
+  const reason = explainRoom(view, place.step.demand);
   if (reason.code !== 'starting') return reason;
   return explainWholeNode(view, place, policy.limits) ?? explainReservation(view, place, policy) ?? reason;
 }
@@ -48,7 +49,7 @@ export function explainWholeNode(view: ClusterView, place: Place, limits: Limits
   if (!demand.exclusive) return undefined;
   const headroom = new Headroom(view, limits);
   for (const node of nodesWithRoom(view, demand)) {
-    const reached = headroom.obstacle(limitedBy(place), node);
+    const reached = headroom.obstacle(limitedBy(place), { count: 1, nodes: [node] });
     if (reached) return explainLimit(reached);
   }
   return undefined;
@@ -56,7 +57,7 @@ export function explainWholeNode(view: ClusterView, place: Place, limits: Limits
 
 /** A limit that lets none of the step's tasks start now. Cost: O(limits of the step). */
 export function explainLimits(view: ClusterView, place: Place, limits: Limits): WaitReason | undefined {
-  const reached = new Headroom(view, limits).obstacle(limitedBy(place));
+  const reached = new Headroom(view, limits).obstacle(limitedBy(place), { count: togetherOf(place.step.demand) });
   return reached && explainLimit(reached);
 }
 

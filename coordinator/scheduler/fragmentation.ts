@@ -19,6 +19,7 @@ export const WHOLE_GPU: GpuMix = new Map([
       },
       driver: 'process',
       constraints: [],
+      array: '0',
     }),
     1,
   ],

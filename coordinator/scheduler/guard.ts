@@ -2,8 +2,9 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { afterBackfill, mayBackfill, type Reservation, reserve, type Started } from './backfill.js';
-import type { Claim } from './timeline.js';
+import { afterBackfill, mayBackfill, reserve } from './backfill.js';
+import type { Claim, Started } from './outlook.js';
+import type { Reservation } from './reservation.js';
 
 /** Blocked tasks that are tried for a reservation; the first that can have one has it. */
 const MAX_HEADS = 4;
@@ -36,7 +37,7 @@ export class Guard {
     this.#blocked.push(claim);
   }
 
-  /** May a task start on the node, as far as the reservation goes? */
+  /** May a task start on the node, as far as the reservation goes? Ranks of a gang are noted when all have a place. */
   permits(claim: Claim, nodeId: NodeId): boolean {
     for (let head = this.#next(); head; head = this.#next()) {
       this.#reservation = reserve(this.#view, head, { now: this.#now, started: this.#started, nodes: this.#nodes });

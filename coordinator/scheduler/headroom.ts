@@ -1,6 +1,7 @@
 import { present } from '../../shared/assert.js';
 import { type Limits, quotasOf } from '../../shared/limits.js';
-import { type Holdings, holdingsOf } from '../model/accounts.js';
+import { addHoldings, type Holdings, holdingsOf, NO_HOLDINGS, scaleHoldings } from '../model/accounts.js';
+import type { DemandClass } from '../model/demand.js';
 import { holdingsOn } from '../model/hold.js';
 import type { Step } from '../model/job.js';
 import type { ReadyStep } from '../model/lanes.js';
@@ -37,6 +38,19 @@ interface Charge {
   readonly amount: number;
 }
 
+/** Tasks of one step that start together. */
+export interface Together {
+  readonly count: number;
+  /** Where each goes, if that is known: an exclusive task holds all of its node. */
+  readonly nodes?: readonly Node[];
+}
+
+/** What the tasks count for in shares and quotas. */
+export function holdingsTogether(demand: DemandClass, { count, nodes }: Together): Holdings {
+  if (!nodes || !demand.exclusive) return scaleHoldings(holdingsOf(demand), count);
+  return nodes.reduce((sum, node) => addHoldings(sum, holdingsOn(demand, node.inventory)), NO_HOLDINGS);
+}
+
 const COUNTED: readonly Counted[] = ['taskCount', 'cpuMillis', 'memoryMiB', 'gpuMillis'];
 
 /**
@@ -49,45 +63,47 @@ export class Headroom {
   readonly #view: ClusterView;
   readonly #limits: Limits;
   readonly #counters = new Map<string, Counter>();
-  #last: { readonly entry: Limited; readonly charges: readonly Charge[] } | undefined;
+  #last: { readonly entry: Limited; readonly count: number; readonly charges: readonly Charge[] } | undefined;
 
   constructor(view: ClusterView, limits: Limits) {
     this.#view = view;
     this.#limits = limits;
   }
 
-  /** Counts one more task of the step, on the node if it is known, if every limit allows it; the limit that does not otherwise. */
-  take(entry: Limited, node?: Node): LimitReached | undefined {
-    const charges = this.#chargesOf(entry, node);
+  /** Counts tasks of the step, if every limit allows them; the limit that does not otherwise. */
+  take(entry: Limited, tasks: Together): LimitReached | undefined {
+    const charges = this.#chargesOf(entry, tasks);
     for (const { counter, amount } of charges)
       if (counter.used + amount > counter.limit) return reached(counter, amount);
     for (const { counter, amount } of charges) counter.used += amount;
     return undefined;
   }
 
-  /** The limit that would keep one more task of the step from starting. */
-  obstacle(entry: Limited, node?: Node): LimitReached | undefined {
-    for (const { counter, amount } of this.#chargesOf(entry, node)) {
+  /** The limit that would keep tasks of the step from starting. */
+  obstacle(entry: Limited, tasks: Together): LimitReached | undefined {
+    for (const { counter, amount } of this.#chargesOf(entry, tasks)) {
       if (counter.used + amount > counter.limit) return reached(counter, amount);
     }
     return undefined;
   }
 
-  #chargesOf(entry: Limited, node: Node | undefined): readonly Charge[] {
-    if (this.#last?.entry === entry) return this.#last.charges;
+  #chargesOf(entry: Limited, tasks: Together): readonly Charge[] {
+    const { count } = tasks;
+    if (this.#last?.entry === entry && this.#last.count === count) return this.#last.charges;
     const step = present(stepOf(this.#view, entry), `step ${entry.step} of ${entry.jobId}`);
-    const needed = node ? holdingsOn(step.demand, node.inventory) : holdingsOf(step.demand);
-    const charges = [...this.#ofStep(entry, step), ...this.#ofQuotas(entry, needed), ...this.#ofLicences(step)];
+    const needed = holdingsTogether(step.demand, tasks);
+    const own = [...this.#ofStep(entry, step, count), ...this.#ofLicences(step, count)];
+    const charges = [...own, ...this.#ofQuotas(entry, needed)];
     // What an exclusive task holds differs from node to node.
-    if (!step.demand.exclusive) this.#last = { entry, charges };
+    if (!step.demand.exclusive) this.#last = { entry, count, charges };
     return charges;
   }
 
-  #ofStep({ jobId, step: name }: Limited, step: Step): Charge[] {
+  #ofStep({ jobId, step: name }: Limited, step: Step, count: number): Charge[] {
     const limit = step.spec.maxParallel;
     if (limit === undefined) return [];
     const make = (): Counter => ({ what: { kind: 'max-parallel' }, limit, used: step.counts.placed });
-    return [{ counter: this.#counter(`step ${jobId} ${name}`, make), amount: 1 }];
+    return [{ counter: this.#counter(`step ${jobId} ${name}`, make), amount: count }];
   }
 
   #ofQuotas(entry: Limited, needed: Holdings): Charge[] {
@@ -106,13 +122,13 @@ export class Headroom {
     return charges;
   }
 
-  #ofLicences(step: Step): Charge[] {
-    return Object.entries(step.spec.resources.licences ?? {}).map(([name, amount]) => {
+  #ofLicences(step: Step, count: number): Charge[] {
+    return Object.entries(step.spec.resources.licences ?? {}).map(([name, each]) => {
       const limit = this.#limits.licences.get(name) ?? 0;
       const used = this.#view.index.accounts.licencesHeld(name);
       return {
         counter: this.#counter(`licence ${name}`, () => ({ what: { kind: 'licence', name }, limit, used })),
-        amount,
+        amount: count * each,
       };
     });
   }

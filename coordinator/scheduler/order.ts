@@ -1,13 +1,11 @@
 import { assert, present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { Limits } from '../../shared/limits.js';
-import { type AccountView, holdingsOf } from '../model/accounts.js';
+import type { AccountView } from '../model/accounts.js';
 import type { DemandClass } from '../model/demand.js';
-import { holdingsOn } from '../model/hold.js';
 import { compareAge, type LevelLanes, type NamespaceLanes, type ReadyStep, type UserLanes } from '../model/lanes.js';
-import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { Headroom } from './headroom.js';
+import { Headroom, holdingsTogether, type Together } from './headroom.js';
 import { DominantShare } from './share.js';
 
 export interface OrderPolicy {
@@ -62,19 +60,19 @@ export class ServingOrder implements Iterable<ReadyStep> {
   }
 
   /**
-   * Counts one task of the entry being served as placed, on the node if it is known: an exclusive one holds all of it.
-   * False when a limit lets none start, and then it is left.
+   * Counts tasks of the entry being served as placed: an exclusive one holds all of its node, if that is known.
+   * False when a limit lets them not start, and then the entry is left.
    */
-  take(entry: ReadyStep, node?: Node): boolean {
+  take(entry: ReadyStep, tasks: Together): boolean {
     const turn = present(this.#turn, 'turn');
     assert(turn.entry === entry, `${entry.jobId}/${entry.step} is not being served`);
-    const limit = this.#headroom.take(entry, node);
+    const limit = this.#headroom.take(entry, tasks);
     if (limit) {
       // A quota stops every step of the lane alike.
       if (limit.what.kind === 'quota') turn.member.leaveLane(entry);
       return false;
     }
-    const amount = node ? holdingsOn(entry.demand, node.inventory) : holdingsOf(entry.demand);
+    const amount = holdingsTogether(entry.demand, tasks);
     turn.namespace.share.add(amount);
     turn.member.share.add(amount);
     turn.isOver = isBehind(turn.namespace, turn.nextNamespace) || isBehind(turn.member, turn.nextMember);

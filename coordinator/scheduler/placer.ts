@@ -4,7 +4,7 @@ import type { DemandClass } from '../model/demand.js';
 import type { TaskMix } from '../model/mix.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { Board, type Row } from './board.js';
+import { Board, type Row, type RowState } from './board.js';
 import { Candidates } from './candidates.js';
 import { devicesOn, type Packing } from './score.js';
 import { usableNodes } from './slot.js';
@@ -70,9 +70,9 @@ export class Placer {
     return this.#candidates.best(demand);
   }
 
-  /** The row where it would be placed if this one were not there. */
-  findBeside(row: Row, demand: DemandClass): Row | undefined {
-    return this.#candidates.best(demand, row);
+  /** The best row of those that are permitted. Cost: O(log nodes) for each better one that is not. */
+  findPermitted(demand: DemandClass, isPermitted: (node: Node) => boolean): Row | undefined {
+    return this.#candidates.bestOf(demand, (row) => isPermitted(this.nodeOf(row)));
   }
 
   /** Nodes that tasks may be placed on, by name. */
@@ -92,7 +92,18 @@ export class Placer {
     board.take(row, fit, devices);
     this.#touched.add(row);
     const node = present(board.nodes[row], 'chosen node');
-    return { node, gpus: devices.map((position) => present(node.inventory.gpus[position], 'device').index) };
+    const gpus = devices.map((position) => present(node.inventory.gpus[position], 'device').index);
+    return { node, gpus };
+  }
+
+  /** What a row is now, for `restore`. */
+  stateOf(row: Row): RowState {
+    return this.#board.stateOf(row);
+  }
+
+  /** Takes back what was placed on rows since these states of theirs, given in the order in which they were read. */
+  restore(states: readonly RowState[]): void {
+    for (const state of states.toReversed()) this.#board.restore(state);
   }
 
   /** Are the board's prices those in force? */

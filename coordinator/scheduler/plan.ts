@@ -4,12 +4,14 @@ import { type AllocationId, allocationIdOf, type NodeId } from '../../shared/ids
 import { NO_LIMITS } from '../../shared/limits.js';
 import { eachIndex } from '../../shared/ranges.js';
 import type { ReadyStep } from '../model/lanes.js';
+import type { Node } from '../model/node.js';
 import { type ClusterView, stepOf } from '../model/state.js';
+import type { Row, RowState } from './board.js';
 import { Guard } from './guard.js';
-import { type OrderPolicy, orderQueue } from './order.js';
-import { Placer } from './placer.js';
+import { type OrderPolicy, orderQueue, type ServingOrder } from './order.js';
+import { type Claim, holdMsOf, togetherOf } from './outlook.js';
+import { type Place, Placer } from './placer.js';
 import type { Packing } from './score.js';
-import { holdMsOf } from './timeline.js';
 
 /** A proposal; it becomes an allocation when the engine commits it. */
 export interface Placement {
@@ -35,8 +37,9 @@ export const DEFAULT_PLAN_POLICY: PlanPolicy = { maxPlacements: 2_000, packing: 
 /**
  * Places waiting tasks on free capacity, in the order of the queue (see order.ts), each where it costs least (score.ts).
  *
- * A task that does not fit now lets smaller ones pass, if they do not delay its reservation (backfill.ts). Once a demand class has not fitted, no later task of that class
- * is tried: capacity only shrinks while planning.
+ * A task that does not fit now lets smaller ones pass, if they do not delay its reservation (backfill.ts). The ranks of
+ * a gang are placed all or none. Once a demand class has not fitted, no later task of that class is tried: capacity
+ * only shrinks while planning.
  *
  * @param placer  kept from plan to plan it saves finding again what has not changed; it decides nothing
  * Pure beside that memory. Cost: O(nodes) a plan and O(nodes) for a demand class that is new to the placer, then
@@ -44,35 +47,108 @@ export const DEFAULT_PLAN_POLICY: PlanPolicy = { maxPlacements: 2_000, packing: 
  */
 export function plan(view: ClusterView, policy: PlanPolicy, now: EpochMs, placer = new Placer()): Plan {
   placer.follow(view, policy.packing);
-  const placements: Placement[] = [];
-  const queue = orderQueue(view, policy, now);
-  const guard = new Guard(view, placer.nodes, now);
-  const begun = new Map<ReadyStep, Iterator<ReadyTask>>();
-  for (const entry of queue) {
-    const { demand } = entry;
-    const claim = { demand, holdMs: holdMsOf(present(stepOf(view, entry), 'queued step').spec) };
-    const tasks = begun.get(entry) ?? readyTasks(view, entry, now);
-    for (let task = tasks.next(); !task.done; task = tasks.next()) {
-      const best = placer.find(demand);
-      if (best === undefined) {
-        guard.block(claim);
-        queue.exhaust(demand);
-        break;
-      }
-      // At most one node is reserved, so that beside it is not.
-      const row = guard.permits(claim, placer.nodeOf(best).id) ? best : placer.findBeside(best, demand);
-      if (row === undefined) break;
-      if (placements.length >= policy.maxPlacements) return { placements, isPartial: true };
-      if (!queue.take(entry, placer.nodeOf(row))) break;
-      const { node, gpus } = placer.place(row, demand);
-      const allocationId = allocationIdOf({ jobId: entry.jobId, step: entry.step, ...task.value });
-      placements.push({ allocationId, nodeId: node.id, gpus });
-      guard.note(claim, { nodeId: node.id, gpus });
-      if (queue.isTurnOver) break;
-    }
-    if (queue.isTurnOver) begun.set(entry, tasks);
+  return new Planning(view, policy, { now, placer }).run();
+}
+
+/** A step whose turn it is. */
+interface Served {
+  readonly entry: ReadyStep;
+  readonly claim: Claim;
+}
+
+class Planning {
+  readonly #view: ClusterView;
+  readonly #maxPlacements: number;
+  readonly #now: EpochMs;
+  readonly #placer: Placer;
+  readonly #queue: ServingOrder;
+  readonly #guard: Guard;
+  /** How far steps have been served that were left for others to have their turn. */
+  readonly #begun = new Map<ReadyStep, Iterator<ReadyTask>>();
+  readonly #placements: Placement[] = [];
+
+  constructor(
+    view: ClusterView,
+    policy: PlanPolicy,
+    { now, placer }: { readonly now: EpochMs; readonly placer: Placer },
+  ) {
+    this.#view = view;
+    this.#maxPlacements = policy.maxPlacements;
+    this.#now = now;
+    this.#placer = placer;
+    this.#queue = orderQueue(view, policy, now);
+    this.#guard = new Guard(view, placer.nodes, now);
   }
-  return { placements, isPartial: false };
+
+  run(): Plan {
+    let isPartial = false;
+    for (const entry of this.#queue) {
+      const { demand } = entry;
+      const { spec } = present(stepOf(this.#view, entry), 'queued step');
+      const served = { entry, claim: { demand, holdMs: holdMsOf(spec) } };
+      isPartial = demand.gangSize === undefined ? this.#serve(served) : this.#serveGang(served);
+      if (isPartial) break;
+    }
+    return { placements: this.#placements, isPartial };
+  }
+
+  /** Places tasks one by one until there is no room, a limit is reached or somebody else's turn; true when the plan is full. */
+  #serve({ entry, claim }: Served): boolean {
+    const tasks = this.#begun.get(entry) ?? readyTasks(this.#view, entry, this.#now);
+    for (let task = tasks.next(); !task.done; task = tasks.next()) {
+      const row = this.#find({ entry, claim });
+      if (row === undefined) break;
+      if (this.#placements.length >= this.#maxPlacements) return true;
+      if (!this.#queue.take(entry, { count: 1, nodes: [this.#placer.nodeOf(row)] })) break;
+      this.#commit({ entry, claim }, task.value, this.#placer.place(row, claim.demand));
+      if (this.#queue.isTurnOver) break;
+    }
+    if (this.#queue.isTurnOver) this.#begun.set(entry, tasks);
+    return false;
+  }
+
+  /** Places every rank, or none; a gang that is larger than a whole plan is one by itself. True when the plan is full. */
+  #serveGang(served: Served): boolean {
+    const { entry, claim } = served;
+    const ranks = [...readyTasks(this.#view, entry, this.#now)];
+    if (ranks.length < togetherOf(claim.demand)) return false;
+    const placed = this.#placements.length;
+    if (placed > 0 && placed + ranks.length > this.#maxPlacements) return true;
+    const before: RowState[] = [];
+    const places: Place[] = [];
+    while (places.length < ranks.length) {
+      const row = this.#find(served);
+      if (row === undefined) break;
+      before.push(this.#placer.stateOf(row));
+      places.push(this.#placer.place(row, claim.demand));
+    }
+    if (
+      places.length < ranks.length ||
+      !this.#queue.take(entry, { count: ranks.length, nodes: places.map(({ node }) => node) })
+    )
+      this.#placer.restore(before);
+    else for (const [rank, place] of places.entries()) this.#commit(served, present(ranks[rank], 'rank'), place);
+    return false;
+  }
+
+  /** Where the next task goes. When no node has room, its demand is not asked for again and it may get a reservation. */
+  #find({ claim }: Served): Row | undefined {
+    const { demand } = claim;
+    const best = this.#placer.find(demand);
+    if (best === undefined) {
+      this.#guard.block(claim);
+      this.#queue.exhaust(demand);
+      return undefined;
+    }
+    const isPermitted = (node: Node): boolean => this.#guard.permits(claim, node.id);
+    return isPermitted(this.#placer.nodeOf(best)) ? best : this.#placer.findPermitted(demand, isPermitted);
+  }
+
+  #commit({ entry, claim }: Served, task: ReadyTask, { node, gpus }: Place): void {
+    const allocationId = allocationIdOf({ jobId: entry.jobId, step: entry.step, ...task });
+    this.#placements.push({ allocationId, nodeId: node.id, gpus });
+    this.#guard.note(claim, { nodeId: node.id, gpus });
+  }
 }
 
 interface ReadyTask {

@@ -7,7 +7,8 @@ import type { ReadyStep } from '../model/lanes.js';
 import { type ClusterView, stepOf } from '../model/state.js';
 import { explainItself, explainLimits, type Place } from './explain.js';
 import { orderQueue } from './order.js';
-import { holdMsOf, Timeline } from './timeline.js';
+import { holdMsOf, togetherOf } from './outlook.js';
+import { Timeline } from './timeline.js';
 import type { WaitReason } from './wait-reason.js';
 
 /** When a step's next waiting task may start, and on what ground that is said. An estimate, from time limits alone. */
@@ -74,15 +75,16 @@ function serveThoseBefore(
     if (entry.jobId === place.job.id && entry.step === place.step.name) return count;
     const step = present(stepOf(view, entry), `queued step of ${entry.jobId}`);
     const claim = { demand: step.demand, holdMs: holdMsOf(step.spec) };
+    const together = togetherOf(step.demand);
     let remaining = left.get(entry) ?? step.counts.queued;
-    while (remaining > 0 && queue.take(entry)) {
+    while (remaining >= together && queue.take(entry, { count: together })) {
       if (!timeline.start(claim)) {
         queue.exhaust(entry.demand);
         break;
       }
-      count += 1;
+      count += together;
       if (count >= MAX_TASKS_AHEAD) return count;
-      remaining -= 1;
+      remaining -= together;
       if (queue.isTurnOver) break;
     }
     left.set(entry, remaining);

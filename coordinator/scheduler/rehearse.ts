@@ -10,9 +10,10 @@ import type { IndexView, NodeUsage } from '../model/indexes.js';
 import type { Job, Step } from '../model/job.js';
 import { type ClusterState, type ClusterView, emptyState } from '../model/state.js';
 import { explainItself, explainWholeNode, limitedBy } from './explain.js';
-import { explainCapacity } from './explain-capacity.js';
 import { explainLimit } from './explain-limit.js';
+import { explainRoom } from './explain-room.js';
 import { Headroom } from './headroom.js';
+import { togetherOf } from './outlook.js';
 import { Placer } from './placer.js';
 import { type Placement, type PlanPolicy, plan } from './plan.js';
 import { positionsOf, shareFor } from './room.js';
@@ -54,18 +55,18 @@ export function rehearse(
     const entry = limitedBy({ job, step });
     const placed = placedOf(step, placements);
     for (const [nodeId, count] of placed) {
-      for (let left = count; left > 0; left -= 1) headroom.take(entry, view.nodes.get(nodeId));
+      headroom.take(entry, { count, nodes: Array(count).fill(present(view.nodes.get(nodeId), `node ${nodeId}`)) });
     }
     return { step, placed, entry };
   });
   return entries.map(({ step, placed, entry }) => {
     if (total(placed) === step.count) return { step, placed, reason: undefined };
-    const limit = headroom.obstacle(entry);
+    const limit = headroom.obstacle(entry, { count: togetherOf(step.demand) });
     const reason = explainItself({ job, step }, now) ?? (limit && explainLimit(limit));
     const place = { job, step };
     return {
       ...{ step, placed },
-      reason: reason ?? explainWholeNode(after, place, policy.limits) ?? explainCapacity(after, step.demand),
+      reason: reason ?? explainWholeNode(after, place, policy.limits) ?? explainRoom(after, step.demand),
     };
   });
 }

@@ -11,7 +11,7 @@ import type { TaskPhase } from '../model/task.js';
 import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
 import type { Explanations } from './waiting.js';
 
-const stopReason = oneOf(['canceled', 'time-limit', 'drained', 'preempted', 'stale']);
+const stopReason = oneOf(['canceled', 'time-limit', 'drained', 'preempted', 'gang', 'stale']);
 
 export const endSchema = Type.Union(
   [

@@ -9,7 +9,6 @@ const UNSUPPORTED = {
   pool: 'choosing a pool is not supported by this version; select nodes with "constraints"',
   target: 'other targets than this cluster are not supported by this version; remove the field',
   targets: 'other targets than this cluster are not supported by this version; remove the field',
-  gang: 'tasks that start together are not supported by this version; use "array" for independent tasks',
   volumes: 'volumes are not supported by this version; use paths that exist on the node',
   inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
   outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
@@ -25,6 +24,7 @@ export const STEP_FIELDS = [
   'array',
   'count',
   'maxParallel',
+  'gang',
   'driver',
   'image',
   'command',
@@ -38,6 +38,7 @@ export const STEP_FIELDS = [
   'timeLimit',
   'retry',
   'stop',
+  'checkpoint',
 ] as const;
 
 const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus', 'licences'] as const;

@@ -21,6 +21,7 @@ export interface RunFlagValues {
   readonly array?: string;
   readonly count?: string;
   readonly maxParallel?: string;
+  readonly gang?: boolean;
   /** `matlab=2` */
   readonly licence?: readonly string[];
   readonly exclusive?: boolean;
@@ -130,6 +131,13 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     help: 'so many of its tasks at once, at most',
   },
   {
+    flag: '--gang',
+    value: null,
+    key: 'gang',
+    field: 'gang',
+    help: 'the tasks are ranks that start together or not at all',
+  },
+  {
     flag: '--licence',
     value: 'NAME=N',
     key: 'licence',
@@ -231,6 +239,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     priority: integerOrText(values.priority),
     labels: pairs(values.label),
     hold: values.hold,
+    gang: values.gang,
     allowFutureNodes: values.allowFutureNodes,
     array: values.array,
     count: integerOrText(values.count),

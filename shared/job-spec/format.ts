@@ -1,5 +1,5 @@
 import { cpusOf, formatDuration, formatMiB } from '../units.js';
-import type { Constraint, GpuSpec, JobSpec, ResourceSpec, RunSpec, StepSpec } from './spec.js';
+import type { Constraint, GpuSpec, JobSpec, ResourceSpec, RunSpec, StepSpec, StopSpec } from './spec.js';
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
 export interface JsonObject {
@@ -29,6 +29,7 @@ function formatStep(step: StepSpec): JsonObject {
     ...filled({ needs: step.needs }),
     array: step.array,
     ...(step.maxParallel === undefined ? {} : { maxParallel: step.maxParallel }),
+    ...(step.gang === undefined ? {} : { gang: true }),
     driver: step.driver,
     ...(step.image === null ? {} : { image: step.image }),
     ...formatRun(step.run),
@@ -39,8 +40,13 @@ function formatStep(step: StepSpec): JsonObject {
     ...filled({ constraints: step.constraints.map(formatConstraint) }),
     ...(step.timeLimitMs === null ? {} : { timeLimit: formatDuration(step.timeLimitMs) }),
     retry: { maxAttempts: step.retry.maxAttempts, backoff: formatDuration(step.retry.backoffMs), on: step.retry.on },
-    stop: { signal: step.stop.signal, grace: formatDuration(step.stop.graceMs) },
+    stop: formatStop(step.stop),
+    ...(step.checkpoint === undefined ? {} : { checkpoint: formatStop(step.checkpoint) }),
   };
+}
+
+function formatStop({ signal, graceMs }: StopSpec): JsonObject {
+  return { signal, grace: formatDuration(graceMs) };
 }
 
 function formatRun(run: RunSpec): JsonObject {

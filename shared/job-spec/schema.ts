@@ -127,18 +127,19 @@ const retry = Type.Object(
   { ...closed, description: 'When a task is tried again.' },
 );
 
-const stop = Type.Object(
-  {
-    signal: Type.Optional(
-      Type.String({
-        enum: SIGNAL_NAMES.flatMap((signal) => [signal, signal.slice(3)]),
-        description: 'Default SIGTERM.',
-      }),
-    ),
-    grace: Type.Optional(duration('Time to stop by itself before SIGKILL. Default 30s.')),
-  },
-  { ...closed, description: 'How a task is asked to stop.' },
-);
+const stop = (description: string) =>
+  Type.Object(
+    {
+      signal: Type.Optional(
+        Type.String({
+          enum: SIGNAL_NAMES.flatMap((signal) => [signal, signal.slice(3)]),
+          description: 'Default SIGTERM.',
+        }),
+      ),
+      grace: Type.Optional(duration('Time to stop by itself before SIGKILL. Default 30s.')),
+    },
+    { ...closed, description },
+  );
 
 const array = Type.Union(
   [
@@ -158,6 +159,12 @@ const stepFields = {
       minimum: 1,
       maximum: SPEC_LIMITS.maxTasksPerStep,
       description: 'So many of its tasks at once, at most.',
+    }),
+  ),
+  gang: Type.Optional(
+    Type.Boolean({
+      description: `The tasks are ranks that start together or not at all; ${SPEC_LIMITS.maxGangSize} at most.`,
+      default: false,
     }),
   ),
   driver: Type.Optional(names(['process', 'docker'], 'Default docker when an image is given, else process.')),
@@ -190,7 +197,10 @@ const stepFields = {
   ),
   timeLimit: Type.Optional(duration('A task that runs longer is stopped.')),
   retry: Type.Optional(retry),
-  stop: Type.Optional(stop),
+  stop: Type.Optional(stop('How a task is asked to stop.')),
+  checkpoint: Type.Optional(
+    stop('How a task that will be tried again is asked to go: for a drain, a preemption, a lost rank. Default: stop.'),
+  ),
 };
 
 /** What a step's fields may not be together. */

@@ -42,9 +42,13 @@ export interface StepSpec {
   readonly constraints: readonly Constraint[];
   /** How many of its tasks are placed at once; absent when nothing limits them. */
   readonly maxParallel?: number;
+  /** Its tasks are ranks that start together or not at all, and are tried again together; absent when they are not. */
+  readonly gang?: true;
   readonly timeLimitMs: number | null;
   readonly retry: RetrySpec;
   readonly stop: StopSpec;
+  /** How a task is asked to go when it will be tried again; absent when that is as `stop` says. */
+  readonly checkpoint?: StopSpec;
 }
 
 /** What runs: an argument vector, never re-joined into a shell string; or a script with its `#!` line. */
@@ -102,6 +106,7 @@ export const SPEC_LIMITS = {
   maxSpecBytes: 1024 * 1024,
   maxSteps: 1_000,
   maxTasksPerStep: 1_000_000,
+  maxGangSize: 1_024,
   maxArgs: 4_096,
   maxArgBytes: 128 * 1024,
   maxEnvEntries: 1_024,

@@ -20,6 +20,7 @@ import { readRun } from './run.js';
 import { readRetry, readStop, readTimeLimit } from './run-policy.js';
 import { type DriverName, SPEC_LIMITS, type StepSpec } from './spec.js';
 import { inDependencyOrder } from './step-order.js';
+import { taskCountOf } from './task-indexes.js';
 
 /** The steps of a list, in dependency order. */
 export function readSteps(field: Field): readonly StepSpec[] {
@@ -42,11 +43,14 @@ export function readSteps(field: Field): readonly StepSpec[] {
 export function readStep(field: Field, name: string): StepSpec {
   const image = readOr(child(field, 'image'), readImage, null);
   const maxParallel = readOr(child(field, 'maxParallel'), readMaxParallel, undefined);
+  const array = readArray(field);
+  const checkpoint = child(field, 'checkpoint');
   return {
     name,
     needs: [],
-    array: readArray(field),
+    array,
     ...(maxParallel === undefined ? {} : { maxParallel }),
+    ...(readOr(child(field, 'gang'), readBoolean, false) ? readGang(field, { array, maxParallel }) : {}),
     driver: readDriver(field, image),
     image,
     run: readRun(field),
@@ -58,6 +62,7 @@ export function readStep(field: Field, name: string): StepSpec {
     timeLimitMs: readOr(child(field, 'timeLimit'), readTimeLimit, null),
     retry: readRetry(child(field, 'retry')),
     stop: readStop(child(field, 'stop')),
+    ...(checkpoint.value === undefined ? {} : { checkpoint: readStop(checkpoint) }),
   };
 }
 
@@ -70,6 +75,23 @@ function readExclusive(step: Field): Pick<StepSpec, 'exclusive'> {
     if (given.value !== undefined) invalid(given, 'does not go with "exclusive"; write a "count" of whole GPUs');
   }
   return { exclusive: true };
+}
+
+/** A gang's tasks all run at once, so what bounds them at fewer contradicts it. */
+function readGang(
+  step: Field,
+  { array, maxParallel }: { readonly array: string; readonly maxParallel: number | undefined },
+): Pick<StepSpec, 'gang'> {
+  const size = taskCountOf({ array });
+  if (size > SPEC_LIMITS.maxGangSize) {
+    const remedy = `at most ${SPEC_LIMITS.maxGangSize} start together; ask for fewer, or remove "gang"`;
+    invalid(child(step, 'gang'), `has ${size} ranks; ${remedy}`);
+  }
+  if (maxParallel !== undefined && maxParallel < size) {
+    const remedy = 'all ranks of a gang run at once; remove one of the two';
+    invalid(child(step, 'maxParallel'), `is ${maxParallel} for a gang of ${size}; ${remedy}`);
+  }
+  return { gang: true };
 }
 
 function readMaxParallel(field: Field): number | undefined {

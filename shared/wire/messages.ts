@@ -52,6 +52,8 @@ export interface Inventory {
   readonly labels: Readonly<Record<string, string>>;
   readonly attributes: Readonly<Record<string, string>>;
   readonly drivers: readonly DriverName[];
+  /** Where other nodes reach this one; absent when the agent did not say. */
+  readonly address?: string;
 }
 
 export type HeldPhase = 'preparing' | 'running' | 'stopping' | 'ended';
@@ -108,6 +110,15 @@ export interface GpuPart {
   readonly memoryMiB: number;
 }
 
+/** A rank's place in its gang. */
+export interface GangPlace {
+  /** From 0. */
+  readonly rank: number;
+  readonly size: number;
+  /** Where the nodes of all ranks are reached, by rank; empty where a node did not say. */
+  readonly peers: readonly string[];
+}
+
 export interface StartOrder {
   readonly allocationId: AllocationId;
   readonly jobId: JobId;
@@ -130,6 +141,10 @@ export interface StartOrder {
   readonly gpuPart: GpuPart | null;
   readonly timeLimitMs: number | null;
   readonly stop: StopSpec;
+  /** How it is asked to go when it will be tried again; absent when that is as `stop` says. */
+  readonly checkpoint?: StopSpec;
+  /** Present when the task is a rank of a gang. */
+  readonly gang?: GangPlace;
 }
 
 export interface StopOrder {

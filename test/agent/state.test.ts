@@ -125,7 +125,14 @@ t.test('settings come from the file, the environment and flags, and all problems
 t.test('the inventory is what the machine has, unless the operator says otherwise', async (t) => {
   const folder = temporaryFolder(t);
   const base = { stateDir: folder, diskAt: folder, labels: { a: 'b' }, drivers: ['process'] as const, log: silentLog };
-  const options = { ...base, bootId: readBootId(), capacity: { cpuMillis: 64_000 }, gpuCount: 2 };
+  const options = {
+    ...base,
+    bootId: readBootId(),
+    capacity: { cpuMillis: 64_000 },
+    gpuCount: 2,
+    address: null,
+    url: 'http://127.0.0.1:7',
+  };
   const inventory = await takeInventory(options);
   t.equal(inventory.capacity.cpuMillis, 64_000);
   t.ok(inventory.capacity.memoryMiB > 100 && inventory.capacity.diskMiB >= 0);
@@ -136,6 +143,8 @@ t.test('the inventory is what the machine has, unless the operator says otherwis
       [1, 'gpu-1'],
     ],
   );
+  t.equal(inventory.address, '127.0.0.1', 'the way to the coordinator is the loopback device');
+  t.equal((await takeInventory({ ...options, address: 'gpu1.example' })).address, 'gpu1.example');
   t.match(inventory.attributes, { arch: process.arch, os: 'linux', hostname: String, cpuModel: /./ });
   const { attributes } = JSON.parse(readFileSync(join(folder, 'hardware.json'), 'utf8'));
   t.match(inventory.attributes, attributes);

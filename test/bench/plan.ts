@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
 import type { ClusterView } from '../../coordinator/model/state.js';
 import { reserve } from '../../coordinator/scheduler/backfill.js';
+import { holdMsOf } from '../../coordinator/scheduler/outlook.js';
 import { Placer } from '../../coordinator/scheduler/placer.js';
 import { DEFAULT_PLAN_POLICY, plan } from '../../coordinator/scheduler/plan.js';
-import { holdMsOf } from '../../coordinator/scheduler/timeline.js';
 import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
@@ -89,6 +89,7 @@ function measure(nodeCount: number, taskCount: number): Measured {
 function reservedAt(view: ClusterView): EpochMs {
   const step = present(view.jobs.get(jobIdOf(2))?.steps.get('main'), 'the head');
   const reservation = reserve(view, { demand: step.demand, holdMs: holdMsOf(step.spec) }, { now: NOW });
-  if (!reservation || reservation.startAt <= NOW) throw new Error('the head has no reservation');
-  return reservation.startAt;
+  const startAt = reservation?.startAt ?? NOW;
+  if (startAt <= NOW) throw new Error('the head has no reservation by time');
+  return startAt;
 }

@@ -40,12 +40,26 @@ t.test('higher priority goes first, then the older job; a smaller task may pass 
   const cluster = new Scenario().join('n1').submit(oneStep({ resources: { cpuMillis: 3_000 } }));
   cluster.submit(oneStep({ resources: { cpuMillis: 2_000 } }));
   t.strictSame(placements(cluster), [], 'two CPUs do not fit beside three');
-  cluster.submit(oneStep({ resources: { cpuMillis: 4_000 } }, { priority: 10 }));
-  t.strictSame(placements(cluster.submit(oneStep({}))), [['j4.0#1', 'n1', []]]);
+  cluster.submit(oneStep({ resources: { cpuMillis: 3_000 } }, { priority: 10 }));
+  t.strictSame(placements(cluster.submit(oneStep({}))), [['j4.0#1', 'n1', []]], 'there is room for it beside either');
   cluster.exits('j1.0#1');
-  t.strictSame(placements(cluster), [['j2.0#1', 'n1', []]], 'four CPUs do not fit yet, so the next in order goes');
-  cluster.exits('j4.0#1').exits('j2.0#1');
   t.strictSame(placements(cluster), [['j3.0#1', 'n1', []]]);
+  cluster.exits('j3.0#1');
+  t.strictSame(placements(cluster), [['j2.0#1', 'n1', []]]);
+  t.end();
+});
+
+t.test('small tasks without time limits do not starve a large one', (t) => {
+  const cluster = new Scenario().join('n1').submit(oneStep({ array: '0-3' }));
+  cluster.submit(oneStep({ resources: { cpuMillis: 4_000 } })).submit(oneStep({ array: '0-9' }));
+  for (const index of [0, 1, 2]) {
+    t.strictSame(placements(cluster.exits(`j1.${index}#1`)), [], 'what becomes free is kept');
+    t.match(whyWaiting(cluster, 'j3'), {
+      code: 'reservation',
+      message: 'would delay j2, which starts on n1 when enough of what runs there has ended',
+    });
+  }
+  t.strictSame(placements(cluster.exits('j1.3#1')), [['j2.0#1', 'n1', []]]);
   t.end();
 });
 
@@ -122,7 +136,8 @@ t.test('every waiting task has a stated reason', (t) => {
   t.match(whyWaiting(cluster, 'j3', 'b'), { code: 'needs', message: 'waits for step a' });
   cluster.submit(oneStep({ resources: { memoryMiB: 8_000 } }));
   t.match(whyWaiting(cluster, 'j4'), { code: 'capacity', message: 'waits for 8000MiB of memory (7GiB free) on n1' });
-  cluster.submit(oneStep({ retry: { maxAttempts: 2, backoffMs: 9_000, on: ['exited'] } })).exits('j5.0#1', 1);
+  const again = { maxAttempts: 2, backoffMs: 9_000, on: ['exited'] as const };
+  cluster.submit(oneStep({ retry: again }, { priority: 1 })).exits('j5.0#1', 1);
   t.match(whyWaiting(cluster, 'j5'), { code: 'backoff', message: 'retries in 9 s' });
   cluster.when({ type: 'cordonNode', nodeId: n1, reason: 'fan', by: 'tester' });
   t.match(whyWaiting(cluster, 'j4'), { code: 'unavailable', message: 'no fitting node is ready: n1 is cordoned' });

@@ -96,7 +96,13 @@ export const BODIES: readonly Body[] = [
   {
     kind: 'orders',
     orders: {
-      start: [anOrder({ driver: 'docker', image: 'busybox:1', gpuPart: { shareMillis: 250, memoryMiB: 20_480 } })],
+      start: [
+        anOrder({ driver: 'docker', image: 'busybox:1', gpuPart: { shareMillis: 250, memoryMiB: 20_480 } }),
+        anOrder({
+          gang: { rank: 0, size: 2, peers: ['10.0.0.1', ''] },
+          checkpoint: { signal: 'SIGUSR1', graceMs: 60_000 },
+        }),
+      ],
       stop: [],
     },
   },

@@ -134,6 +134,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a', 1, true] },
     { script: 'x', args: ['y'], count: 3, priority: 'low', labels: { a: 1 } },
     { command: ['a'], resources: { cpus: '250m', memory: '15GiB', gpus: 2 }, stop: { signal: 'INT' } },
+    { command: ['a'], count: 4, gang: true, checkpoint: { signal: 'USR1', grace: '5m' } },
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
     { command: ['a'], resources: { gpus: { mig: '1g.5gb' } } },
@@ -154,7 +155,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
   }
   // Beyond a schema: byte lengths, arithmetic on ranges and units, the script's own text, names of other steps.
   const beyond =
-    /NUL|bytes long|backwards|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with/;
+    /NUL|bytes long|backwards|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with|gang/;
   const shaped = WRONG_SPECS.filter(
     ([input, message]) => !beyond.test(`${message}`) && !beyond.test(complaint(input) ?? ''),
   );

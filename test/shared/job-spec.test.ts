@@ -226,12 +226,12 @@ t.test('all problems are reported together', async (t) => {
 });
 
 t.test('a field that this version cannot honour is refused, never ignored', async (t) => {
-  const fields = ['pools', 'pool', 'target', 'targets', 'gang', 'volumes', 'inputs', 'outputs'];
+  const fields = ['pools', 'pool', 'target', 'targets', 'volumes', 'inputs', 'outputs'];
   for (const field of [...fields, 'secrets', 'user', 'network']) {
     t.match(refused({ command: ['a'], [field]: 1 }), { refused: 'unsupported-field', problems: [{ field }] });
     t.equal(refused({ steps: [{ command: ['a'], [field]: 1 }] }).refused, 'unsupported-field');
   }
-  t.equal(refused({ command: 'a', gang: 2 }).refused, 'invalid-spec', 'what is wrong as well decides');
+  t.equal(refused({ command: 'a', target: 2 }).refused, 'invalid-spec', 'what is wrong as well decides');
 });
 
 t.test('a specification larger than its limit is refused', async (t) => {

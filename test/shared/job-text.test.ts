@@ -98,6 +98,7 @@ t.test('every flag sets the field that its table row names', async (t) => {
         count: '3',
         maxParallel: '2',
         licence: ['a=1'],
+        gang: true,
       }[String(key)];
     const input = specInputFromFlags({ [key]: value });
     const found = field

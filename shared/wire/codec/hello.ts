@@ -24,13 +24,14 @@ export function helloFromWire(hello: WireHello): Hello {
 }
 
 export function inventoryToWire(inventory: Inventory): WireInventory {
-  const { capacity, gpus, labels, attributes, drivers } = inventory;
+  const { capacity, gpus, labels, attributes, drivers, address = '' } = inventory;
   return {
     ...resourcesToWire(capacity),
     gpus: gpus.map(gpuToWire),
     labels: { ...labels },
     attributes: { ...attributes },
     drivers: [...drivers],
+    address,
   };
 }
 
@@ -45,5 +46,6 @@ export function inventoryFromWire(inventory: WireInventory, where: string): Inve
     attributes: { ...inventory.attributes },
     // A newer agent may have drivers that this version never asks for.
     drivers: DRIVERS.filter((driver) => drivers.includes(driver)),
+    ...(inventory.address ? { address: inventory.address } : {}),
   };
 }

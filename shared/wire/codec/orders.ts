@@ -25,7 +25,7 @@ export function syncFromWire(sync: WireSync): Sync {
 }
 
 export function startToWire(order: StartOrder): WireStart {
-  const { image, run, env, workdir, resources, gpus, gpuPart, timeLimitMs, stop, ...names } = order;
+  const { image, run, env, workdir, resources, gpus, gpuPart, timeLimitMs, stop, checkpoint, gang, ...names } = order;
   return {
     ...names,
     ...resourcesToWire(resources),
@@ -40,6 +40,11 @@ export function startToWire(order: StartOrder): WireStart {
     timeLimitMs: whole(timeLimitMs ?? 0),
     stopSignal: stop.signal,
     stopGraceMs: whole(stop.graceMs),
+    checkpointSignal: checkpoint?.signal ?? '',
+    checkpointGraceMs: whole(checkpoint?.graceMs ?? 0),
+    gangRank: whole(gang?.rank ?? 0),
+    gangSize: whole(gang?.size ?? 0),
+    gangPeers: [...(gang?.peers ?? [])],
   };
 }
 
@@ -67,7 +72,21 @@ export function startFromWire(start: WireStart, where: string): StartOrder {
       signal: field.filled(start.stopSignal, `${where}.stopSignal`),
       graceMs: field.count(start.stopGraceMs, `${where}.stopGraceMs`),
     },
+    ...checkpointFromWire(start, where),
+    ...gangFromWire(start, where),
   };
+}
+
+function checkpointFromWire(start: WireStart, where: string): Pick<StartOrder, 'checkpoint'> {
+  if (!start.checkpointSignal) return {};
+  const graceMs = field.count(start.checkpointGraceMs, `${where}.checkpointGraceMs`);
+  return { checkpoint: { signal: start.checkpointSignal, graceMs } };
+}
+
+function gangFromWire(start: WireStart, where: string): Pick<StartOrder, 'gang'> {
+  const size = field.count(start.gangSize, `${where}.gangSize`);
+  if (size === 0) return {};
+  return { gang: { rank: field.count(start.gangRank, `${where}.gangRank`), size, peers: start.gangPeers ?? [] } };
 }
 
 function gpuPartFromWire(start: WireStart, where: string): GpuPart | null {

@@ -77,7 +77,7 @@ function usageFromWire(used: WireEnd['usage'], where: string): Pick<ReportedEnd,
 }
 
 const END_KINDS = ['exited', 'signaled', 'start-failed', 'rejected', 'stopped', 'lost'] as const;
-export const STOP_REASONS: readonly StopReason[] = ['canceled', 'time-limit', 'drained', 'preempted', 'stale'];
+export const STOP_REASONS: readonly StopReason[] = ['canceled', 'time-limit', 'drained', 'preempted', 'gang', 'stale'];
 
 function allocationEndFromWire(end: WireEnd, where: string): AllocationEnd {
   const kind = field.oneOf(end.kind, END_KINDS, `${where}.kind`);
