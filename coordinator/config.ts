@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
 import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
 import { type Limits, NO_LIMITS } from '../shared/limits.js';
-import { parseLicences, parseQuotas, parseWeights } from '../shared/limits-config.js';
+import { parseLicences, parsePreemption, parseQuotas, parseWeights } from '../shared/limits-config.js';
 import { parseDuration } from '../shared/units.js';
 
 /** How `berth coordinator` is set up, parsed once. */
@@ -51,6 +51,12 @@ const SETTINGS = {
     help: 'licences of the whole cluster',
     isRepeatable: true,
   },
+  preemption: {
+    parse: parsePreemption,
+    placeholder: 'CLASS=CLASS',
+    help: 'high=low: tasks of that priority and above may have those of low and below stopped and requeued',
+    isRepeatable: true,
+  },
   ...DAEMON_SETTINGS,
 } as const satisfies Settings;
 
@@ -78,13 +84,14 @@ export async function readCoordinatorConfig(
 
 /** Who is not named has no quota, a weight of 1, and no licences. */
 function limitsOf(values: GivenValues<typeof SETTINGS>): Limits {
-  const { quotas, weights, licences } = values;
+  const { quotas, weights, licences, preemption } = values;
   return {
     namespaces: quotas?.namespaces ?? NO_LIMITS.namespaces,
     users: quotas?.users ?? NO_LIMITS.users,
     namespaceWeights: weights?.namespaces ?? NO_LIMITS.namespaceWeights,
     userWeights: weights?.users ?? NO_LIMITS.userWeights,
     licences: licences ?? NO_LIMITS.licences,
+    preemption: preemption ?? NO_LIMITS.preemption,
   };
 }
 

@@ -1,5 +1,6 @@
 import { Unfit } from './config.js';
-import type { Quota } from './limits.js';
+import { PRIORITY_CLASSES } from './job-spec/priority.js';
+import type { PreemptionClass, Quota } from './limits.js';
 import { didYouMean } from './suggest.js';
 import { parseCpus, parseMiB, shown } from './units.js';
 
@@ -39,6 +40,30 @@ export function parseLicences(text: string): ReadonlyMap<string, number> | Unfit
     else found.set(name, count);
   }
   return problems.length > 0 ? new Unfit(problems.join('; ')) : found;
+}
+
+/** Lines of `high=low`: tasks of the first priority and above may stop those of the second and below. */
+export function parsePreemption(text: string): readonly PreemptionClass[] | Unfit {
+  const found: PreemptionClass[] = [];
+  const problems: string[] = [];
+  for (const line of linesOf(text)) {
+    const [from, upTo] = divided(line).map(readPriorityName) as [number | string, number | string];
+    if (typeof from === 'string') problems.push(from);
+    else if (typeof upTo === 'string') problems.push(upTo);
+    else if (upTo >= from)
+      problems.push(`${shown(line)} lets tasks stop their equals; the second priority must be lower`);
+    else found.push({ from, upTo });
+  }
+  return problems.length > 0 ? new Unfit(problems.join('; ')) : found;
+}
+
+function readPriorityName(text: string): number | string {
+  if (Object.hasOwn(PRIORITY_CLASSES, text)) return PRIORITY_CLASSES[text as keyof typeof PRIORITY_CLASSES];
+  const priority = Number(text);
+  const { lowest, highest } = PRIORITY_CLASSES;
+  if (/^-?\d+$/.test(text) && priority >= lowest && priority <= highest) return priority;
+  const names = Object.keys(PRIORITY_CLASSES);
+  return `${shown(text)} is not a priority; write one of ${names.join(', ')} or a number${didYouMean(text, names)}`;
 }
 
 /** As label names: letters, digits, dots, dashes and underscores. */

@@ -7,6 +7,23 @@ export interface Limits {
   readonly userWeights: ReadonlyMap<string, number>;
   /** How many of each licence exist, in the whole cluster. */
   readonly licences: ReadonlyMap<string, number>;
+  /** Who may have others stopped to make room; nobody when empty. */
+  readonly preemption: readonly PreemptionClass[];
+}
+
+/** Tasks of at least one priority may stop those of at most another. */
+export interface PreemptionClass {
+  readonly from: number;
+  readonly upTo: number;
+}
+
+/** The highest priority that tasks of this one may stop, always a lower one; undefined when they may stop nobody. */
+export function preemptedUpTo({ preemption }: Limits, priority: number): number | undefined {
+  let highest: number | undefined;
+  for (const { from, upTo } of preemption) {
+    if (priority >= from) highest = Math.max(highest ?? upTo, upTo);
+  }
+  return highest === undefined ? undefined : Math.min(highest, priority - 1);
 }
 
 /** What may run, or wait, at once; a field that is absent limits nothing. */
@@ -28,6 +45,7 @@ export const NO_LIMITS: Limits = {
   namespaceWeights: new Map(),
   userWeights: new Map(),
   licences: new Map(),
+  preemption: [],
 };
 
 /** A quota with whose it is: `namespace research`. */

@@ -184,7 +184,7 @@ export class Engine implements EngineHandle {
 
   #setAlarm(): void {
     this.#cancelAlarm();
-    const at = this.view.index.nextDeadline();
+    const at = this.#turn.nextDueAt;
     if (at === undefined || this.#closed) return;
     const { clock } = this.#options;
     // A timer may fire a little early by the wall clock; then it is simply set again.

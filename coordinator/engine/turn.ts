@@ -26,6 +26,7 @@ export class Turn {
   #events: LoggedEvent[] = [];
   #effects: Effect[] = [];
   #mustPlan = true;
+  #revisitAt: EpochMs | undefined;
   readonly #placer: Placer;
 
   constructor(state: ClusterState, options: TurnOptions) {
@@ -43,6 +44,13 @@ export class Turn {
     return this.#mustPlan;
   }
 
+  /** When the next turn is due although nothing happens; undefined when none is. */
+  get nextDueAt(): EpochMs | undefined {
+    const deadline = this.#state.index.nextDeadline();
+    if (this.#revisitAt === undefined) return deadline;
+    return deadline === undefined ? this.#revisitAt : Math.min(deadline, this.#revisitAt);
+  }
+
   /** Decides one input and applies what it makes true, with all that follows. */
   take(input: Input): Reply | Refusal {
     const now = this.#options.clock.now();
@@ -55,10 +63,12 @@ export class Turn {
 
   /** Decides the deadlines that have passed, plans if anything changed, and hands over what this turn has made true. */
   finish(): { readonly events: readonly LoggedEvent[]; readonly effects: readonly Effect[] } {
-    for (const deadline of this.#state.index.takeDue(this.#options.clock.now())) {
+    const now = this.#options.clock.now();
+    for (const deadline of this.#state.index.takeDue(now)) {
       this.take({ type: 'timePassed', deadline });
       this.#mustPlan = true;
     }
+    if (this.#revisitAt !== undefined && this.#revisitAt <= now) this.#mustPlan = true;
     if (this.#mustPlan) this.#plan();
     const made = { events: this.#events, effects: this.#effects };
     this.#events = [];
@@ -68,9 +78,13 @@ export class Turn {
 
   #plan(): void {
     const now = this.#options.clock.now();
-    const { placements, isPartial } = plan(this.#state, this.#options.planning, now, this.#placer);
-    for (const placement of placements) this.#apply({ type: 'allocation.committed', ...placement }, now);
-    this.#mustPlan = isPartial;
+    const made = plan(this.#state, this.#options.planning, now, this.#placer);
+    for (const placement of made.placements) this.#apply({ type: 'allocation.committed', ...placement }, now);
+    for (const { allocationId, jobId } of made.preemptions) {
+      this.#apply({ type: 'allocation.stopRequested', allocationId, reason: 'preempted', for: jobId }, now);
+    }
+    this.#revisitAt = made.revisitAt;
+    this.#mustPlan = made.isPartial;
   }
 
   #apply(event: BerthEvent, now: EpochMs): void {

@@ -1,5 +1,5 @@
 import type { EpochMs } from '../../shared/clock.js';
-import type { AllocationId, AllocationRef, NodeId } from '../../shared/ids.js';
+import type { AllocationId, AllocationRef, JobId, NodeId } from '../../shared/ids.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { Usage } from '../../shared/usage.js';
@@ -27,7 +27,8 @@ export type AllocationPhase =
   | { readonly kind: 'committed' }
   | { readonly kind: 'preparing'; readonly since: EpochMs }
   | { readonly kind: 'running'; readonly since: EpochMs }
-  | { readonly kind: 'stopping'; readonly since: EpochMs; readonly reason: StopReason }
+  /** `for`: the job that it makes room for, when it is preempted. */
+  | { readonly kind: 'stopping'; readonly since: EpochMs; readonly reason: StopReason; readonly for?: JobId }
   | {
       readonly kind: 'ended';
       readonly at: EpochMs;

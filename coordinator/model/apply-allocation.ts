@@ -83,7 +83,9 @@ export function allocationStopRequested(
   event: EventOf<'allocation.stopRequested'>,
   at: EpochMs,
 ): void {
-  const allocation = change(state, event.allocationId, { kind: 'stopping', since: at, reason: event.reason });
+  const { allocationId, reason, for: jobId } = event;
+  const phase = { kind: 'stopping', since: at, reason, ...(jobId === undefined ? {} : { for: jobId }) } as const;
+  const allocation = change(state, allocationId, phase);
   state.index.accounts.ending(allocation);
 }
 

@@ -54,7 +54,13 @@ export type BerthEvent =
     }
   | { readonly type: 'allocation.preparing'; readonly allocationId: AllocationId }
   | { readonly type: 'allocation.started'; readonly allocationId: AllocationId; readonly startedAt: EpochMs }
-  | { readonly type: 'allocation.stopRequested'; readonly allocationId: AllocationId; readonly reason: StopReason }
+  | {
+      readonly type: 'allocation.stopRequested';
+      readonly allocationId: AllocationId;
+      readonly reason: StopReason;
+      /** The job that it makes room for, when it is preempted. */
+      readonly for?: JobId;
+    }
   | {
       readonly type: 'allocation.ended';
       readonly allocationId: AllocationId;

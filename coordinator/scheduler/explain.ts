@@ -3,6 +3,7 @@ import type { Limits } from '../../shared/limits.js';
 import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainLimit } from './explain-limit.js';
+import { explainPreemption } from './explain-preemption.js';
 import { explainReservation } from './explain-reservation.js';
 import { explainRoom } from './explain-room.js';
 import { Headroom, type Limited } from './headroom.js';
@@ -38,6 +39,8 @@ export function explainPlace(
   place: Place,
   policy: { readonly limits: Limits; readonly now: EpochMs },
 ): WaitReason {
+  const preemption = policy.limits.preemption.length > 0 ? explainPreemption(view, place.job.id) : undefined;
+  if (preemption) return preemption;
   const reason = explainRoom(view, place.step.demand);
   if (reason.code !== 'starting') return reason;
   return explainWholeNode(view, place, policy.limits) ?? explainReservation(view, place, policy) ?? reason;

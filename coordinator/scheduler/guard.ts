@@ -30,6 +30,11 @@ export class Guard {
     this.#now = now;
   }
 
+  /** What the plan at hand has placed, by node. */
+  get started(): ReadonlyMap<NodeId, readonly Started[]> {
+    return this.#started;
+  }
+
   /** A task found no room; those that follow it in the order must not delay it. */
   block(claim: Claim): void {
     if (this.#reservation || this.#headCount >= MAX_HEADS) return;

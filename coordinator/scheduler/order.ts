@@ -79,6 +79,11 @@ export class ServingOrder implements Iterable<ReadyStep> {
     return true;
   }
 
+  /** Would `take` count them? */
+  mayTake(entry: ReadyStep, tasks: Together): boolean {
+    return this.#headroom.obstacle(entry, tasks) === undefined;
+  }
+
   /** No node has room for this demand; it is not offered again. */
   exhaust(demand: DemandClass): void {
     this.#exhausted.add(demand);

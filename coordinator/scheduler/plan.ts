@@ -11,6 +11,7 @@ import { Guard } from './guard.js';
 import { type OrderPolicy, orderQueue, type ServingOrder } from './order.js';
 import { type Claim, holdMsOf, togetherOf } from './outlook.js';
 import { type Place, Placer } from './placer.js';
+import { type Preemption, Preemptor } from './preemptor.js';
 import type { Packing } from './score.js';
 
 /** A proposal; it becomes an allocation when the engine commits it. */
@@ -22,6 +23,10 @@ export interface Placement {
 
 export interface Plan {
   readonly placements: readonly Placement[];
+  /** Attempts to stop, so that tasks of higher priority find room. */
+  readonly preemptions: readonly Preemption[];
+  /** Epoch ms at which another plan may find more to stop, though nothing else happens; undefined when none will. */
+  readonly revisitAt: EpochMs | undefined;
   /** More could have been placed: plan again after these are committed. */
   readonly isPartial: boolean;
 }
@@ -63,6 +68,7 @@ class Planning {
   readonly #placer: Placer;
   readonly #queue: ServingOrder;
   readonly #guard: Guard;
+  readonly #preemptor: Preemptor;
   /** How far steps have been served that were left for others to have their turn. */
   readonly #begun = new Map<ReadyStep, Iterator<ReadyTask>>();
   readonly #placements: Placement[] = [];
@@ -78,6 +84,8 @@ class Planning {
     this.#placer = placer;
     this.#queue = orderQueue(view, policy, now);
     this.#guard = new Guard(view, placer.nodes, now);
+    const { started } = this.#guard;
+    this.#preemptor = new Preemptor(view, { limits: policy.limits, now, nodes: placer.nodes, started });
   }
 
   run(): Plan {
@@ -89,14 +97,15 @@ class Planning {
       isPartial = demand.gangSize === undefined ? this.#serve(served) : this.#serveGang(served);
       if (isPartial) break;
     }
-    return { placements: this.#placements, isPartial };
+    const { preemptions, revisitAt } = this.#preemptor;
+    return { placements: this.#placements, preemptions, revisitAt, isPartial };
   }
 
   /** Places tasks one by one until there is no room, a limit is reached or somebody else's turn; true when the plan is full. */
   #serve({ entry, claim }: Served): boolean {
     const tasks = this.#begun.get(entry) ?? readyTasks(this.#view, entry, this.#now);
     for (let task = tasks.next(); !task.done; task = tasks.next()) {
-      const row = this.#find({ entry, claim });
+      const row = this.#find({ entry, claim }, tasks);
       if (row === undefined) break;
       if (this.#placements.length >= this.#maxPlacements) return true;
       if (!this.#queue.take(entry, { count: 1, nodes: [this.#placer.nodeOf(row)] })) break;
@@ -117,7 +126,7 @@ class Planning {
     const before: RowState[] = [];
     const places: Place[] = [];
     while (places.length < ranks.length) {
-      const row = this.#find(served);
+      const row = this.#find(served, [].values());
       if (row === undefined) break;
       before.push(this.#placer.stateOf(row));
       places.push(this.#placer.place(row, claim.demand));
@@ -131,17 +140,32 @@ class Planning {
     return false;
   }
 
-  /** Where the next task goes. When no node has room, its demand is not asked for again and it may get a reservation. */
-  #find({ claim }: Served): Row | undefined {
+  /** Where the next task goes, `rest` following it. When no node has room, its demand is not asked for again. */
+  #find(served: Served, rest: Iterator<ReadyTask>): Row | undefined {
+    const { claim } = served;
     const { demand } = claim;
     const best = this.#placer.find(demand);
     if (best === undefined) {
-      this.#guard.block(claim);
-      this.#queue.exhaust(demand);
+      this.#noRoom(served, rest);
       return undefined;
     }
-    const isPermitted = (node: Node): boolean => this.#guard.permits(claim, node.id);
+    const isPermitted = ({ id }: Node): boolean => !this.#preemptor.isKept(id) && this.#guard.permits(claim, id);
     return isPermitted(this.#placer.nodeOf(best)) ? best : this.#placer.findPermitted(demand, isPermitted);
+  }
+
+  /** No node has room: others are stopped for this task and the rest of its step, or it may get a reservation. */
+  #noRoom({ entry, claim }: Served, rest: Iterator<ReadyTask>): void {
+    const { demand } = claim;
+    this.#queue.exhaust(demand);
+    const tasks = { count: togetherOf(demand) };
+    do {
+      if (!this.#queue.mayTake(entry, tasks)) return;
+      if (!this.#preemptor.makeRoom(entry, demand)) {
+        this.#guard.block(claim);
+        return;
+      }
+      this.#queue.take(entry, tasks);
+    } while (!rest.next().done);
   }
 
   #commit({ entry, claim }: Served, task: ReadyTask, { node, gpus }: Place): void {

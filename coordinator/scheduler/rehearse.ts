@@ -47,7 +47,9 @@ export function rehearse(
 ): StepRehearsal[] {
   const { scratch, job } = submitted(view, rehearsal, now);
   const empty = viewOf(view, scratch, new Map());
-  const { placements } = plan(empty, policy, now, new Placer(pricing));
+  // What others would have to give up for it is no room that it has.
+  const limits = { ...policy.limits, preemption: [] };
+  const { placements } = plan(empty, { ...policy, limits }, now, new Placer(pricing));
   const usage = usageAfter(empty, job, placements);
   const after = viewOf(view, scratch, usage);
   const headroom = new Headroom(after, policy.limits);
@@ -99,7 +101,7 @@ function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<Nod
     nextDeadline: () => undefined,
     sums: () => index.sums(),
   };
-  return { ...view, jobs: scratch.jobs, index: both };
+  return { ...view, jobs: new Map([...view.jobs, ...scratch.jobs]), index: both };
 }
 
 function usageAfter(view: ClusterView, job: Job, placements: readonly Placement[]): Map<NodeId, NodeUsage> {

@@ -12,6 +12,7 @@ export interface WaitReason {
     | 'no-match'
     | 'capacity'
     | 'reservation'
+    | 'preempting'
     | 'starting';
   readonly message: string;
   readonly details?: Readonly<Record<string, unknown>>;

@@ -5,12 +5,11 @@ import { shown } from '../units.js';
 import { JOB_SHAPE, STEP_FIELDS } from './fields.js';
 import { child, type Field, type FieldPath, type Finding, invalid, refusalOf, type TextPosition } from './findings.js';
 import { formatJobSpec } from './format.js';
+import { PRIORITY_CLASSES } from './priority.js';
 import { hasShape, readBoolean, readInteger, readOr, readScalarText, readText, readTextMap } from './read.js';
 import { defaultJobName } from './run.js';
 import { type JobSpec, SPEC_DEFAULTS, SPEC_LIMITS, type StepSpec } from './spec.js';
 import { readStep, readSteps } from './step.js';
-
-export const PRIORITY_CLASSES = { lowest: -1_000, low: -100, normal: 0, high: 100, highest: 1_000 } as const;
 
 const MIN_PRIORITY = PRIORITY_CLASSES.lowest;
 const MAX_PRIORITY = PRIORITY_CLASSES.highest;

@@ -1,7 +1,7 @@
 import Type from 'typebox';
 import { RETRYABLE_ENDS, SIGNAL_NAMES } from '../outcome.js';
 import { STEP_FIELDS } from './fields.js';
-import { PRIORITY_CLASSES } from './parse.js';
+import { PRIORITY_CLASSES } from './priority.js';
 import { SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
 
 /**

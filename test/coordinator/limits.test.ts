@@ -197,6 +197,7 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
     [
       ...['--quotas', 'namespace:lab=cpus=64,memory=1TiB,gpus=1.5,tasks=500,queued=9', '--quotas', 'user:*=tasks=2'],
       ...['--weights', 'namespace:lab=3', '--weights', 'user:ann=0.5', '--licences', 'matlab=2'],
+      ...['--preemption', 'high=low', '--preemption', '500=0'],
     ],
     {},
   );
@@ -208,7 +209,14 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
     namespaceWeights: new Map([['lab', 3]]),
     userWeights: new Map([['ann', 0.5]]),
     licences: new Map([['matlab', 2]]),
+    preemption: [
+      { from: 100, upTo: -100 },
+      { from: 500, upTo: 0 },
+    ],
   });
+  const unfit = (text: string) => readCoordinatorConfig(['--preemption', text], {}).catch((error: Error) => error);
+  t.match(await unfit('hihg=low'), { problems: [{ message: /"hihg" is not a priority; .*did you mean "high"/ }] });
+  t.match(await unfit('low=high'), { problems: [{ message: /lets tasks stop their equals/ }] });
   const wrong = [
     '--quotas',
     'lab=cpus=1',
@@ -234,9 +242,11 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
 
 t.test('limits are read from the configuration file too', async (t) => {
   const path = join(temporaryFolder(t), 'berth.yaml');
-  const text = 'quotas:\n  namespace:lab: {cpus: 64, queued: 9}\nweights: {user:ann: 2}\nlicences: {matlab: 2}\n';
+  const text =
+    'quotas:\n  namespace:lab: {cpus: 64, queued: 9}\nweights: {user:ann: 2}\nlicences: {matlab: 2}\npreemption: {high: low}\n';
   writeFileSync(path, text);
   const { limits } = await readCoordinatorConfig(['--config', path], {});
   t.strictSame(limits.namespaces, new Map([['lab', { cpuMillis: 64_000, waitingCount: 9 }]]));
   t.strictSame([limits.userWeights, limits.licences], [new Map([['ann', 2]]), new Map([['matlab', 2]])]);
+  t.strictSame(limits.preemption, [{ from: 100, upTo: -100 }]);
 });
