@@ -14,8 +14,15 @@ export interface CoordinatorConfig {
   readonly port: number;
   readonly nodeLeaseMs: number;
   readonly limits: Limits;
+  /** What secrets are sealed with. */
+  readonly secretsKey: SecretsKey;
   readonly logLevel: string;
 }
+
+/** A key's text, or the file that it is kept in. */
+export type SecretsKey =
+  | { readonly kind: 'given'; readonly text: string }
+  | { readonly kind: 'file'; readonly path: string };
 
 const DEFAULT_LISTEN = { host: '127.0.0.1', port: 7878 };
 /** As long as Slurm waits for a silent node (SlurmdTimeout). */
@@ -57,6 +64,11 @@ const SETTINGS = {
     help: 'high=low: tasks of that priority and above may have those of low and below stopped and requeued',
     isRepeatable: true,
   },
+  secretsKeyFile: {
+    parse: parseText,
+    placeholder: 'FILE',
+    help: 'key that secrets are sealed with (secrets.key in the state directory, made when missing)',
+  },
   ...DAEMON_SETTINGS,
 } as const satisfies Settings;
 
@@ -64,6 +76,7 @@ export const COORDINATOR_HELP = `Usage: berth coordinator [flags]
 
 Runs the coordinator daemon. Every flag is also a variable (--state-dir: BERTH_COORDINATOR_STATE_DIR)
 and a key of the configuration file (stateDir). A flag wins over a variable, a variable over the file.
+Instead of a key file, the variable BERTH_COORDINATOR_SECRETS_KEY may hold the key itself.
 
 ${describeSettings(SETTINGS)}`;
 
@@ -73,13 +86,21 @@ export async function readCoordinatorConfig(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<CoordinatorConfig> {
   const values = await readDaemonSettings(SETTINGS, { argv, env, envPrefix: 'BERTH_COORDINATOR' });
+  const stateDir = values.stateDir ?? join(homedir(), '.berth', 'coordinator');
   return {
-    stateDir: values.stateDir ?? join(homedir(), '.berth', 'coordinator'),
+    stateDir,
     ...(values.listen ?? DEFAULT_LISTEN),
     nodeLeaseMs: values.nodeLease ?? DEFAULT_NODE_LEASE_MS,
     limits: limitsOf(values),
+    secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
     logLevel: values.logLevel ?? 'info',
   };
+}
+
+/** A key is no flag: every user of the machine sees a program's arguments. */
+function secretsKeyOf(env: Readonly<Record<string, string | undefined>>, path: string): SecretsKey {
+  const text = env.BERTH_COORDINATOR_SECRETS_KEY;
+  return text === undefined || text === '' ? { kind: 'file', path } : { kind: 'given', text };
 }
 
 /** Who is not named has no quota, a weight of 1, and no licences. */
@@ -92,6 +113,7 @@ function limitsOf(values: GivenValues<typeof SETTINGS>): Limits {
     userWeights: weights?.users ?? NO_LIMITS.userWeights,
     licences: licences ?? NO_LIMITS.licences,
     preemption: preemption ?? NO_LIMITS.preemption,
+    secretKeys: NO_LIMITS.secretKeys,
   };
 }
 

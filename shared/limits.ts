@@ -9,6 +9,8 @@ export interface Limits {
   readonly licences: ReadonlyMap<string, number>;
   /** Who may have others stopped to make room; nobody when empty. */
   readonly preemption: readonly PreemptionClass[];
+  /** Keys of the secrets that exist; who holds them keeps this up to date. A step that names another one waits. */
+  readonly secretKeys: ReadonlySet<string>;
 }
 
 /** Tasks of at least one priority may stop those of at most another. */
@@ -46,6 +48,7 @@ export const NO_LIMITS: Limits = {
   userWeights: new Map(),
   licences: new Map(),
   preemption: [],
+  secretKeys: new Set(),
 };
 
 /** A quota with whose it is: `namespace research`. */

@@ -6,7 +6,7 @@ import { inventoryChanged } from '../rules/inventory-changed.js';
 import { cancelJob, holdJob, releaseJob } from '../rules/job-control.js';
 import { cordonNode, drainNode, openNode, removeNode } from '../rules/node-control.js';
 import { agentDeparting, agentSilent, coordinatorStarted, timePassed } from '../rules/node-link.js';
-import type { Rule, RuleContext } from '../rules/rule.js';
+import { done, type Rule, type RuleContext } from '../rules/rule.js';
 import { rehearseJob, submitJob } from '../rules/submit-job.js';
 import type { Decision, Input, InputType } from './inputs.js';
 
@@ -27,6 +27,7 @@ const RULES: { readonly [Type in InputType]: Rule<Type> } = {
   openNode,
   removeNode,
   coordinatorStarted,
+  limitsChanged: () => done(),
   timePassed,
 };
 

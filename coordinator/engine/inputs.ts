@@ -30,6 +30,8 @@ export type Input =
     }
   | { readonly type: 'openNode'; readonly nodeId: NodeId; readonly by: string }
   | { readonly type: 'removeNode'; readonly nodeId: NodeId; readonly by: string }
+  /** What the operator allows is another: what waits may start now. */
+  | { readonly type: 'limitsChanged' }
   /** The coordinator started on an existing log: no connection of before is alive. */
   | { readonly type: 'coordinatorStarted' }
   /** A deadline of the view has passed. */

@@ -3,27 +3,41 @@ import { type AllocationId, type NodeId, taskIdOf } from '../../shared/ids.js';
 import { taskIndexesOf } from '../../shared/job-spec/task-indexes.js';
 import { eachIndex } from '../../shared/ranges.js';
 import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
-import type { GangPlace, GpuPart, Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
+import type { GangPlace, GpuPart, Held, Hello, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
 import type { Allocation } from '../model/allocation.js';
 import type { Step } from '../model/job.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { stepOf } from '../model/state.js';
+import { grantsOf, NO_SECRETS, type SecretSource } from './grants.js';
 
 /** The view put into the words of the wire, as the gateway asks for them. */
-export function ordersOf(view: ClusterView) {
+export function ordersOf(view: ClusterView, secrets: SecretSource = NO_SECRETS) {
+  const source: Source = { view, secrets };
   return {
-    startOrder: (id: AllocationId) => startOrder(view, id),
+    startOrder: (id: AllocationId) => startOrder(source, id),
     stopOrder: (id: AllocationId) => stopOrder(view, id),
     nodeOf: (id: AllocationId) => view.allocations.get(id)?.nodeId,
-    syncFor: (nodeId: NodeId, hello: Hello) => syncFor(view, nodeId, hello),
+    syncFor: (nodeId: NodeId, hello: Hello) => syncFor(source, nodeId, hello),
   };
 }
 
+interface Source {
+  readonly view: ClusterView;
+  readonly secrets: SecretSource;
+}
+
 /** What to tell an agent to start; undefined when the allocation is no longer to be started. */
-function startOrder(view: ClusterView, id: AllocationId): StartOrder | undefined {
-  const allocation = view.allocations.get(id);
-  return allocation?.phase.kind === 'committed' ? orderFor(view, allocation) : undefined;
+function startOrder(source: Source, id: AllocationId): StartOrder | undefined {
+  const allocation = source.view.allocations.get(id);
+  return allocation?.phase.kind === 'committed' ? orderFor(source, allocation) : undefined;
+}
+
+/** The order again, for an agent that has not begun it and, restarted, has forgotten what it kept in memory only. */
+function orderToRepeat(source: Source, { allocationId, phase }: Held): StartOrder | undefined {
+  const allocation = phase === 'preparing' ? source.view.allocations.get(allocationId) : undefined;
+  const order = allocation && orderFor(source, allocation);
+  return order?.secrets || order?.registryAuth ? order : undefined;
 }
 
 /** What to tell an agent to stop: an allocation that is being stopped, or one that is not, or no longer, ours. */
@@ -34,22 +48,29 @@ function stopOrder(view: ClusterView, id: AllocationId): StopOrder | undefined {
 }
 
 /** The answer to an agent's hello: every allocation that it holds, or should hold, is named. */
-function syncFor(view: ClusterView, nodeId: NodeId, hello: Hello): Sync {
+function syncFor(source: Source, nodeId: NodeId, hello: Hello): Sync {
+  const { view } = source;
   const live = view.index.usage(nodeId).live;
   const keep: AllocationId[] = [];
   const stop: StopOrder[] = [];
+  const start: StartOrder[] = [];
   const forget: AllocationId[] = [];
-  for (const { allocationId, phase } of hello.held) {
+  for (const entry of hello.held) {
+    const { allocationId, phase } = entry;
     if (phase === 'ended') forget.push(allocationId);
-    else if (live.has(allocationId) && view.allocations.get(allocationId)?.phase.kind !== 'stopping')
-      keep.push(allocationId);
-    else stop.push(present(stopOrder(view, allocationId), `stop order for ${allocationId}`));
+    else if (live.has(allocationId) && view.allocations.get(allocationId)?.phase.kind !== 'stopping') {
+      const order = orderToRepeat(source, entry);
+      if (order) start.push(order);
+      else keep.push(allocationId);
+    } else {
+      // It may be another node's, which is right to hold it.
+      stop.push(stopOrder(view, allocationId) ?? { allocationId, reason: 'stale' });
+    }
   }
   const held = new Set(hello.held.map((entry) => entry.allocationId));
-  const start: StartOrder[] = [];
   for (const id of live) {
     if (held.has(id)) continue;
-    const order = startOrder(view, id);
+    const order = startOrder(source, id);
     if (order) start.push(order);
     else if (view.allocations.get(id)?.phase.kind === 'stopping')
       stop.push(present(stopOrder(view, id), `stop order for ${id}`));
@@ -57,7 +78,7 @@ function syncFor(view: ClusterView, nodeId: NodeId, hello: Hello): Sync {
   return { keep, stop, start, forget };
 }
 
-function orderFor(view: ClusterView, allocation: Allocation): StartOrder {
+function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder {
   const { ref, resources, nodeId } = allocation;
   const job = present(view.jobs.get(ref.jobId), `job ${ref.jobId}`);
   const step = present(stepOf(view, ref), `step of ${allocation.id}`);
@@ -78,6 +99,7 @@ function orderFor(view: ClusterView, allocation: Allocation): StartOrder {
     gpuPart: partOf(allocation, node),
     ...(checkpoint === undefined ? {} : { checkpoint }),
     ...(step.spec.gang === undefined ? {} : { gang: gangPlace(view, step, ref.index) }),
+    ...grantsOf(secrets, job.spec.namespace, step.spec),
   };
 }
 

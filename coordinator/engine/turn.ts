@@ -57,6 +57,7 @@ export class Turn {
     const decision = decide(this.#state, input, { now, policy: this.#options.rules });
     if (isRefusal(decision)) return decision;
     for (const event of decision.events) this.#apply(event, now);
+    if (input.type === 'limitsChanged') this.#mustPlan = true;
     this.#effects.push(...(decision.effects ?? []));
     return decision.reply ?? DONE;
   }

@@ -18,7 +18,13 @@ export interface DemandClass {
 }
 
 /** What of a step decides its demand. */
-export type DemandSource = Pick<StepSpec, 'resources' | 'driver' | 'constraints' | 'exclusive' | 'gang' | 'array'>;
+export type DemandSource = Pick<
+  StepSpec,
+  'resources' | 'driver' | 'constraints' | 'exclusive' | 'gang' | 'array' | 'secrets'
+>;
+
+/** Said by an agent that has a place in memory for them; others would run the task without. */
+const KEEPS_SECRETS: Constraint = { key: 'secrets', op: 'exists', values: [] };
 
 /** Makes equal classes the same object, so that caches can be keyed by identity. */
 export class ClassTable {
@@ -38,7 +44,7 @@ export class ClassTable {
         ...(gpus.mig === undefined ? {} : { mig: gpus.mig }),
       },
       driver: spec.driver,
-      constraints: spec.constraints,
+      constraints: spec.secrets ? [...spec.constraints, KEEPS_SECRETS] : spec.constraints,
       ...(spec.exclusive ? { exclusive: true as const } : {}),
       ...(spec.gang === undefined ? {} : { gangSize: taskCountOf(spec) }),
     };

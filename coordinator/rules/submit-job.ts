@@ -9,6 +9,7 @@ import { describeObstacle, isPassing, obstacleTo, slotsOnEmpty } from '../model/
 import { type ClusterView, KEY_LIFETIME_MS } from '../model/state.js';
 import { QUEUE_LIMITS } from './limits.js';
 import { refuseIfNeverAllowed, refuseIfQuotaIsFull } from './refuse-beyond-limits.js';
+import { refuseUnknownSecrets } from './refuse-unknown-secrets.js';
 import { done, type Rule, type RulePolicy } from './rule.js';
 
 /** A new job, the job that its key already stands for (P2), or the reason why not. */
@@ -40,6 +41,7 @@ function refuseSpec(
   const classes = new ClassTable();
   const demands = input.spec.steps.map((step) => classes.demandOf(step));
   return (
+    refuseUnknownSecrets(input.spec, limits.secretKeys) ??
     refuseIfFull(view) ??
     refuseIfQuotaIsFull(view, input, limits) ??
     refuseIfNeverAllowed(input, demands, limits) ??

@@ -23,6 +23,11 @@ export function explainLimit({ what, limit, used, needed }: LimitReached): WaitR
           : `waits for ${needed} ${needed === 1 ? 'licence' : 'licences'} "${name}" (${used} of ${limit} in use)`;
       return { code: 'licence', message, details: { name, ...numbers } };
     }
+    case 'secret': {
+      const { name, namespace } = what;
+      const message = `waits for the secret "${name}" of namespace ${namespace}; set it with: berth secrets set ${name} --namespace ${namespace}`;
+      return { code: 'secret', message, details: { name, namespace } };
+    }
     default:
       return assertNever(what, 'limit');
   }

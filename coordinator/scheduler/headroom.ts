@@ -1,5 +1,6 @@
 import { present } from '../../shared/assert.js';
 import { type Limits, quotasOf } from '../../shared/limits.js';
+import { secretKey } from '../../shared/secrets.js';
 import { addHoldings, type Holdings, holdingsOf, NO_HOLDINGS, scaleHoldings } from '../model/accounts.js';
 import type { DemandClass } from '../model/demand.js';
 import { holdingsOn } from '../model/hold.js';
@@ -12,7 +13,9 @@ import { type ClusterView, stepOf } from '../model/state.js';
 export type LimitName =
   | { readonly kind: 'max-parallel' }
   | { readonly kind: 'quota'; readonly owner: 'namespace' | 'user'; readonly name: string; readonly resource: Counted }
-  | { readonly kind: 'licence'; readonly name: string };
+  | { readonly kind: 'licence'; readonly name: string }
+  /** It does not exist, so no task may start. */
+  | { readonly kind: 'secret'; readonly name: string; readonly namespace: string };
 
 export type Counted = keyof Holdings;
 
@@ -92,11 +95,25 @@ export class Headroom {
     if (this.#last?.entry === entry && this.#last.count === count) return this.#last.charges;
     const step = present(stepOf(this.#view, entry), `step ${entry.step} of ${entry.jobId}`);
     const needed = holdingsTogether(step.demand, tasks);
-    const own = [...this.#ofStep(entry, step, count), ...this.#ofLicences(step, count)];
+    const own = [
+      ...this.#ofSecrets(entry, step),
+      ...this.#ofStep(entry, step, count),
+      ...this.#ofLicences(step, count),
+    ];
     const charges = [...own, ...this.#ofQuotas(entry, needed)];
     // What an exclusive task holds differs from node to node.
     if (!step.demand.exclusive) this.#last = { entry, count, charges };
     return charges;
+  }
+
+  #ofSecrets({ namespace }: Limited, step: Step): Charge[] {
+    const missing = (step.spec.secrets ?? []).filter(
+      ({ name }) => !this.#limits.secretKeys.has(secretKey(namespace, name)),
+    );
+    return missing.map(({ name }) => {
+      const make = (): Counter => ({ what: { kind: 'secret', name, namespace }, limit: 0, used: 0 });
+      return { counter: this.#counter(`secret ${namespace} ${name}`, make), amount: 1 };
+    });
   }
 
   #ofStep({ jobId, step: name }: Limited, step: Step, count: number): Charge[] {

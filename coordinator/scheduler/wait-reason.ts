@@ -7,6 +7,7 @@ export interface WaitReason {
     | 'max-parallel'
     | 'quota'
     | 'licence'
+    | 'secret'
     | 'no-nodes'
     | 'unavailable'
     | 'no-match'

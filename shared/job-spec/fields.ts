@@ -12,7 +12,6 @@ const UNSUPPORTED = {
   volumes: 'volumes are not supported by this version; use paths that exist on the node',
   inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
   outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
-  secrets: 'secrets are not supported by this version; read them from a protected file on the node',
   user: 'running as another user is not supported by this version; tasks run as the user of their node',
   network: 'choosing a network is not supported by this version; remove the field',
 };
@@ -31,6 +30,7 @@ export const STEP_FIELDS = [
   'script',
   'args',
   'env',
+  'secrets',
   'workdir',
   'resources',
   'exclusive',
@@ -73,4 +73,5 @@ export const GPUS_SHAPE: ObjectShape = { fields: ['count', 'model', 'minMemory',
 
 export const RETRY_SHAPE: ObjectShape = { fields: RETRY_FIELDS };
 export const STOP_SHAPE: ObjectShape = { fields: STOP_FIELDS };
+export const SECRET_SHAPE: ObjectShape = { fields: ['name', 'env', 'file'] };
 export const CONSTRAINT_SHAPE: ObjectShape = { fields: ['key', 'op', 'values'] };

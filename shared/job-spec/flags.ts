@@ -27,6 +27,8 @@ export interface RunFlagValues {
   readonly exclusive?: boolean;
   readonly timeLimit?: string;
   readonly env?: readonly string[];
+  /** `token=env:TOKEN`, `key=file:key.pem`, or the name alone. */
+  readonly secret?: readonly string[];
   readonly label?: readonly string[];
   readonly constraint?: readonly string[];
   readonly image?: string;
@@ -170,6 +172,14 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     help: 'environment variable',
   },
   {
+    flag: '--secret',
+    value: 'NAME[=env:VAR]',
+    key: 'secret',
+    field: 'secrets',
+    repeatable: true,
+    help: 'a secret, as a variable or as a file: token=env:TOKEN, key=file:key.pem, key',
+  },
+  {
     flag: '--label',
     short: '-l',
     value: 'NAME=VALUE',
@@ -249,6 +259,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     script: values.script,
     args: values.args,
     env: pairs(values.env),
+    secrets: values.secret?.map(secretInput),
     workdir: values.workdir,
     resources: unlessEmpty({
       cpus: values.cpus,
@@ -283,6 +294,12 @@ function pairs(entries: readonly string[] | undefined): SpecInput | undefined {
     return at < 0 ? [entry, null] : [entry.slice(0, at), entry.slice(at + 1)];
   });
   return Object.fromEntries(split);
+}
+
+/** `token=env:TOKEN` as `{name, env}`; what is neither env nor file is left for the parser to refuse by its name. */
+function secretInput(entry: string): SpecInput | string {
+  const [, name = '', place = '', value = ''] = /^([^=]*)=([^:]*):?(.*)$/s.exec(entry) ?? [];
+  return name === '' ? entry : { name, [place]: value };
 }
 
 /** `NAME=2` entries as a map of numbers. */

@@ -33,7 +33,7 @@ function formatStep(step: StepSpec): JsonObject {
     driver: step.driver,
     ...(step.image === null ? {} : { image: step.image }),
     ...formatRun(step.run),
-    ...filled({ env: step.env }),
+    ...filled({ env: step.env, secrets: (step.secrets ?? []).map((secret) => ({ ...secret })) }),
     ...(step.workdir === null ? {} : { workdir: step.workdir }),
     resources: formatResources(step.resources),
     ...(step.exclusive ? { exclusive: true } : {}),

@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import { RETRYABLE_ENDS, SIGNAL_NAMES } from '../outcome.js';
+import { SECRET_NAME } from '../secrets.js';
 import { STEP_FIELDS } from './fields.js';
 import { PRIORITY_CLASSES } from './priority.js';
 import { SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
@@ -149,6 +150,23 @@ const array = Type.Union(
   { description: 'Task indexes.' },
 );
 
+const secretName = (description: string) => Type.String({ pattern: SECRET_NAME.source, description });
+
+const secrets = Type.Array(
+  Type.Union([
+    secretName('A secret, as a file of its name.'),
+    Type.Object(
+      {
+        name: secretName("The secret's name in the job's namespace."),
+        env: Type.Optional(Type.String({ pattern: ENV_NAME_PATTERN, description: 'Variable that holds it.' })),
+        file: Type.Optional(secretName('Its file in the folder BERTH_SECRETS_DIR; the default without "env".')),
+      },
+      closed,
+    ),
+  ]),
+  { maxItems: SPEC_LIMITS.maxSecrets, description: 'Secrets that its tasks get, as variables or files.' },
+);
+
 const stepFields = {
   array: Type.Optional(array),
   count: Type.Optional(
@@ -181,6 +199,7 @@ const stepFields = {
       description: 'Environment variables.',
     }),
   ),
+  secrets: Type.Optional(secrets),
   workdir: Type.Optional(Type.String({ pattern: '^/', description: 'Absolute path; default a fresh directory.' })),
   resources: Type.Optional(resources),
   exclusive: Type.Optional(

@@ -33,6 +33,8 @@ export interface StepSpec {
   readonly image: string | null;
   readonly run: RunSpec;
   readonly env: Readonly<Record<string, string>>;
+  /** Absent when there are none. */
+  readonly secrets?: readonly SecretUse[];
   /** Absolute path; a fresh directory of the attempt's own when null. */
   readonly workdir: string | null;
   readonly resources: ResourceSpec;
@@ -55,6 +57,14 @@ export interface StepSpec {
 export type RunSpec =
   | { readonly kind: 'command'; readonly argv: readonly string[] }
   | { readonly kind: 'script'; readonly script: string; readonly args: readonly string[] };
+
+/** A secret of the job's namespace and what a task finds it as: a variable, a file, or both; one of them is there. */
+export interface SecretUse {
+  readonly name: string;
+  readonly env?: string;
+  /** Its name in the folder that BERTH_SECRETS_DIR says. */
+  readonly file?: string;
+}
 
 export interface ResourceSpec {
   readonly cpuMillis: number;
@@ -110,6 +120,7 @@ export const SPEC_LIMITS = {
   maxArgs: 4_096,
   maxArgBytes: 128 * 1024,
   maxEnvEntries: 1_024,
+  maxSecrets: 64,
   maxLabels: 64,
   maxConstraints: 64,
   maxGpus: 1_024,

@@ -2,22 +2,14 @@ import { MAIN_STEP, STEP_NAME } from '../ids.js';
 import { shown } from '../units.js';
 import { readArray } from './array.js';
 import { readConstraints } from './constraints.js';
+import { readEnv } from './env.js';
 import { STEP_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord, item } from './findings.js';
-import {
-  hasShape,
-  readBoolean,
-  readInteger,
-  readList,
-  readOneOf,
-  readOr,
-  readScalarText,
-  readText,
-  readTextMap,
-} from './read.js';
+import { hasShape, readBoolean, readInteger, readList, readOneOf, readOr, readText } from './read.js';
 import { readResources } from './resources.js';
 import { readRun } from './run.js';
 import { readRetry, readStop, readTimeLimit } from './run-policy.js';
+import { readSecrets } from './secrets.js';
 import { type DriverName, SPEC_LIMITS, type StepSpec } from './spec.js';
 import { inDependencyOrder } from './step-order.js';
 import { taskCountOf } from './task-indexes.js';
@@ -45,6 +37,8 @@ export function readStep(field: Field, name: string): StepSpec {
   const maxParallel = readOr(child(field, 'maxParallel'), readMaxParallel, undefined);
   const array = readArray(field);
   const checkpoint = child(field, 'checkpoint');
+  const env = readOr(child(field, 'env'), readEnv, {});
+  const secrets = readOr(child(field, 'secrets'), (list) => readSecrets(list, env), undefined);
   return {
     name,
     needs: [],
@@ -54,7 +48,8 @@ export function readStep(field: Field, name: string): StepSpec {
     driver: readDriver(field, image),
     image,
     run: readRun(field),
-    env: readOr(child(field, 'env'), readEnv, {}),
+    env,
+    ...(secrets === undefined ? {} : { secrets }),
     workdir: readOr(child(field, 'workdir'), readWorkdir, null),
     resources: readResources(child(field, 'resources')),
     ...readExclusive(field),
@@ -160,25 +155,4 @@ function isShortEnough(field: Field, text: string): boolean {
   if (text.length <= SPEC_LIMITS.maxPathLength) return true;
   invalid(field, `is ${text.length} characters long; at most ${SPEC_LIMITS.maxPathLength} are allowed`);
   return false;
-}
-
-const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
-
-function readEnv(field: Field): Readonly<Record<string, string>> | undefined {
-  return readTextMap(field, { max: SPEC_LIMITS.maxEnvEntries, name: envNameComplaint, value: readEnvValue });
-}
-
-function envNameComplaint(name: string): string | undefined {
-  if (name.startsWith('BERTH_')) return 'is reserved; names that begin with BERTH_ are set by Berth itself';
-  return ENV_NAME.test(name)
-    ? undefined
-    : 'is not a variable name; use letters, digits and underscores, no digit first';
-}
-
-function readEnvValue(field: Field): string | undefined {
-  const value = readScalarText(field, 'a value ("" for an empty one)');
-  if (value === undefined) return undefined;
-  const bytes = Buffer.byteLength(`${field.path.at(-1)}=${value}`);
-  if (bytes < SPEC_LIMITS.maxArgBytes) return value;
-  return invalid(field, `is ${bytes} bytes long with its name; fewer than ${SPEC_LIMITS.maxArgBytes} are allowed`);
 }

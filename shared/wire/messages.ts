@@ -1,5 +1,5 @@
 import type { AllocationId, JobId, NodeId, TaskId } from '../ids.js';
-import type { DriverName, RunSpec, StopSpec } from '../job-spec/spec.js';
+import type { DriverName, RunSpec, SecretUse, StopSpec } from '../job-spec/spec.js';
 import type { AllocationEnd, StopReason } from '../outcome.js';
 import type { GpuDevice, Resources } from '../resources.js';
 import type { Usage } from '../usage.js';
@@ -145,6 +145,21 @@ export interface StartOrder {
   readonly checkpoint?: StopSpec;
   /** Present when the task is a rank of a gang. */
   readonly gang?: GangPlace;
+  /** Absent when there are none. */
+  readonly secrets?: readonly SecretGrant[];
+  /** How to log in at the image's registry; absent when nobody said. */
+  readonly registryAuth?: RegistryAuth;
+}
+
+/** A secret on its way to an attempt. */
+export interface SecretGrant extends SecretUse {
+  /** Null when it was removed meanwhile, and in what an agent keeps of an order on disk. */
+  readonly value: Uint8Array | null;
+}
+
+export interface RegistryAuth {
+  readonly username: string;
+  readonly password: string;
 }
 
 export interface StopOrder {

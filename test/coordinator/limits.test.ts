@@ -213,6 +213,7 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
       { from: 100, upTo: -100 },
       { from: 500, upTo: 0 },
     ],
+    secretKeys: new Set(),
   });
   const unfit = (text: string) => readCoordinatorConfig(['--preemption', text], {}).catch((error: Error) => error);
   t.match(await unfit('hihg=low'), { problems: [{ message: /"hihg" is not a priority; .*did you mean "high"/ }] });

@@ -106,6 +106,22 @@ export const BODIES: readonly Body[] = [
       stop: [],
     },
   },
+  {
+    kind: 'orders',
+    orders: {
+      start: [
+        anOrder({
+          secrets: [
+            { name: 'a', env: 'A', value: Uint8Array.of(0, 255) },
+            { name: 'b', file: 'b', env: 'B', value: new Uint8Array(0) },
+            { name: 'c', file: 'c', value: null },
+          ],
+          registryAuth: { username: 'ann', password: '' },
+        }),
+      ],
+      stop: [],
+    },
+  },
   { kind: 'reports', reports: ENDS.map((end) => reportOf(end)) },
   { kind: 'reports', reports: [{ allocationId: id(1), phase: 'stopping', ageMs: 1 }] },
   { kind: 'reports', reports: [reportOf({ kind: 'exited', exitCode: 0, ranMs: 5 }, 3, USAGE)] },

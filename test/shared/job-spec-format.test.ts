@@ -60,6 +60,14 @@ function anyPart(whole: GpuSpec | null): fc.Arbitrary<GpuSpec | null> {
 function isPart(gpus: GpuSpec | null): boolean {
   return (gpus?.shareMillis ?? gpus?.memoryMiB) !== undefined;
 }
+/** Each with a variable and a file of its own. */
+const secretUse = fc
+  .tuple(fc.constantFrom('a', 'registry:x.y:5', 'C_3'), fc.constantFrom('env', 'file', 'both'))
+  .map(([name, as]) => ({
+    name,
+    ...(as === 'file' ? {} : { env: `SECRET_${name.replaceAll(/\W/g, '_')}` }),
+    ...(as === 'env' ? {} : { file: `${name}.file` }),
+  }));
 
 const anyStep = fc.record({
   name: stepName,
@@ -67,6 +75,7 @@ const anyStep = fc.record({
   image: fc.option(fc.constantFrom('python:3.12', 'a/b@sha256:0')),
   run,
   env: record(fc.constantFrom('PATH', '__proto__', 'toString', 'x_1')),
+  secrets: fc.uniqueArray(secretUse, { maxLength: 3, selector: ({ name }) => name }),
   workdir: fc.option(fc.constantFrom('/', '/data/x y')),
   resources: fc.record({
     cpuMillis: fc.integer({ min: 1, max: SPEC_LIMITS.maxCpuMillis }),
@@ -100,9 +109,10 @@ const anySpec: fc.Arbitrary<JobSpec> = fc.record({
   priority: fc.integer({ min: -1_000, max: 1_000 }),
   labels: record(fc.constantFrom('a', 'team.x', 'constructor')),
   steps: fc.uniqueArray(anyStep, { minLength: 1, maxLength: 4, selector: ({ name }) => name }).map((steps) =>
-    steps.map(({ exclusive, ...one }, position) => ({
+    steps.map(({ exclusive, secrets, ...one }, position) => ({
       ...one,
       ...(exclusive && !isPart(one.resources.gpus) ? { exclusive } : {}),
+      ...(secrets.length === 0 ? {} : { secrets }),
       driver: one.image === null ? ('process' as const) : ('docker' as const),
       needs: steps
         .slice(0, position)
@@ -136,6 +146,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], resources: { cpus: '250m', memory: '15GiB', gpus: 2 }, stop: { signal: 'INT' } },
     { command: ['a'], count: 4, gang: true, checkpoint: { signal: 'USR1', grace: '5m' } },
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
+    { command: ['a'], secrets: ['a', { name: 'registry:x:1', env: 'X' }, { name: 'a', env: 'A', file: 'b' }] },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
     { command: ['a'], resources: { gpus: { mig: '1g.5gb' } } },
     { command: ['a'], exclusive: true, resources: { gpus: 2 } },
@@ -155,7 +166,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
   }
   // Beyond a schema: byte lengths, arithmetic on ranges and units, the script's own text, names of other steps.
   const beyond =
-    /NUL|bytes long|backwards|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with|gang/;
+    /NUL|bytes long|backwards|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with|gang|use each name once|means something/;
   const shaped = WRONG_SPECS.filter(
     ([input, message]) => !beyond.test(`${message}`) && !beyond.test(complaint(input) ?? ''),
   );

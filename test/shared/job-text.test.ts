@@ -99,6 +99,7 @@ t.test('every flag sets the field that its table row names', async (t) => {
         maxParallel: '2',
         licence: ['a=1'],
         gang: true,
+        secret: ['a=env:A'],
       }[String(key)];
     const input = specInputFromFlags({ [key]: value });
     const found = field

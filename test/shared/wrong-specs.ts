@@ -39,6 +39,21 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], gang: true, count: 4, maxParallel: 3 }, /^maxParallel: is 3 for a gang of 4; all ranks/],
   [{ command: ['a'], checkpoint: { signal: 'USR9' } }, /^checkpoint\.signal: "USR9" is not a signal/],
   [{ command: ['a'], maxParallel: 0 }, /^maxParallel: 0 is out of range/],
+  [{ command: ['a'], secrets: 'a' }, 'secrets: "a" is not a list'],
+  [{ command: ['a'], secrets: [{ env: 'A' }] }, /^secrets\[0\]\.name: is missing/],
+  [{ command: ['a'], secrets: ['a/b'] }, /^secrets\[0\]: "a\/b" is not the name of a secret/],
+  [
+    { command: ['a'], secrets: [{ name: 'a', file: '../x' }] },
+    /^secrets\[0\]\.file: "\.\.\/x" is not a plain file name/,
+  ],
+  [{ command: ['a'], secrets: [{ name: 'a', env: 'BERTH_X' }] }, /^secrets\[0\]\.env: "BERTH_X" is reserved/],
+  [{ command: ['a'], secrets: [{ name: 'a', env: 'IFS' }] }, /^secrets\[0\]\.env: "IFS" means something to the shell/],
+  [{ command: ['a'], secrets: ['a', { name: 'b', file: 'a' }] }, 'secrets: has two files "a"; use each name once'],
+  [
+    { command: ['a'], env: { A: '1' }, secrets: [{ name: 'a', env: 'A' }] },
+    'secrets: sets the variable A, which is set already; use each name once',
+  ],
+  [{ command: ['a'], secrets: [{ name: 'a', key: 'A' }] }, /^secrets\[0\]\.key: there is no such field/],
   [{ command: ['a'], resources: { licences: ['matlab'] } }, /^resources\.licences: .* is not a map of licences/],
   [{ command: ['a'], resources: { licences: { matlab: 0 } } }, /^resources\.licences\.matlab: 0 is out of range/],
   [

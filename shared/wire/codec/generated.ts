@@ -13,6 +13,7 @@ export type WireHeld = berth.wire.Held.$Properties;
 export type WireSync = berth.wire.Sync.$Properties;
 export type WireStart = berth.wire.Start.$Properties;
 export type WireStop = berth.wire.Stop.$Properties;
+export type WireSecret = berth.wire.Secret.$Properties;
 export type WireReport = berth.wire.Report.$Properties;
 export type WireEnd = berth.wire.End.$Properties;
 export type WirePhase = berth.wire.Phase;

@@ -5,6 +5,7 @@ import * as field from './fields.js';
 import type { WireStart, WireStop, WireSync } from './generated.js';
 import { DRIVERS } from './hello.js';
 import { STOP_REASONS } from './reports.js';
+import { secretsFromWire, secretsToWire } from './secrets.js';
 
 export function syncToWire(sync: Sync): WireSync {
   return {
@@ -25,7 +26,22 @@ export function syncFromWire(sync: WireSync): Sync {
 }
 
 export function startToWire(order: StartOrder): WireStart {
-  const { image, run, env, workdir, resources, gpus, gpuPart, timeLimitMs, stop, checkpoint, gang, ...names } = order;
+  const {
+    image,
+    run,
+    env,
+    workdir,
+    resources,
+    gpus,
+    gpuPart,
+    timeLimitMs,
+    stop,
+    checkpoint,
+    gang,
+    secrets,
+    registryAuth,
+    ...names
+  } = order;
   return {
     ...names,
     ...resourcesToWire(resources),
@@ -45,6 +61,7 @@ export function startToWire(order: StartOrder): WireStart {
     gangRank: whole(gang?.rank ?? 0),
     gangSize: whole(gang?.size ?? 0),
     gangPeers: [...(gang?.peers ?? [])],
+    ...secretsToWire(secrets, registryAuth),
   };
 }
 
@@ -74,6 +91,7 @@ export function startFromWire(start: WireStart, where: string): StartOrder {
     },
     ...checkpointFromWire(start, where),
     ...gangFromWire(start, where),
+    ...secretsFromWire(start, where),
   };
 }
 
