@@ -23,6 +23,8 @@ export interface AgentConfig {
   /** Where other nodes reach this one; null to find it out. */
   readonly address: string | null;
   readonly labels: Readonly<Record<string, string>>;
+  /** A folder in memory for tasks' secrets; one is looked for when null. */
+  readonly secretsDir: string | null;
   readonly logLevel: string;
   /** What every task's environment starts from. */
   readonly taskEnv: Readonly<Record<string, string>>;
@@ -63,6 +65,11 @@ const SETTINGS = {
     placeholder: 'KEY=VALUE',
     help: 'a label of the node; may be repeated',
     isRepeatable: true,
+  },
+  secretsDir: {
+    parse: parseText,
+    placeholder: 'DIR',
+    help: "a tmpfs folder for tasks' secrets (one of its own in /run or /dev/shm)",
   },
   ...DAEMON_SETTINGS,
 } as const satisfies Settings;
@@ -105,6 +112,7 @@ export async function readAgentConfig(
         : null,
     address: values.address ?? null,
     labels: values.label ?? {},
+    secretsDir: values.secretsDir ?? null,
     logLevel: values.logLevel ?? 'info',
     taskEnv: {
       PATH: env.PATH ?? DEFAULT_PATH,

@@ -17,6 +17,7 @@ import { readIsolation } from './discovery/limits.js';
 import { reportOf, reportText } from './discovery/report.js';
 import { Sampler } from './discovery/sampler.js';
 import { processDriver } from './driver/process/process-driver.js';
+import { findSecretsRoot, SecretFolder } from './driver/secret-folder.js';
 import { websocketDialer } from './link/websocket-dialer.js';
 import { FileAgentStore } from './store/file-store.js';
 
@@ -69,6 +70,8 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
   const gpus = watchGpus(config, log, () => void agent.inventoryChanged());
   const hasGpus = (): boolean => gpuCount > 0 || gpus?.hasDevices === true;
   const task = { nodeName: nodeId, env: taskEnv, hasGpus };
+  const secretsRoot = secretsRootOf(config, log);
+  const secrets = secretsRoot === undefined ? undefined : new SecretFolder(join(secretsRoot, 'process'));
   let inventory: Promise<Inventory> | undefined;
   let sampler: Sampler | undefined;
   const agent: Agent = new Agent({
@@ -76,11 +79,11 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     nodeId,
     version: VERSION,
     store: new FileAgentStore(stateDir, systemRandom),
-    drivers: new Map([['process', processDriver({ ...base, task, directory: join(stateDir, 'process') })]]),
+    drivers: new Map([['process', processDriver({ ...base, task, secrets, directory: join(stateDir, 'process') })]]),
     dial: websocketDialer({ url: config.url, token: readToken(config.tokenFile) }),
     // Taken once, when the state directory exists: but for its GPUs a node does not change while its agent runs.
     inventory: async () => {
-      inventory ??= inventoryOf(config, log);
+      inventory ??= inventoryOf(config, { log, keepsSecrets: secretsRoot !== undefined });
       const [taken] = await Promise.all([inventory, gpus?.start()]);
       return gpus?.addTo(taken) ?? taken;
     },
@@ -100,8 +103,15 @@ function watchGpus({ gpuWatch, stateDir }: AgentConfig, log: Log, changed: () =>
   return new GpuWatch({ ...base, source: nvidiaSmi({ ...gpuWatch, clock: systemClock }), files, changed });
 }
 
-function inventoryOf(config: AgentConfig, log: Log): Promise<Inventory> {
-  return takeInventory({ ...config, diskAt: config.stateDir, bootId: readBootId(), drivers: ['process'], log });
+function inventoryOf(config: AgentConfig, more: { log: Log; keepsSecrets: boolean }): Promise<Inventory> {
+  return takeInventory({ ...config, ...more, diskAt: config.stateDir, bootId: readBootId(), drivers: ['process'] });
+}
+
+/** Without one, tasks that have secrets go to other nodes. */
+function secretsRootOf({ secretsDir, stateDir }: AgentConfig, log: Log): string | undefined {
+  const root = findSecretsRoot(secretsDir, stateDir);
+  if (root === undefined) log.warn('no tmpfs for secrets: no task that has any is placed here', { stateDir });
+  return root;
 }
 
 async function discover(argv: readonly string[]): Promise<void> {
@@ -110,9 +120,10 @@ async function discover(argv: readonly string[]): Promise<void> {
   const options = { ...config, stateDir: null, diskAt: '/', bootId: readBootId(), drivers: ['process'] as const };
   const log = openPinoLog(config.logLevel);
   const { gpuWatch } = config;
+  const keepsSecrets = secretsRootOf(config, log) !== undefined;
   const signal = new AbortController().signal;
   const [inventory, gpus] = await Promise.all([
-    takeInventory({ ...options, log }),
+    takeInventory({ ...options, keepsSecrets, log }),
     gpuWatch ? nvidiaSmi({ ...gpuWatch, clock: systemClock }).read(signal) : { kind: 'absent' as const },
   ]);
   const versions = { berth: VERSION, node: process.versions.node };

@@ -1,6 +1,9 @@
 /** As other names, and with colons between, for `registry:ghcr.io:5000`. */
 export const SECRET_NAME = /^[A-Za-z0-9]([A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$/;
 
+/** Variables that mean something to some shell itself and refuse some values. */
+export const SHELL_OWN = /^(OPTIND|LINENO|PPID|IFS|UID|EUID|GROUPS|SHELLOPTS|FUNCNAME|DIRSTACK|BASH.*)$/;
+
 export const SECRET_LIMITS = {
   maxValueBytes: 64 * 1024,
   maxSecrets: 10_000,

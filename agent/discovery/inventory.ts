@@ -22,6 +22,8 @@ export interface InventoryOptions extends HardwareOptions {
   readonly address: string | null;
   /** The coordinator's. */
   readonly url: string;
+  /** There is a place in memory for secrets; without one no task that has any is placed here. */
+  readonly keepsSecrets: boolean;
 }
 
 /** What this node offers. Capacity is what the machine has in all: nothing is set aside for the system. */
@@ -35,7 +37,11 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
     },
     gpus: Array.from({ length: options.gpuCount }, (_, index) => unnamedGpu(index)),
     labels: options.labels,
-    attributes: { ...(await hardwareAttributes(options)), ...ownAttributes() },
+    attributes: {
+      ...(await hardwareAttributes(options)),
+      ...ownAttributes(),
+      ...(options.keepsSecrets ? { secrets: 'memory' } : {}),
+    },
     drivers: options.drivers,
     address: options.address ?? (await addressTowards(options.url)),
   };

@@ -9,7 +9,17 @@ export const NO_OUTPUT: OutputBytes = { stdoutBytes: 0, stderrBytes: 0 };
 
 export function accepted(order: StartOrder): Attempt {
   const { allocationId, driver } = order;
-  return { allocationId, driver, order, phase: { kind: 'accepted' }, stopReason: null };
+  return { allocationId, driver, order: withoutValues(order), phase: { kind: 'accepted' }, stopReason: null };
+}
+
+/** What goes to disk of an order: which secrets it has, and none of their values. */
+function withoutValues({ secrets, registryAuth, ...order }: StartOrder): StartOrder {
+  return secrets ? { ...order, secrets: secrets.map((secret) => ({ ...secret, value: null })) } : order;
+}
+
+/** A secret that the order names and has no value of; undefined when there is none. */
+export function missingSecret(order: StartOrder): string | undefined {
+  return order.secrets?.find(({ value }) => value === null)?.name;
 }
 
 /** An attempt that ends before any driver sees it: refused, or stopped before it came. */

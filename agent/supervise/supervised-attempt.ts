@@ -9,7 +9,7 @@ import type { Held, Report, ReportedEnd, StartOrder } from '../../shared/wire/me
 import type { DriverEvent, OutputBytes, Recovery, TaskDriver } from '../driver/driver.js';
 import { ATTEMPT_TRANSITIONS, type Attempt, type AttemptPhase } from '../model/attempt.js';
 import type { AgentStore } from '../store/store.js';
-import { endOf, heldPhase, NO_OUTPUT } from './attempts.js';
+import { endOf, heldPhase, missingSecret, NO_OUTPUT } from './attempts.js';
 import { Timers } from './timers.js';
 
 /** What the rest of the agent hears about attempts. */
@@ -56,6 +56,8 @@ export class SupervisedAttempt {
   readonly #context: AttemptContext;
   readonly #timers: Timers<'preparing' | 'time-limit' | 'grace' | 'retry'>;
   #record: Attempt;
+  /** The order with the values of its secrets, which are in memory only, until it has started. */
+  #granted: StartOrder | undefined;
   /** Times are of the monotonic clock. */
   #phaseSince: number;
   #startedAt: number | null = null;
@@ -103,6 +105,14 @@ export class SupervisedAttempt {
     };
   }
 
+  /** The coordinator's order, with what the record of it may not hold. A restarted agent is told again. */
+  grant(order: StartOrder): void {
+    if (this.#isLaunched || !this.isLive || this.#record.order === null) return;
+    const secret = missingSecret(order);
+    if (secret === undefined) this.#granted = order;
+    else this.end({ kind: 'rejected', message: `its secret "${secret}" was removed` }, NO_OUTPUT);
+  }
+
   /** Hands it to its driver; does nothing when that has been done, or when it is to stop. */
   launch(): void {
     const { order, stopReason } = this.#record;
@@ -111,11 +121,14 @@ export class SupervisedAttempt {
       this.#enforceStop();
       return;
     }
+    const granted = this.#granted ?? order;
+    // The sync that follows every hello brings the values.
+    if (missingSecret(granted) !== undefined) return;
     this.#isLaunched = true;
     this.#launchedAt = this.#now();
     this.#timers.set('preparing', PREPARING_REPORT_MS, () => this.#context.listener.changed(this));
     this.#context.listener.launched(this.id);
-    this.#tryStart(order, 1);
+    this.#tryStart(granted, 1);
   }
 
   /** Puts the reason on disk, then stops it. Idempotent: the first reason counts. */
@@ -158,6 +171,7 @@ export class SupervisedAttempt {
   end(end: AllocationEnd, output: OutputBytes, usage: Usage = {}): void {
     if (!this.isLive) return;
     this.#isEnding = true;
+    this.#granted = undefined;
     this.#timers.cancelAll();
     const phase: AttemptPhase = { kind: 'ended', end: { end, ...output, ...this.#used(usage) } };
     this.#context.listener.ended(this.id, output);
@@ -189,6 +203,7 @@ export class SupervisedAttempt {
   #started(startedAgeMs: number): void {
     if (this.#startedAt !== null) return;
     this.#isLaunched = true;
+    this.#granted = undefined;
     this.#startedAt = this.#now() - startedAgeMs;
     if (this.#launchedAt !== null) this.#startTookMs = this.#startedAt - this.#launchedAt;
     this.#timers.cancel('preparing');

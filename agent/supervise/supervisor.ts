@@ -6,7 +6,7 @@ import type { Held, Orders, StartOrder, StopOrder, Sync } from '../../shared/wir
 import type { DriverFactory, TaskDriver } from '../driver/driver.js';
 import type { Attempt } from '../model/attempt.js';
 import type { AgentStore } from '../store/store.js';
-import { accepted, NO_OUTPUT, stillborn } from './attempts.js';
+import { accepted, missingSecret, NO_OUTPUT, stillborn } from './attempts.js';
 import { type AttemptContext, type AttemptListener, SupervisedAttempt } from './supervised-attempt.js';
 
 export interface SupervisorOptions {
@@ -108,6 +108,7 @@ export class Supervisor {
     for (const order of orders) {
       const known = this.#attempts.get(order.allocationId);
       const attempt = known ?? this.#add(this.#judge(order));
+      attempt.grant(order);
       started.add(attempt);
       if (!known) added.add(attempt);
     }
@@ -126,6 +127,8 @@ export class Supervisor {
     if (!this.#drivers.has(order.driver)) {
       return stillborn(id, { kind: 'rejected', message: `this node has no driver "${order.driver}"` });
     }
+    const secret = missingSecret(order);
+    if (secret !== undefined) return stillborn(id, { kind: 'rejected', message: `its secret "${secret}" was removed` });
     if (this.#attempts.size < MAX_HELD) return accepted(order);
     return stillborn(id, { kind: 'rejected', message: `this node holds ${MAX_HELD} attempts already` });
   }

@@ -1,13 +1,10 @@
-import { SECRET_NAME } from '../secrets.js';
+import { SECRET_NAME, SHELL_OWN } from '../secrets.js';
 import { shown } from '../units.js';
 import { envNameComplaint } from './env.js';
 import { SECRET_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord } from './findings.js';
 import { hasShape, readList, readOr, readText } from './read.js';
 import { type SecretUse, SPEC_LIMITS } from './spec.js';
-
-/** Variables that mean something to the shell which starts a task; it would not pass them on as they are. */
-const SHELL_OWN: ReadonlySet<string> = new Set(['IFS', 'LINENO', 'OPTIND', 'PPID']);
 
 /** The secrets that a step's tasks get, and how; undefined when there are none. A bare name is a file of that name. */
 export function readSecrets(field: Field, env: Readonly<Record<string, string>>): readonly SecretUse[] | undefined {
@@ -58,7 +55,7 @@ function readSecretName(field: Field): string | undefined {
 function readVariable(field: Field): string | undefined {
   const name = readText(field, 'the name of a variable');
   if (name === undefined) return undefined;
-  const complaint = SHELL_OWN.has(name) ? 'means something to the shell; use another name' : envNameComplaint(name);
+  const complaint = SHELL_OWN.test(name) ? 'means something to the shell; use another name' : envNameComplaint(name);
   return complaint === undefined ? name : invalid(field, `${shown(name)} ${complaint}`);
 }
 

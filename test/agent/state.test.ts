@@ -132,6 +132,7 @@ t.test('the inventory is what the machine has, unless the operator says otherwis
     gpuCount: 2,
     address: null,
     url: 'http://127.0.0.1:7',
+    keepsSecrets: false,
   };
   const inventory = await takeInventory(options);
   t.equal(inventory.capacity.cpuMillis, 64_000);

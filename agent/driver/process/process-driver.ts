@@ -9,6 +9,7 @@ import type { Random } from '../../../shared/random.js';
 import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
 import { REBOOTED } from '../boot.js';
 import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
+import type { SecretFolder, SecretPlaces } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
 import type { LedgerEntry, Run } from './ledger.js';
@@ -27,6 +28,8 @@ export interface ProcessDriverOptions {
   readonly directory: string;
   readonly bootId: string;
   readonly task: TaskBase;
+  /** Absent where there is no place in memory; then no order has secrets. */
+  readonly secrets?: SecretFolder | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -94,6 +97,7 @@ class ProcessDriver implements TaskDriver {
       worker.run(id, this.#orderText(order, worker));
     } catch (cause) {
       this.#pool.release(worker);
+      this.#options.secrets?.remove(id);
       this.#drop(record);
       throw new AppError('task-start-failed', `the task could not be prepared: ${(cause as Error).message}`, { cause });
     }
@@ -120,6 +124,7 @@ class ProcessDriver implements TaskDriver {
     for (const id of this.#places.attempts()) {
       if (!wanted.has(id) && !this.#records.has(id)) await this.#places.remove(id);
     }
+    this.#options.secrets?.keepOnly(new Set(this.#running()));
     this.#deleteOldLedgers();
     return new Map(recoveries);
   }
@@ -170,7 +175,19 @@ class ProcessDriver implements TaskDriver {
       workdir: order.workdir ?? this.#places.work(id),
       script: this.#places.script(id),
       ledger: worker.ledger.path,
+      secrets: this.#secretsOf(order),
     });
+  }
+
+  #secretsOf(order: StartOrder): SecretPlaces {
+    const places = this.#options.secrets?.write(order);
+    if (places) return places;
+    if (order.secrets) throw new AppError('task-start-failed', 'this node has no place in memory for secrets');
+    return { directory: null, envFile: null };
+  }
+
+  #running(): AllocationId[] {
+    return [...this.#records.values()].filter(({ end }) => end === null).map(({ id }) => id);
   }
 
   #watch(): FSWatcher | undefined {
@@ -227,6 +244,7 @@ class ProcessDriver implements TaskDriver {
     tellWaiters(record);
     void this.#clear(record).then(() => {
       if (this.#isClosed) return;
+      this.#options.secrets?.remove(record.id);
       const worker = this.#pool.get(basename(record.ledger.path));
       if (worker?.attempt === record.id) this.#pool.release(worker);
       const output = this.#places.outputBytes(record.id);

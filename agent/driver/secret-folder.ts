@@ -1,0 +1,163 @@
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { AppError } from '../../shared/errors.js';
+import type { AllocationId } from '../../shared/ids.js';
+import type { SecretGrant, StartOrder } from '../../shared/wire/messages.js';
+
+/** File systems that are in memory alone, by the magic number that statfs(2) has for them: tmpfs and ramfs. */
+const IN_MEMORY: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]);
+const PRIVATE = 0o700;
+const READ_ONLY = 0o400;
+const OTHERS = 0o077;
+
+/** Where an attempt finds its secrets; null for what it has none of. */
+export interface SecretPlaces {
+  /** The value of BERTH_SECRETS_DIR. */
+  readonly directory: string | null;
+  /** Shell text that exports variables; in no program's arguments, which every user sees. */
+  readonly envFile: string | null;
+}
+
+const NOWHERE: SecretPlaces = { directory: null, envFile: null };
+
+/**
+ * The folder in memory where a driver's attempts have their secrets, from their start to their end: never on a disk, and
+ * gone with the power. It is made when it is needed, since others may clear such places.
+ */
+export class SecretFolder {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** Puts the order's secrets in place. Throws `task-start-failed`, and then leaves none. */
+  write(order: StartOrder): SecretPlaces {
+    const { allocationId, secrets = [] } = order;
+    if (secrets.length === 0) return NOWHERE;
+    try {
+      openFolder(this.#root);
+      return this.#write(allocationId, secrets);
+    } catch (cause) {
+      rmSync(join(this.#root, allocationId), { recursive: true, force: true });
+      throw new AppError('task-start-failed', `secrets could not be put in place: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+  }
+
+  /** Idempotent. The last one takes the folder with it. */
+  remove(allocationId: AllocationId): void {
+    if (!existsSync(this.#root)) return;
+    rmSync(join(this.#root, allocationId), { recursive: true, force: true });
+    if (removeIfEmpty(this.#root)) removeIfEmpty(dirname(this.#root));
+  }
+
+  /** Removes what an earlier process left of attempts that have ended. */
+  keepOnly(running: ReadonlySet<AllocationId>): void {
+    if (!existsSync(this.#root)) return;
+    for (const name of readdirSync(this.#root))
+      if (!running.has(name as AllocationId)) this.remove(name as AllocationId);
+  }
+
+  #write(allocationId: AllocationId, secrets: readonly SecretGrant[]): SecretPlaces {
+    const own = join(this.#root, allocationId);
+    const directory = join(own, 'files');
+    const envFile = join(own, 'env.sh');
+    rmSync(own, { recursive: true, force: true });
+    mkdirSync(directory, { recursive: true, mode: PRIVATE });
+    const files = secrets.filter(({ file }) => file !== undefined);
+    const variables = secrets.filter(({ env }) => env !== undefined);
+    for (const { file = '', value } of files) writePrivate(join(directory, file), value ?? '');
+    if (variables.length > 0) writePrivate(envFile, Buffer.concat(variables.map(exportOf)));
+    return {
+      directory: files.length > 0 ? directory : null,
+      envFile: variables.length > 0 ? envFile : null,
+    };
+  }
+}
+
+/** Only root may make a folder in the first; ordinary users have the second. */
+const MEMORY_PLACES = ['/run', '/dev/shm'];
+const DIGEST_CHARS = 12;
+
+/**
+ * The folder for all secrets of one agent: the one that the operator names, or one of its own in memory.
+ *
+ * @returns  undefined when no place here is in memory alone
+ * Throws `invalid-request` when the named one cannot be used.
+ */
+export function findSecretsRoot(named: string | null, stateDir: string): string | undefined {
+  const own = `berth-${createHash('sha256').update(stateDir).digest('hex').slice(0, DIGEST_CHARS)}`;
+  for (const path of named === null ? MEMORY_PLACES.map((place) => join(place, own)) : [named]) {
+    try {
+      openFolder(path);
+      removeIfEmpty(path);
+      return path;
+    } catch (cause) {
+      if (named === null) continue;
+      throw new AppError('invalid-request', `--secrets-dir: ${(cause as Error).message}`, { cause });
+    }
+  }
+  return undefined;
+}
+
+/** Makes the folder, or checks that it is ours alone. Throws, saying what is wrong with it. */
+function openFolder(path: string): void {
+  if (!isInMemory(nearestOf(path))) throw new Error(`${path} is on a disk; name a folder of a tmpfs`);
+  mkdirSync(path, { recursive: true, mode: PRIVATE });
+  const found = lstatSync(path);
+  const { uid, mode } = found;
+  if (!found.isDirectory()) throw new Error(`${path} is no folder`);
+  if (uid !== process.geteuid?.()) throw new Error(`${path} belongs to user ${uid}`);
+  if ((mode & OTHERS) !== 0) chmodSync(path, PRIVATE);
+}
+
+function removeIfEmpty(path: string): boolean {
+  try {
+    rmdirSync(path);
+    return true;
+  } catch {
+    // Others are in it.
+    return false;
+  }
+}
+
+/** The path, or the nearest folder above it that exists. */
+function nearestOf(path: string): string {
+  return existsSync(path) ? path : nearestOf(dirname(path));
+}
+
+function isInMemory(path: string): boolean {
+  return IN_MEMORY.has(statfsSync(path).type);
+}
+
+function writePrivate(path: string, bytes: Uint8Array | string): void {
+  writeFileSync(path, bytes, { mode: READ_ONLY, flag: 'wx' });
+}
+
+const QUOTE = 0x27;
+const ESCAPED_QUOTE = Buffer.from("'\\''");
+
+/** `export NAME='value'`, byte for byte. */
+function exportOf({ env = '', value }: SecretGrant): Buffer {
+  const parts: Uint8Array[] = [Buffer.from(`export ${env}='`)];
+  let from = 0;
+  const bytes = value ?? new Uint8Array(0);
+  for (let at = bytes.indexOf(QUOTE); at !== -1; at = bytes.indexOf(QUOTE, from)) {
+    parts.push(bytes.subarray(from, at), ESCAPED_QUOTE);
+    from = at + 1;
+  }
+  return Buffer.concat([...parts, bytes.subarray(from), Buffer.from("'\n")]);
+}
