@@ -15,6 +15,7 @@ import type { Server } from './http/context.js';
 import { buildServer } from './http/server.js';
 import { aborted, Front, Life, type LifeOptions } from './life.js';
 import { BackgroundPricing } from './pricing/background-pricing.js';
+import { SecretStore } from './secrets/secret-store.js';
 
 /** Pauses before the log is opened again after the store could not be written (P12). */
 const REOPEN = { firstMs: 1_000, maxMs: 30_000, factor: 2 } as const;
@@ -26,15 +27,14 @@ const REOPEN = { firstMs: 1_000, maxMs: 30_000, factor: 2 } as const;
  * `invalid-request` when it cannot listen, and with a bug; then the process must end.
  */
 export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: AbortSignal): Promise<void> {
-  const { stateDir, nodeLeaseMs, limits } = config;
-  const tokens = await openTokens({ stateDir, random: systemRandom, log });
-  const logs = new TaskLogs({ stateDir, clock: systemClock, log });
+  const { stateDir, nodeLeaseMs } = config;
+  const base = { stateDir, clock: systemClock, random: systemRandom, log };
+  const tokens = await openTokens(base);
+  const secrets = await SecretStore.open({ ...base, keys: config.secretsKey });
+  const limits = { ...config.limits, secretKeys: secrets.secretKeys };
+  const logs = new TaskLogs(base);
   const pricing = new BackgroundPricing({ log });
-  const artifacts = await FileArtifactStore.open({
-    folder: join(stateDir, 'artifacts'),
-    clock: systemClock,
-    random: systemRandom,
-  });
+  const artifacts = await FileArtifactStore.open({ ...base, folder: join(stateDir, 'artifacts') });
   const front = new Front();
   const server = buildServer({
     service: () => front.service,
@@ -46,7 +46,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   });
   const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken: tokens.isAgentToken, log });
   try {
-    const parts = { stateDir, nodeLeaseMs, limits, pricing, logs, artifacts, front, log };
+    const parts = { stateDir, nodeLeaseMs, limits, pricing, secrets, logs, artifacts, front, log };
     await live(parts, stop, () => serve(server, config, log));
   } finally {
     detach();

@@ -11,6 +11,7 @@ import { AgentGateway } from './gateway/agent-session.js';
 import type { TaskLogs } from './gateway/task-logs.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
 import type { Pricing } from './scheduler/worth/pricing.js';
+import type { SecretStore } from './secrets/secret-store.js';
 import { openService, type Service } from './service/service.js';
 import { SqliteStore } from './store/sqlite.js';
 
@@ -43,6 +44,7 @@ export interface LifeOptions {
   readonly nodeLeaseMs: number;
   readonly limits: Limits;
   readonly pricing: Pricing;
+  readonly secrets: SecretStore;
   readonly logs: TaskLogs;
   readonly artifacts: ArtifactStore;
   readonly front: Front;
@@ -65,7 +67,7 @@ export class Life {
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
   static async begin(options: LifeOptions): Promise<Life> {
-    const { stateDir, nodeLeaseMs, limits, pricing, logs, artifacts, front, log } = options;
+    const { stateDir, nodeLeaseMs, limits, pricing, secrets, logs, artifacts, front, log } = options;
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<unknown>((resolve) => {
       fail = resolve;
@@ -83,8 +85,15 @@ export class Life {
       onFailure: fail,
     });
     const parts = { engine, logs, clock: systemClock };
-    gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: ordersOf(engine.view) });
-    const service = openService({ ...parts, artifacts, limits, pricing, usageOf: gateway.usageOf.bind(gateway) });
+    gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: ordersOf(engine.view, secrets) });
+    const service = openService({
+      ...parts,
+      artifacts,
+      limits,
+      pricing,
+      secrets,
+      usageOf: gateway.usageOf.bind(gateway),
+    });
     front.enter(service, gateway);
     return new Life(engine, { gateway, service, failed });
   }

@@ -50,6 +50,7 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'disk', files: ['coordinator/gateway/disk.ts'], mayImport: [] },
   { name: 'artifacts', files: ['coordinator/artifacts/'], mayImport: ['shared', 'artifact port', 'disk'] },
   { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },
+  { name: 'secrets', files: ['coordinator/secrets/'], mayImport: ['shared', 'disk'] },
   { name: 'pricing', files: ['coordinator/pricing/'], mayImport: ['shared', 'scheduler'] },
   {
     name: 'gateway',
@@ -77,6 +78,7 @@ const LAYERS: readonly checks.Layer[] = [
       'engine',
       'store',
       'pricing',
+      'secrets',
       'gateway',
       'artifacts',
       'artifact port',

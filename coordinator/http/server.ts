@@ -17,6 +17,7 @@ import { eventRoutes } from './routes/events.js';
 import { jobRoutes } from './routes/jobs.js';
 import { logRoutes } from './routes/logs.js';
 import { nodeRoutes } from './routes/nodes.js';
+import { secretRoutes, secretValueRoute } from './routes/secrets.js';
 import { submitRoute } from './routes/submit.js';
 import { systemRoutes } from './routes/system.js';
 import { taskRoutes } from './routes/tasks.js';
@@ -63,10 +64,13 @@ export function buildServer(options: HttpOptions): Server {
   limitSilence(server);
   acceptJson(server);
   server.register(async (scope: Server) => {
-    for (const add of [jobRoutes, taskRoutes, logRoutes, nodeRoutes, eventRoutes, systemRoutes]) add(scope, context);
+    for (const add of [jobRoutes, taskRoutes, logRoutes, nodeRoutes, eventRoutes, secretRoutes, systemRoutes]) {
+      add(scope, context);
+    }
   });
-  server.register(async (scope: Server) => submitRoute(scope, context));
-  server.register(async (scope: Server) => artifactRoutes(scope, context));
+  for (const add of [submitRoute, artifactRoutes, secretValueRoute]) {
+    server.register(async (scope: Server) => add(scope, context));
+  }
   return server;
 }
 

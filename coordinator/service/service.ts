@@ -7,6 +7,7 @@ import type { ArtifactStore } from '../artifacts/artifact-store.js';
 import type { EngineHandle } from '../engine/handle.js';
 import type { Pricing } from '../scheduler/worth/pricing.js';
 import { JobWatch } from './job-watch.js';
+import type { SecretKeeper } from './secret-keeper.js';
 import type { TaskLogsReader } from './task-logs-reader.js';
 
 /** The newest sample of a node: soft state, shown and never decided on. */
@@ -26,6 +27,7 @@ export interface ServiceParts {
   readonly limits: Limits;
   /** The planner's, for rehearsals. */
   readonly pricing: Pricing;
+  readonly secrets: SecretKeeper;
 }
 
 /** What the use cases in this folder work with. It lives as long as its engine. */

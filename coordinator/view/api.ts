@@ -188,6 +188,14 @@ export interface FragmentationView extends Stranded {
   readonly nodes: readonly (Stranded & { readonly node: string })[];
 }
 
+/** A secret; its value is never told. */
+export interface SecretView {
+  readonly namespace: string;
+  readonly name: string;
+  readonly setAt: string;
+  readonly setBy: string;
+}
+
 export interface JobPage {
   readonly jobs: readonly JobView[];
   readonly nextCursor: string | null;

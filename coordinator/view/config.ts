@@ -33,6 +33,11 @@ export function ownStateDir(environment: Environment = process.env): string {
   return join(nonEmpty(environment.HOME) ?? homedir(), '.berth');
 }
 
+/** A variable that the user names on the command line. */
+export function readVariable(name: string, environment: Environment = process.env): string | undefined {
+  return environment[name];
+}
+
 /** A coordinator's address, and how we know it. */
 export interface Endpoint {
   readonly url: string;

@@ -8,6 +8,7 @@ import { addListCommands } from './commands/list.js';
 import { addLogsCommand } from './commands/logs.js';
 import { addNodeCommands } from './commands/nodes.js';
 import { addPlanCommand } from './commands/plan.js';
+import { addSecretsCommand } from './commands/secrets.js';
 import { addSubmitCommands } from './commands/submit.js';
 import { addUpCommand } from './commands/up.js';
 import { addWhenCommand } from './commands/when.js';
@@ -81,6 +82,7 @@ function addAll(host: Host): void {
   addControlCommands(host);
   addArtifactCommands(host);
   addNodeCommands(host);
+  addSecretsCommand(host);
   addEventsCommand(host);
   addUpCommand(host);
   addAboutCommands(host);

@@ -36,7 +36,7 @@ interface Opened {
 
 async function driverWithSecrets(t: Test): Promise<Opened> {
   const root = join(memoryFolder(t), 'process');
-  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin' }, hasGpus: false };
+  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin' }, hasGpus: () => false };
   const base = { clock: systemClock, random: systemRandom, log: silentLog, bootId: 'boot-1' };
   const options = { ...base, task, directory: join(temporaryFolder(t), 'state'), secrets: new SecretFolder(root) };
   const open = async (): Promise<Watched> => {

@@ -4,6 +4,7 @@ import { startServer } from '../kit/http-server.js';
 
 const ROUTES = [
   'delete /v1/nodes/{name}',
+  'delete /v1/secrets/{namespace}/{name}',
   'get /healthz',
   'get /openapi.json',
   'get /v1/artifacts/{sha256}',
@@ -21,6 +22,7 @@ const ROUTES = [
   'get /v1/nodes',
   'get /v1/nodes/{name}',
   'get /v1/openapi.json',
+  'get /v1/secrets',
   'get /v1/whoami',
   'post /v1/artifacts',
   'post /v1/jobs',
@@ -31,7 +33,9 @@ const ROUTES = [
   'post /v1/nodes/{name}/drain',
   'post /v1/nodes/{name}/open',
   'post /v1/plan',
+  'post /v1/secrets/rotate-key',
   'put /v1/artifacts/{sha256}',
+  'put /v1/secrets/{namespace}/{name}',
 ];
 
 /** One answer of each kind: the route, a request, and the status to expect. */
@@ -48,6 +52,7 @@ const SAMPLES = [
   ['get /v1/nodes', '/v1/nodes', 200],
   ['get /v1/nodes/{name}', '/v1/nodes/n1', 200],
   ['get /v1/nodes/{name}', '/v1/nodes/n2', 'default'],
+  ['get /v1/secrets', '/v1/secrets', 200],
   ['get /v1/jobs', '/v1/jobs?limit=0', 'default'],
 ] as const;
 

@@ -12,6 +12,7 @@ import { buildServer } from '../../coordinator/http/server.js';
 import { serialize } from '../../coordinator/model/snapshot.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
+import { SecretStore } from '../../coordinator/secrets/secret-store.js';
 import type { JobView } from '../../coordinator/service/present-job.js';
 import type { NodeView } from '../../coordinator/service/present-node.js';
 import type { AttemptView, TaskView } from '../../coordinator/service/present-task.js';
@@ -71,6 +72,7 @@ interface TestServerParts {
   readonly engine: Engine;
   readonly logs: TaskLogs;
   readonly artifacts: ArtifactStore;
+  readonly secrets: SecretStore;
   readonly clock: Clock;
   readonly folder: string;
 }
@@ -89,7 +91,7 @@ export class TestServer {
   #url = '';
 
   constructor(parts: TestServerParts) {
-    const { store, engine, logs, artifacts, clock, folder } = parts;
+    const { store, engine, logs, artifacts, secrets, clock, folder } = parts;
     this.#store = store;
     this.engine = engine;
     this.logs = logs;
@@ -98,8 +100,9 @@ export class TestServer {
       engine,
       logs,
       artifacts,
+      secrets,
       clock,
-      limits: NO_LIMITS,
+      limits: { ...NO_LIMITS, secretKeys: secrets.secretKeys },
       pricing: new ImmediatePricing(),
       usageOf: () => undefined,
     });
@@ -229,23 +232,22 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const clock = fastClock(options.speed ?? 1);
   const { retainedEventCount } = options;
   const store = new MemoryStore(retainedEventCount === undefined ? {} : { retainedEventCount });
+  const base = { stateDir: folder, clock: systemClock, random: systemRandom, log: silentLog };
+  const secrets = await SecretStore.open({ ...base, keys: { kind: 'file', path: join(folder, 'secrets.key') } });
+  const limits = { ...NO_LIMITS, secretKeys: secrets.secretKeys };
   const engine = await Engine.open({
     store,
     clock: systemClock,
     log: silentLog,
-    rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
-    planning: DEFAULT_PLAN_POLICY,
+    rules: { nodeLeaseMs: LEASE_MS, limits },
+    planning: { ...DEFAULT_PLAN_POLICY, limits },
     pricing: new ImmediatePricing(),
     perform: () => {},
     onFailure: () => {},
   });
-  const logs = new TaskLogs({ stateDir: folder, clock: systemClock, log: silentLog });
-  const artifacts = await FileArtifactStore.open({
-    folder: join(folder, 'artifacts'),
-    clock: systemClock,
-    random: systemRandom,
-  });
-  const server = new TestServer({ store, engine, logs, artifacts, clock, folder });
+  const logs = new TaskLogs(base);
+  const artifacts = await FileArtifactStore.open({ ...base, folder: join(folder, 'artifacts') });
+  const server = new TestServer({ store, engine, logs, artifacts, secrets, clock, folder });
   await server.listen();
   return server;
 }
