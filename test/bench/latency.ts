@@ -1,16 +1,15 @@
 import { parseArgs } from 'node:util';
 import { type Cluster, startCluster } from '../kit/cluster.js';
 import { percentile, rounded, say } from './figures.js';
+import { startOne } from './start-latency.js';
 
-const JOB_LIMIT_MS = 60_000;
 /** The first jobs warm the programs up: code not yet compiled, files not yet cached. */
 const WARM_UP_COUNT = 10;
 
 /**
  * From the POST of a job on an idle cluster until its command runs, job after job.
  *
- * The command is `date`, which says when it runs; it is on the same machine, so that both times are of one clock. The
- * start as the API tells it contains the agent's report too, and the moment of `date` its own program start.
+ * The start as the API tells it contains the agent's report too, and the moment of `date` its own program start.
  */
 export async function latency(args: string[]): Promise<object> {
   const { values } = parseArgs({ args, options: { jobs: { type: 'string', default: '200' } } });
@@ -42,14 +41,10 @@ interface Sample {
 }
 
 async function runOne(cluster: Cluster): Promise<Sample> {
-  const { api } = cluster;
-  const submittedAt = Date.now();
-  const job = await api.submit({ name: 'latency', command: ['date', '+%s%N'] });
-  await api.finished(job.id, JOB_LIMIT_MS);
-  const output = await api.request('GET', `/v1/jobs/${job.id}/tasks/0/logs?stream=stdout&follow=true`);
-  const task = await api.json<{ attempts: readonly { startedAt: string }[] }>('GET', `/v1/jobs/${job.id}/tasks/0`);
-  return {
-    commandMs: Number(output.text) / 1e6 - submittedAt,
-    reportedMs: Date.parse(task.attempts[0]?.startedAt ?? '') - submittedAt,
-  };
+  const { jobId, submittedAt, commandMs } = await startOne(cluster);
+  const task = await cluster.api.json<{ attempts: readonly { startedAt: string }[] }>(
+    'GET',
+    `/v1/jobs/${jobId}/tasks/0`,
+  );
+  return { commandMs, reportedMs: Date.parse(task.attempts[0]?.startedAt ?? '') - submittedAt };
 }

@@ -1,6 +1,7 @@
 import { footprint } from './footprint.js';
 import { kueue } from './kueue.js';
 import { latency } from './latency.js';
+import { logs } from './logs.js';
 import { planning } from './plan.js';
 import { throughput } from './throughput.js';
 
@@ -9,6 +10,7 @@ const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
   footprint,
   kueue,
   latency,
+  logs,
   plan: planning,
   throughput,
 };
