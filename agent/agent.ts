@@ -93,7 +93,8 @@ export class Agent {
       }
       failureCount = this.#options.clock.monotonic() - startedAt >= STABLE_MS ? 1 : failureCount + 1;
       const delayMs = backoffMs(RECONNECT, failureCount, this.#options.random);
-      this.#options.log.warn('not connected', { code: end.error.code, reason: end.error.message, retryInMs: delayMs });
+      const { code, message: reason, hint } = end.error;
+      this.#options.log.warn('not connected', { code, reason, ...(hint ? { hint } : {}), retryInMs: delayMs });
       await this.#pause(delayMs);
     }
   }

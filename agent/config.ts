@@ -13,6 +13,8 @@ export interface AgentConfig {
   readonly url: string;
   /** Null only for `berth agent discover`, which talks to nobody. */
   readonly tokenFile: string | null;
+  /** Whose certificates to trust beside the system's own; PEM. */
+  readonly caFile: string | null;
   readonly stateDir: string;
   readonly nodeId: NodeId;
   /** What the operator says instead of what is found on the machine. */
@@ -46,6 +48,11 @@ const GPU_TIME_LIMIT = { leastMs: 100, mostMs: 300_000, defaultMs: 20_000 };
 const SETTINGS = {
   url: { parse: parseText, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
   tokenFile: { parse: parseText, placeholder: 'FILE', help: 'the join token: agent.token of the coordinator' },
+  caFile: {
+    parse: parseText,
+    placeholder: 'FILE',
+    help: "certificates to trust for an https URL (PEM; the system's own)",
+  },
   stateDir: { parse: parseText, placeholder: 'DIR', help: 'where attempts, their output and the identity live' },
   name: { parse: parseName, placeholder: 'NAME', help: "the node's unique name (its host name)" },
   cpus: { parse: parseCpuMillis, placeholder: 'N', help: 'processors to offer (all that this process may use)' },
@@ -94,6 +101,7 @@ export async function readAgentConfig(
   return {
     url: values.url ?? DEFAULT_URL,
     tokenFile: values.tokenFile ?? null,
+    caFile: values.caFile ?? null,
     stateDir: resolve(values.stateDir ?? join(homedir(), '.berth', 'agent')),
     nodeId: values.name ?? (hostname() as NodeId),
     capacity: {
@@ -138,6 +146,16 @@ export function readToken(path: string | null): string {
   }
   if (token === '') throw new AppError('invalid-request', `${path} is empty; it must hold the join token`);
   return token;
+}
+
+/** The certificates to trust; undefined for the system's own. Throws `invalid-request` when they cannot be read. */
+export function readCa(path: string | null): string | undefined {
+  if (path === null) return undefined;
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new AppError('invalid-request', `--ca-file: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function parseName(value: string): NodeId | Unfit {

@@ -4,10 +4,11 @@ import { AppError, CODES, isAppError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import { openPinoLog } from '../shared/pino-log.js';
 import { systemRandom } from '../shared/random.js';
+import { isReadableByOthers } from '../shared/transport.js';
 import { VERSION } from '../shared/version.js';
 import type { Inventory } from '../shared/wire/messages.js';
 import { Agent } from './agent.js';
-import { AGENT_HELP, type AgentConfig, readAgentConfig, readToken } from './config.js';
+import { AGENT_HELP, type AgentConfig, readAgentConfig, readCa, readToken } from './config.js';
 import { carryOut, type GpuOrder } from './discovery/gpu/decide.js';
 import { GpuFiles } from './discovery/gpu/gpu-files.js';
 import { GpuWatch } from './discovery/gpu/gpu-watch.js';
@@ -18,6 +19,7 @@ import { reportOf, reportText } from './discovery/report.js';
 import { Sampler } from './discovery/sampler.js';
 import { processDriver } from './driver/process/process-driver.js';
 import { findSecretsRoot, SecretFolder } from './driver/secret-folder.js';
+import type { Dialer } from './link/dialer.js';
 import { websocketDialer } from './link/websocket-dialer.js';
 import { FileAgentStore } from './store/file-store.js';
 
@@ -80,7 +82,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     version: VERSION,
     store: new FileAgentStore(stateDir, systemRandom),
     drivers: new Map([['process', processDriver({ ...base, task, secrets, directory: join(stateDir, 'process') })]]),
-    dial: websocketDialer({ url: config.url, token: readToken(config.tokenFile) }),
+    dial: dialerOf(config, log),
     // Taken once, when the state directory exists: but for its GPUs a node does not change while its agent runs.
     inventory: async () => {
       inventory ??= inventoryOf(config, { log, keepsSecrets: secretsRoot !== undefined });
@@ -94,6 +96,14 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     },
   });
   return { agent, stop: () => gpus?.stop() };
+}
+
+function dialerOf({ url, tokenFile, caFile }: AgentConfig, log: Log): Dialer {
+  const dial = websocketDialer({ url, token: readToken(tokenFile), ca: readCa(caFile) });
+  if (isReadableByOthers(url)) {
+    log.warn('NOT ENCRYPTED: the token, secrets and output can be read on the network; use an https URL', { url });
+  }
+  return dial;
 }
 
 function watchGpus({ gpuWatch, stateDir }: AgentConfig, log: Log, changed: () => void): GpuWatch | undefined {

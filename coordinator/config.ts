@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
 import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
+import { AppError } from '../shared/errors.js';
 import { type Limits, NO_LIMITS } from '../shared/limits.js';
 import { parseLicences, parsePreemption, parseQuotas, parseWeights } from '../shared/limits-config.js';
 import { parseDuration } from '../shared/units.js';
@@ -12,11 +13,18 @@ export interface CoordinatorConfig {
   readonly host: string;
   /** 0: any free port; `coordinator.json` in the state directory says which. */
   readonly port: number;
+  readonly tls: TlsFiles | null;
   readonly nodeLeaseMs: number;
   readonly limits: Limits;
   /** What secrets are sealed with. */
   readonly secretsKey: SecretsKey;
   readonly logLevel: string;
+}
+
+/** PEM files; the certificate's is followed by those of its issuers, if any. */
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
 }
 
 /** A key's text, or the file that it is kept in. */
@@ -35,6 +43,8 @@ const SETTINGS = {
     placeholder: 'HOST:PORT',
     help: 'address to serve on (127.0.0.1:7878); port 0: any free one',
   },
+  tlsCert: { parse: parseText, placeholder: 'FILE', help: 'serve HTTPS with this certificate (PEM, with its chain)' },
+  tlsKey: { parse: parseText, placeholder: 'FILE', help: "the certificate's private key (PEM)" },
   nodeLease: {
     parse: parseLease,
     placeholder: 'DURATION',
@@ -90,11 +100,20 @@ export async function readCoordinatorConfig(
   return {
     stateDir,
     ...(values.listen ?? DEFAULT_LISTEN),
+    tls: tlsOf(values),
     nodeLeaseMs: values.nodeLease ?? DEFAULT_NODE_LEASE_MS,
     limits: limitsOf(values),
     secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
     logLevel: values.logLevel ?? 'info',
   };
+}
+
+function tlsOf({ tlsCert, tlsKey }: GivenValues<typeof SETTINGS>): TlsFiles | null {
+  if (tlsCert === undefined && tlsKey === undefined) return null;
+  if (tlsCert !== undefined && tlsKey !== undefined) return { certFile: tlsCert, keyFile: tlsKey };
+  throw new AppError('invalid-request', `${tlsCert === undefined ? '--tls-cert' : '--tls-key'} is missing`, {
+    hint: 'HTTPS needs both --tls-cert and --tls-key',
+  });
 }
 
 /** A key is no flag: every user of the machine sees a program's arguments. */

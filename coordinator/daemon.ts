@@ -5,6 +5,7 @@ import { sleep, systemClock } from '../shared/clock.js';
 import { AppError, isAppError, refuse } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import { systemRandom } from '../shared/random.js';
+import { isLoopback } from '../shared/transport.js';
 import { VERSION } from '../shared/version.js';
 import { FileArtifactStore } from './artifacts/file-artifact-store.js';
 import type { CoordinatorConfig } from './config.js';
@@ -16,6 +17,7 @@ import { buildServer } from './http/server.js';
 import { aborted, Front, Life, type LifeOptions } from './life.js';
 import { BackgroundPricing } from './pricing/background-pricing.js';
 import { SecretStore } from './secrets/secret-store.js';
+import { readCertificate } from './tls.js';
 
 /** Pauses before the log is opened again after the store could not be written (P12). */
 const REOPEN = { firstMs: 1_000, maxMs: 30_000, factor: 2 } as const;
@@ -43,6 +45,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
     version: VERSION,
     random: systemRandom,
     log,
+    certificate: config.tls === null ? undefined : readCertificate(config.tls, log),
   });
   const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken: tokens.isAgentToken, log });
   try {
@@ -91,8 +94,13 @@ async function beginOrFail(options: LifeOptions): Promise<Life | AppError> {
   }
 }
 
-async function serve(server: Server, { host, port, stateDir }: CoordinatorConfig, log: Log): Promise<void> {
+async function serve(server: Server, { host, port, stateDir, tls }: CoordinatorConfig, log: Log): Promise<void> {
   if (server.server.listening) return;
+  if (tls === null && !isLoopback(host)) {
+    log.warn('NOT ENCRYPTED: tokens, secrets and output can be read on the network; give --tls-cert and --tls-key', {
+      host,
+    });
+  }
   try {
     const url = await server.listen({ host, port });
     await publish(join(stateDir, 'coordinator.json'), { url, pid: process.pid });

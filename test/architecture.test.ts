@@ -69,7 +69,7 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared'] },
   {
     name: 'coordinator main',
-    files: ['coordinator/main.ts', 'coordinator/daemon.ts', 'coordinator/life.ts'],
+    files: ['coordinator/main.ts', 'coordinator/daemon.ts', 'coordinator/life.ts', 'coordinator/tls.ts'],
     mayImport: [
       'shared',
       'coordinator config',

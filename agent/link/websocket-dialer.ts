@@ -1,5 +1,6 @@
 import { WebSocket } from 'ws';
 import { AppError } from '../../shared/errors.js';
+import { isUntrusted } from '../../shared/transport.js';
 import { WIRE_LIMITS } from '../../shared/wire/limits.js';
 import { AGENT_PATH, WEBSOCKET_OPTIONS, websocketChannel } from '../../shared/wire/websocket-channel.js';
 import type { Dialer } from './dialer.js';
@@ -9,15 +10,18 @@ export interface WebsocketDialerOptions {
   readonly url: string;
   /** The join token. */
   readonly token: string;
+  /** Certificates to trust, PEM; the system's own when absent. */
+  readonly ca?: string | undefined;
 }
 
 /** Dials the coordinator's agent endpoint. Throws `invalid-request` for a URL that could never work. */
-export function websocketDialer({ url, token }: WebsocketDialerOptions): Dialer {
+export function websocketDialer({ url, token, ca }: WebsocketDialerOptions): Dialer {
   const endpoint = endpointOf(url);
   return (signal) =>
     new Promise((resolve, reject) => {
       const socket = new WebSocket(endpoint, {
         ...WEBSOCKET_OPTIONS,
+        ...(ca === undefined ? {} : { ca }),
         headers: { authorization: `Bearer ${token}` },
         handshakeTimeout: WIRE_LIMITS.handshakeMs,
       });
@@ -75,5 +79,8 @@ function refusalOf(status: number | undefined, endpoint: string): AppError {
 }
 
 function unreachable(endpoint: string, cause: Error): AppError {
-  return new AppError('unreachable', `${endpoint} cannot be reached: ${cause.message}`, { cause });
+  return new AppError('unreachable', `${endpoint} cannot be reached: ${cause.message}`, {
+    cause,
+    ...(isUntrusted(cause) ? { hint: 'name the certificate of its issuer with --ca-file' } : {}),
+  });
 }

@@ -5,20 +5,28 @@ import type { Streams } from './streams.js';
 
 /** Makes `close` short: streams end, questions that wait are answered, and what arrives meanwhile is turned away. */
 export function endWhenClosing(server: Server, streams: Streams): void {
-  const sockets = new Set<Socket>();
+  const silent = new Set<Socket>();
   let isClosing = false;
-  server.server.on('connection', (socket) => {
+  const opened = (socket: Socket): void => {
     if (isClosing) return void socket.destroy();
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+  };
+  // With TLS, requests name the socket of this event and not the one beneath.
+  server.server.on(isSecured(server) ? 'secureConnection' : 'connection', opened);
+  server.server.on('request', ({ socket }) => silent.delete(socket));
+  server.server.on('upgrade', ({ socket }) => silent.delete(socket));
   server.addHook('preClose', async () => {
     isClosing = true;
     streams.close();
     // node:http closes what is idle after a request; a connection that never sent one would keep it waiting.
-    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+    for (const socket of silent) socket.destroy();
   });
   server.addHook('onRequest', async () => {
     if (isClosing) throw new AppError('shutting-down', 'the coordinator is stopping');
   });
+}
+
+function isSecured({ server }: Server): boolean {
+  return 'setSecureContext' in server;
 }

@@ -5,8 +5,9 @@ import { documentOf, HttpFault, PROBLEM_TYPE, statusOf } from './problem.js';
 
 /** Answers what is no HTTP request, or arrives too slowly, as a problem too; there is no request object for it. */
 export function answerMalformed(error: Error & { readonly code?: string }, socket: Socket, requestId: string): void {
-  // The peer has gone: nobody reads an answer.
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  // The peer has gone, or there is no TLS to answer in: nobody would read it.
+  if (error.code === 'ECONNRESET' || error.code?.startsWith('ERR_SSL') || !socket.writable)
+    return void socket.destroy();
   const fault = faultOf(error.code);
   const status = statusOf(fault);
   const body = JSON.stringify(documentOf(fault, requestId));

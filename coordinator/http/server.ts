@@ -1,6 +1,11 @@
 import swagger from '@fastify/swagger';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, {
+  type FastifyHttpOptions,
+  type FastifyReply,
+  type FastifyRequest,
+  type RawServerDefault,
+} from 'fastify';
 import { AppError } from '../../shared/errors.js';
 import { SPEC_LIMITS } from '../../shared/job-spec/spec.js';
 import type { Log } from '../../shared/log.js';
@@ -35,9 +40,19 @@ export interface HttpOptions {
   readonly version: string;
   readonly random: Random;
   readonly log: Log;
+  /** Serves HTTPS instead of HTTP. */
+  readonly certificate?: ServerCertificate | undefined;
+}
+
+/** PEM. */
+export interface ServerCertificate {
+  readonly cert: Buffer;
+  readonly key: Buffer;
 }
 
 const REQUEST_ID_BYTES = 8;
+/** A connection that has not finished TLS by then is ended, as a stop would wait for it. */
+const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_PARAMETER_LENGTH = 256;
 
 /**
@@ -74,8 +89,8 @@ export function buildServer(options: HttpOptions): Server {
   return server;
 }
 
-function newServer({ random }: HttpOptions): Server {
-  return fastify({
+function newServer({ random, certificate }: HttpOptions): Server {
+  const options: FastifyHttpOptions<RawServerDefault> = {
     logger: false,
     bodyLimit: SPEC_LIMITS.maxSpecBytes,
     // An upload may take hours as long as it moves; limitSilence sees to that.
@@ -85,7 +100,12 @@ function newServer({ random }: HttpOptions): Server {
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     clientErrorHandler: (error, socket) => answerMalformed(error, socket, random.token(REQUEST_ID_BYTES)),
-  }).withTypeProvider<TypeBoxTypeProvider>();
+  };
+  // Fastify's types tell the two apart; to all that is built on it they are the same.
+  const secured = certificate
+    ? { ...options, https: { ...certificate, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_TIMEOUT_MS } }
+    : options;
+  return fastify(secured as typeof options).withTypeProvider<TypeBoxTypeProvider>();
 }
 
 function describe(server: Server, version: string): void {

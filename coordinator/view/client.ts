@@ -3,6 +3,7 @@ import { request as requestHttps } from 'node:https';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../shared/clock.js';
 import { AppError, CODES, type ErrorCode, isAppError, type Problem } from '../../shared/errors.js';
+import { isUntrusted } from '../../shared/transport.js';
 import type { Endpoint } from './config.js';
 
 /** Names with their values; a list repeats its name, undefined leaves it out. */
@@ -91,7 +92,10 @@ export class ApiClient {
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     };
     return new Promise((resolve, reject) => {
-      const sent = url.protocol === 'https:' ? requestHttps(url, options) : requestHttp(url, options);
+      const sent =
+        url.protocol === 'https:'
+          ? requestHttps(url, { ...options, ...(endpoint.ca === undefined ? {} : { ca: endpoint.ca }) })
+          : requestHttp(url, options);
       let cancelTimer = (): void => {};
       const awaitAnswer = (): void => {
         cancelTimer = this.#clock.after(request.answerWithinMs ?? ANSWER_MS, () => {
@@ -183,7 +187,9 @@ function lost(endpoint: Endpoint, error: Error): AppError {
   const why = code === 'ECONNREFUSED' ? 'nothing listens there' : error.message || code || 'connection failed';
   return new AppError('unreachable', `cannot reach the coordinator at ${endpoint.url}: ${why}`, {
     cause: error,
-    hint: `the address is from ${endpoint.urlSource}; is the coordinator running?`,
+    hint: isUntrusted(error)
+      ? 'name the certificate of its issuer with BERTH_CA_FILE, and a host that is in its certificate with BERTH_URL'
+      : `the address is from ${endpoint.urlSource}; is the coordinator running?`,
   });
 }
 

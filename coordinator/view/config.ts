@@ -8,6 +8,8 @@ export interface ClientConfig {
   readonly url: string | undefined;
   readonly token: string | undefined;
   readonly tokenFile: string | undefined;
+  /** BERTH_CA_FILE: whose certificates to trust, besides the system's own. */
+  readonly caFile: string | undefined;
   /** BERTH_STATE_DIR: that of `berth up`, or the coordinator's own. */
   readonly stateDir: string | undefined;
   /** Where a coordinator of this machine is looked for when nothing is said. */
@@ -22,6 +24,7 @@ export function readClientConfig(environment: Environment = process.env): Client
     url: nonEmpty(environment.BERTH_URL),
     token: nonEmpty(environment.BERTH_TOKEN),
     tokenFile: nonEmpty(environment.BERTH_TOKEN_FILE),
+    caFile: nonEmpty(environment.BERTH_CA_FILE),
     stateDir: nonEmpty(environment.BERTH_STATE_DIR),
     defaultStateDirs: ['/var/lib/berth', ownStateDir(environment)],
     allowsColor: !nonEmpty(environment.NO_COLOR) && environment.TERM !== 'dumb',
@@ -42,6 +45,8 @@ export function readVariable(name: string, environment: Environment = process.en
 export interface Endpoint {
   readonly url: string;
   readonly token: string;
+  /** PEM; the system's own certificates when absent. */
+  readonly ca?: string;
   /** Names the source in error messages. */
   readonly urlSource: string;
   readonly tokenSource: string;
@@ -57,17 +62,25 @@ export interface Endpoint {
 export async function findCoordinator(config: ClientConfig): Promise<Endpoint> {
   if (config.url !== undefined) {
     const url = checkedUrl(config.url, 'BERTH_URL');
-    return { url, urlSource: 'BERTH_URL', ...(await configuredToken(config, undefined)) };
+    return { url, urlSource: 'BERTH_URL', ...(await configuredToken(config, undefined)), ...(await trusted(config)) };
   }
   for (const dir of stateDirs(config)) {
     const source = join(dir, 'coordinator.json');
     const document = config.stateDir === undefined ? await readIfPermitted(source) : await readOptional(source);
     if (document === undefined) continue;
-    return { url: urlIn(document, source), urlSource: source, ...(await configuredToken(config, dir)) };
+    const url = urlIn(document, source);
+    return { url, urlSource: source, ...(await configuredToken(config, dir)), ...(await trusted(config)) };
   }
   throw new AppError('unreachable', `no coordinator found${whereWeLooked(config)}`, {
     hint: 'start one here with `berth up`, or set BERTH_URL and BERTH_TOKEN (or BERTH_TOKEN_FILE), or BERTH_STATE_DIR',
   });
+}
+
+async function trusted({ caFile }: ClientConfig): Promise<Pick<Endpoint, 'ca'>> {
+  if (caFile === undefined) return {};
+  const ca = await readOptional(caFile);
+  if (ca !== undefined) return { ca };
+  throw new AppError('invalid-request', `BERTH_CA_FILE names ${caFile}, which does not exist`);
 }
 
 function whereWeLooked(config: ClientConfig): string {

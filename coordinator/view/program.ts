@@ -27,7 +27,7 @@ Daemons:
   agent [flags]           run tasks on this machine (see berth agent --help)
 
 The coordinator is found by BERTH_URL with BERTH_TOKEN or BERTH_TOKEN_FILE, or on its own machine by
-BERTH_STATE_DIR (else /var/lib/berth or ~/.berth).`;
+BERTH_STATE_DIR (else /var/lib/berth or ~/.berth). BERTH_CA_FILE names certificates to trust for https.`;
 
 /** Runs the command-line client with the words after `berth`. Prints its own errors; returns the exit code. */
 export async function runClient(argv: readonly string[], context: Context): Promise<number> {

@@ -3,10 +3,11 @@ import { Readable } from 'node:stream';
 import { type Command, Option } from 'commander';
 import { AppError } from '../../../shared/errors.js';
 import { SPEC_DEFAULTS } from '../../../shared/job-spec/spec.js';
+import { isReadableByOthers } from '../../../shared/transport.js';
 import type { SecretView } from '../api.js';
 import { segment } from '../client.js';
 import { readVariable } from '../config.js';
-import type { Context } from '../context.js';
+import { type Context, remark } from '../context.js';
 import { EXIT } from '../exit-code.js';
 import { printListing } from '../format/listing.js';
 import type { Column } from '../format/table.js';
@@ -79,6 +80,7 @@ function addSet(host: Host, secrets: Command): void {
     )
     .action(async (name: string, flags: SetFlags) => {
       const bytes = await givenValue(host.context, flags);
+      await warnOfReaders(host.context);
       await host.context.api.document({
         method: 'PUT',
         path: pathOf(flags.namespace, name),
@@ -86,6 +88,13 @@ function addSet(host: Host, secrets: Command): void {
       });
       host.context.out.write(`${name} set\n`);
     });
+}
+
+/** Said before it is sent, and sent all the same: the network may be trusted. */
+async function warnOfReaders(context: Context): Promise<void> {
+  const { url } = await context.api.locate();
+  if (isReadableByOthers(url))
+    remark(context, `WARNING: the value is sent unencrypted to ${url}; anybody on the way can read it`);
 }
 
 function namespaceOption(): Option {
