@@ -183,7 +183,9 @@ export class LogShipper {
     const { offset } = stream;
     const bytes = await this.#options.read(id, due.stream, offset, WIRE_LIMITS.logChunkBytes);
     if (bytes.length === 0 && !stream.isUnfinished) return 'nothing-new';
-    return { due, chunk: { allocationId: id, stream: due.stream, offset, bytes, last: stream.isLast(bytes.length) } };
+    const ageMs = Math.round(stream.ageOf(offset + bytes.length, this.#options.clock.monotonic()));
+    const last = stream.isLast(bytes.length);
+    return { due, chunk: { allocationId: id, stream: due.stream, offset, bytes, last, ageMs } };
   }
 
   #pollLater(): void {

@@ -1,5 +1,8 @@
 import type { LogAck } from '../../shared/wire/messages.js';
 
+/** Times kept of what is on its way, which the window of a connection keeps short; beyond it bytes count as new. */
+const MAX_SEEN = 512;
+
 /**
  * How far one stream of an attempt has been sent, and how far the coordinator has it.
  *
@@ -14,6 +17,8 @@ export class OutputStream {
   #hasSentLast = false;
   #isComplete = false;
   #hasGoneBack = false;
+  /** When bytes up to here were first read, ascending; of what is not acknowledged. */
+  #seen: { readonly to: number; readonly at: number }[] = [];
 
   get offset(): number {
     return this.#sent;
@@ -44,6 +49,14 @@ export class OutputStream {
     return this.#size !== null && (byteCount === 0 || this.#sent + byteCount >= this.#size);
   }
 
+  /** How long ago the first of the bytes that are sent next was first read; up to `end` they have been read now. */
+  ageOf(end: number, now: number): number {
+    const known = this.#seen.find(({ to }) => to > this.#sent);
+    const seenTo = this.#seen.at(-1)?.to ?? this.#acked;
+    if (end > seenTo && this.#seen.length < MAX_SEEN) this.#seen.push({ to: end, at: now });
+    return known === undefined ? 0 : now - known.at;
+  }
+
   sent(byteCount: number, isLast: boolean): void {
     this.#sent += byteCount;
     this.#hasSentLast = isLast;
@@ -60,6 +73,7 @@ export class OutputStream {
     if (complete) this.#isComplete = true;
     const isProgress = offset > this.#acked;
     this.#acked = offset;
+    this.#seen = this.#seen.filter(({ to }) => to > offset);
     if (isProgress) this.#hasGoneBack = false;
     if (offset > this.#sent) this.#sent = offset;
     if (isProgress || this.#isComplete || offset >= this.#sent || this.#hasGoneBack) return;

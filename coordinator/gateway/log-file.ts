@@ -1,6 +1,8 @@
 import { type FileHandle, readFile, rename, stat } from 'node:fs/promises';
+import type { EpochMs } from '../../shared/clock.js';
 import { ifPresent, openForWriting, replaceFile, writeAll } from './disk.js';
 import type { LogPaths } from './log-paths.js';
+import { LogTimes } from './log-times.js';
 
 /**
  * One stream on disk, open for writing. Calls are made one at a time; after an error only `close` may be called.
@@ -11,6 +13,7 @@ export class LogFile {
   readonly #paths: LogPaths;
   readonly #maxBytes: number;
   readonly #handle: FileHandle;
+  readonly #times: LogTimes;
   #storedBytes: number;
   #truncatedBytes: number;
 
@@ -19,13 +22,9 @@ export class LogFile {
     if (await ifPresent(() => stat(paths.whole))) return undefined;
     const handle = await openForWriting(paths.part);
     try {
-      return new LogFile({
-        paths,
-        maxBytes,
-        handle,
-        storedBytes: (await handle.stat()).size,
-        truncatedBytes: await readGap(paths),
-      });
+      const { size: storedBytes, mtimeMs } = await handle.stat();
+      const times = await LogTimes.open(paths.times, storedBytes, mtimeMs);
+      return new LogFile({ paths, maxBytes, handle, times, storedBytes, truncatedBytes: await readGap(paths) });
     } catch (error) {
       await handle.close();
       throw error;
@@ -36,6 +35,7 @@ export class LogFile {
     this.#paths = found.paths;
     this.#maxBytes = found.maxBytes;
     this.#handle = found.handle;
+    this.#times = found.times;
     this.#storedBytes = found.storedBytes;
     this.#truncatedBytes = found.truncatedBytes;
   }
@@ -45,11 +45,12 @@ export class LogFile {
     return this.#storedBytes + this.#truncatedBytes;
   }
 
-  /** Takes what is new of the bytes, nothing when some are missing before them. Beyond the limit they are only counted. */
-  async append(offset: number, bytes: Uint8Array): Promise<void> {
+  /** Takes what is new of the bytes, which came at `at`, nothing when some are missing before them. Beyond the limit they are only counted. */
+  async append(offset: number, bytes: Uint8Array, at: EpochMs): Promise<void> {
     if (offset > this.size) return;
     const fresh = bytes.subarray(this.size - offset);
     const kept = fresh.subarray(0, Math.max(0, this.#maxBytes - this.#storedBytes));
+    if (kept.length > 0) await this.#times.note(this.#storedBytes, at);
     await writeAll(this.#handle, kept, this.#storedBytes);
     this.#storedBytes += kept.length;
     this.#truncatedBytes += fresh.length - kept.length;
@@ -58,6 +59,8 @@ export class LogFile {
   /** Flushes the bytes and gives the file its final name; the caller flushes the folder, for many files at once. */
   async finish(): Promise<void> {
     await this.saveGap();
+    const { onlyTime } = this.#times;
+    if (onlyTime !== undefined) await this.#handle.utimes(onlyTime / 1_000, onlyTime / 1_000);
     await this.#handle.sync();
     await rename(this.#paths.part, this.#paths.whole);
   }
@@ -76,6 +79,7 @@ interface Found {
   readonly paths: LogPaths;
   readonly maxBytes: number;
   readonly handle: FileHandle;
+  readonly times: LogTimes;
   readonly storedBytes: number;
   readonly truncatedBytes: number;
 }

@@ -11,6 +11,8 @@ export interface LogPaths {
   readonly whole: string;
   /** Holds the number of bytes that were dropped, in decimal; there is none when nothing was. */
   readonly gap: string;
+  /** Says when the bytes came; there is none while the file's own time says it (log-times.ts). */
+  readonly times: string;
 }
 
 const EXTENSIONS: Readonly<Record<LogStream, string>> = { stdout: 'out', stderr: 'err' };
@@ -19,5 +21,5 @@ const EXTENSIONS: Readonly<Record<LogStream, string>> = { stdout: 'out', stderr:
 export function logPaths(root: string, ref: AllocationRef, stream: LogStream): LogPaths {
   const directory = join(root, 'logs', ref.jobId);
   const whole = join(directory, `${ref.step}.${ref.index}#${ref.attempt}.${EXTENSIONS[stream]}`);
-  return { directory, part: `${whole}.part`, whole, gap: `${whole}.gap` };
+  return { directory, part: `${whole}.part`, whole, gap: `${whole}.gap`, times: `${whole}.times` };
 }

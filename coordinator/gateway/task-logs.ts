@@ -1,5 +1,5 @@
 import { open, stat } from 'node:fs/promises';
-import type { Cancel, Clock } from '../../shared/clock.js';
+import type { Cancel, Clock, EpochMs } from '../../shared/clock.js';
 import { sleep } from '../../shared/clock.js';
 import { AppError } from '../../shared/errors.js';
 import { type AllocationRef, parseAllocationId } from '../../shared/ids.js';
@@ -9,6 +9,7 @@ import { ifPresent } from './disk.js';
 import { GroupFlush } from './group-flush.js';
 import { LogFile, readGap } from './log-file.js';
 import { type LogPaths, logPaths } from './log-paths.js';
+import { type MarkReader, readMarks, type TimeMark } from './log-times.js';
 import { LogWriter } from './log-writer.js';
 
 export const TASK_LOG_LIMITS = {
@@ -88,6 +89,17 @@ export class TaskLogs {
     return found?.size ?? 0;
   }
 
+  /** When the bytes from `from` to `to` came: marks, the first at or before `from`. */
+  times(ref: AllocationRef, stream: LogStream, from: number, to: number): Promise<readonly TimeMark[]> {
+    return this.#marks(ref, stream, [], (marks) => marks.between(from, to));
+  }
+
+  /** The first byte that came at `at` or later; where the next one will be, when there is none. */
+  async offsetSince(ref: AllocationRef, stream: LogStream, at: EpochMs): Promise<number> {
+    const size = await this.size(ref, stream);
+    return (await this.#marks(ref, stream, 0, (marks) => marks.since(at))) ?? size;
+  }
+
   /** Bytes that followed those and were dropped; known for certain once the stream is complete. */
   truncatedBytes(ref: AllocationRef, stream: LogStream): Promise<number> {
     return readGap(this.#paths(ref, stream));
@@ -116,6 +128,12 @@ export class TaskLogs {
     this.#writers.clear();
   }
 
+  async #marks<T>(ref: AllocationRef, stream: LogStream, none: T, look: (marks: MarkReader) => Promise<T>): Promise<T> {
+    const paths = this.#paths(ref, stream);
+    const found = (await ifPresent(() => stat(paths.part))) ?? (await ifPresent(() => stat(paths.whole)));
+    return found === undefined ? none : readMarks(paths.times, found.mtimeMs, look);
+  }
+
   #paths(ref: AllocationRef, stream: LogStream): LogPaths {
     return logPaths(this.#options.stateDir, ref, stream);
   }
@@ -142,9 +160,9 @@ export class TaskLogs {
     }
   }
 
-  async #grow(paths: LogPaths, file: LogFile, { offset, bytes, last }: LogChunk): Promise<Position> {
+  async #grow(paths: LogPaths, file: LogFile, { offset, bytes, last, ageMs }: LogChunk): Promise<Position> {
     const before = file.size;
-    await file.append(offset, bytes);
+    await file.append(offset, bytes, this.#options.clock.now() - (ageMs ?? 0));
     const isWhole = last && file.size >= offset + bytes.length;
     if (isWhole) {
       await file.finish();

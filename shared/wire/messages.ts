@@ -204,6 +204,8 @@ export interface LogChunk {
   readonly bytes: Uint8Array;
   /** The stream ends after these bytes. */
   readonly last: boolean;
+  /** Milliseconds since the agent first read the first of them, on its monotonic clock; absent: just now. */
+  readonly ageMs?: number;
 }
 
 /**

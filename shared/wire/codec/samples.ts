@@ -53,13 +53,14 @@ export function sampleFromWire(frame: WireFrame): Body {
     };
   }
   if (frame.logChunk) {
-    const { bytes, last } = frame.logChunk;
+    const { bytes, last, ageMs } = frame.logChunk;
     return {
       kind: 'log-chunk',
       chunk: {
         ...positionFromWire(frame.logChunk, 'logChunk'),
         bytes: bytes ?? new Uint8Array(0),
         last: last ?? false,
+        ...(ageMs ? { ageMs: field.count(ageMs, 'logChunk.ageMs') } : {}),
       },
     };
   }
