@@ -10,7 +10,8 @@ import type { BerthEvent } from '../model/events.js';
 import { Latch, RECHECK_MS, raiseOnAbort } from './latch.js';
 import { isSettled } from './log-fate.js';
 import { gapsOf, type LogRecord, STREAMS, Tail } from './log-record.js';
-import { placedTasks } from './placed-tasks.js';
+import type { LogView } from './log-view.js';
+import { type NewestAttempt, placedTasks } from './placed-tasks.js';
 import type { Service } from './service.js';
 
 interface OpenTail {
@@ -20,10 +21,25 @@ interface OpenTail {
   newsAt: number;
 }
 
+/** What of which job is asked for. */
+export interface Wanted {
+  readonly jobId: JobId;
+  readonly wanted: LogView;
+  readonly signal: AbortSignal;
+}
+
+/** The attempt whose output is wanted of a task; undefined when none is. */
+export function attemptOf(newest: NewestAttempt, { attempt, wants }: LogView): NewestAttempt | undefined {
+  if (!wants(newest)) return undefined;
+  if (attempt === undefined || attempt === newest.attempt) return newest;
+  return attempt < newest.attempt ? { ...newest, attempt, isEnded: true } : undefined;
+}
+
 /** Everything that may still write, and what of it has news. Holds the attempts that live or are not yet settled. */
 export class JobFollower {
   readonly #service: Service;
   readonly #jobId: JobId;
+  readonly #wanted: LogView;
   readonly #signal: AbortSignal;
   readonly #latch = new Latch();
   readonly #open = new Map<AllocationId, OpenTail>();
@@ -31,9 +47,10 @@ export class JobFollower {
   readonly #cancels: readonly Cancel[];
   #isFinished = false;
 
-  constructor(service: Service, jobId: JobId, signal: AbortSignal) {
+  constructor(service: Service, { jobId, wanted, signal }: Wanted) {
     this.#service = service;
     this.#jobId = jobId;
+    this.#wanted = wanted;
     this.#signal = signal;
     this.#cancels = [service.watch.on(jobId, (event) => this.#see(event)), raiseOnAbort(this.#latch, signal)];
   }
@@ -65,10 +82,12 @@ export class JobFollower {
   }
 
   async *#history(): AsyncGenerator<LogRecord> {
-    for await (const ref of placedTasks(this.#service, this.#jobId)) {
+    for await (const newest of placedTasks(this.#service, this.#jobId)) {
+      const ref = attemptOf(newest, this.#wanted);
+      if (ref === undefined) continue;
       const id = allocationIdOf(ref);
       // One that began meanwhile is open already.
-      const opened = this.#open.get(id) ?? this.#add(ref);
+      const opened = this.#open.get(id) ?? this.#add(ref, this.#wanted);
       opened.isEnded = opened.isEnded || ref.isEnded;
       this.#news.delete(id);
       yield* this.#passOn(id);
@@ -86,7 +105,7 @@ export class JobFollower {
       yield record;
     }
     if (!isLast) return;
-    yield* gapsOf(this.#service, opened.tail.ref);
+    yield* gapsOf(this.#service, opened.tail.ref, this.#wanted);
     for (const cancel of opened.cancels) cancel();
     this.#open.delete(id);
   }
@@ -99,11 +118,11 @@ export class JobFollower {
     return true;
   }
 
-  #add(ref: AllocationRef): OpenTail {
+  #add(ref: AllocationRef, view: LogView): OpenTail {
     const id = allocationIdOf(ref);
     const note = (): void => this.#note(id);
     const cancels = STREAMS.map((stream) => this.#service.logs.watch(ref, stream, note));
-    const opened = { tail: new Tail(ref), cancels, isEnded: false, newsAt: this.#service.clock.monotonic() };
+    const opened = { tail: new Tail(ref, view), cancels, isEnded: false, newsAt: this.#service.clock.monotonic() };
     this.#open.set(id, opened);
     return opened;
   }
@@ -128,7 +147,9 @@ export class JobFollower {
 
   #openFor(id: AllocationId): OpenTail | undefined {
     const ref = parseAllocationId(id);
-    return this.#open.get(id) ?? (ref && this.#add(ref));
+    const isWanted = ref !== undefined && attemptOf({ ...ref, isEnded: false }, this.#wanted)?.attempt === ref.attempt;
+    // One that begins now has no old lines to be left out.
+    return this.#open.get(id) ?? (isWanted ? this.#add(ref, { ...this.#wanted, tail: undefined }) : undefined);
   }
 
   /** Nothing tells when a node is given up, so what waits for one is looked at again now and then. */

@@ -1,13 +1,15 @@
-import type { Refusal } from '../../shared/errors.js';
+import { isRefusal, type Refusal } from '../../shared/errors.js';
 import type { JobId } from '../../shared/ids.js';
 import { noSuchJob } from './find.js';
-import { JobFollower } from './job-follower.js';
+import { attemptOf, JobFollower, type Wanted } from './job-follower.js';
 import { gapsOf, type LogRecord, Tail } from './log-record.js';
+import { type LogQuery, viewOf } from './log-view.js';
 import { placedTasks } from './placed-tasks.js';
 import type { Service } from './service.js';
 
 export interface JobLogRequest {
   readonly jobId: string;
+  readonly query: LogQuery;
   /** `follow` goes on until the job is finished and its output has arrived; `stop` ends with what has arrived. */
   readonly atEnd: 'follow' | 'stop';
   readonly signal: AbortSignal;
@@ -22,21 +24,27 @@ export async function openJobLog(
   request: JobLogRequest,
 ): Promise<AsyncGenerator<LogRecord> | Refusal> {
   const jobId = request.jobId as JobId;
-  const isKnown = await service.engine.read((view) => view.jobs.has(jobId));
-  if (!isKnown) return noSuchJob(jobId);
-  return request.atEnd === 'follow' ? followed(service, jobId, request.signal) : stored(service, jobId, request.signal);
+  const wanted = await service.engine.read((view) => {
+    const job = view.jobs.get(jobId);
+    return job ? viewOf(job, request.query, service.clock.now()) : noSuchJob(jobId);
+  });
+  if (isRefusal(wanted)) return wanted;
+  const what = { jobId, wanted, signal: request.signal };
+  return request.atEnd === 'follow' ? followed(service, what) : stored(service, what);
 }
 
-async function* stored(service: Service, jobId: JobId, signal: AbortSignal): AsyncGenerator<LogRecord> {
-  for await (const ref of placedTasks(service, jobId)) {
-    yield* new Tail(ref).drain(service.logs, signal);
-    yield* gapsOf(service, ref);
+async function* stored(service: Service, { jobId, wanted, signal }: Wanted): AsyncGenerator<LogRecord> {
+  for await (const newest of placedTasks(service, jobId)) {
+    const ref = attemptOf(newest, wanted);
+    if (ref === undefined) continue;
+    yield* new Tail(ref, wanted).drain(service.logs, signal);
+    yield* gapsOf(service, ref, wanted);
     if (signal.aborted) return;
   }
 }
 
-async function* followed(service: Service, jobId: JobId, signal: AbortSignal): AsyncGenerator<LogRecord> {
-  const follower = new JobFollower(service, jobId, signal);
+async function* followed(service: Service, what: Wanted): AsyncGenerator<LogRecord> {
+  const follower = new JobFollower(service, what);
   try {
     yield* follower.records();
   } finally {

@@ -214,6 +214,8 @@ export interface OutputChunk {
   readonly attempt: number;
   readonly stream: OutputStreamName;
   readonly offset: number;
+  /** When it came, by the coordinator's clock. */
+  readonly at?: string;
   readonly text?: string;
   readonly base64?: string;
   /** A gap of so many bytes instead of a piece. */

@@ -1,4 +1,4 @@
-import type { JobView, OutputChunk } from './api.js';
+import type { JobView, OutputChunk, OutputStreamName } from './api.js';
 import { piecesOf, segment } from './client.js';
 import { type Context, remark } from './context.js';
 import { linesOf } from './lines.js';
@@ -15,9 +15,19 @@ const RESUME_MS = 500;
 export interface FollowOptions {
   readonly job: JobView;
   readonly printer: OutputPrinter;
+  readonly selection?: LogSelection;
   readonly signal: AbortSignal;
   /** Resolves when the job is known to be finished. */
   readonly finished: Promise<unknown>;
+}
+
+/** What of a job's output is wanted, as the interface's query has it. */
+export interface LogSelection {
+  readonly task?: string;
+  readonly attempt?: number;
+  readonly stream?: OutputStreamName;
+  readonly since?: string;
+  readonly tail?: number;
 }
 
 /** Where each stream of each attempt has been printed up to: what makes a repeated answer harmless. */
@@ -51,10 +61,16 @@ export async function followJob(context: Context, options: FollowOptions): Promi
   }
 }
 
+export interface JobOutput {
+  readonly job: JobView;
+  readonly printer: OutputPrinter;
+  readonly selection?: LogSelection;
+}
+
 /** Prints what a job has put out so far. */
-export async function printJobOutput(context: Context, job: JobView, printer: OutputPrinter): Promise<void> {
+export async function printJobOutput(context: Context, { job, printer, selection }: JobOutput): Promise<void> {
   const path = `/jobs/${segment(job.id)}/logs`;
-  const response = await context.api.open({ method: 'GET', path, query: { follow: false } });
+  const response = await context.api.open({ method: 'GET', path, query: { ...selection, follow: false } });
   const offsets: Offsets = new Map();
   for await (const line of linesOf(piecesOf(response))) printLine(context, { line, offsets, job, printer });
   printer.end();
@@ -73,7 +89,7 @@ async function copyOnce(context: Context, { options, offsets, signal, arrived }:
   const response = await context.api.open({
     method: 'GET',
     path,
-    query: { follow: true },
+    query: { ...again(options.selection, offsets), follow: true },
     answerWithinMs: STREAM_ANSWER_MS,
     signal,
   });
@@ -81,6 +97,12 @@ async function copyOnce(context: Context, { options, offsets, signal, arrived }:
     arrived();
     printLine(context, { line, offsets, job, printer });
   }
+}
+
+/** Old lines are left out once; what the first answer began with is known to the next ones. */
+function again(selection: LogSelection | undefined, offsets: Offsets): LogSelection {
+  const { tail, ...always } = selection ?? {};
+  return offsets.size === 0 && tail !== undefined ? { ...always, tail } : always;
 }
 
 interface Line {
@@ -99,12 +121,15 @@ function printLine(context: Context, { line, offsets, job, printer }: Line): voi
   }
   const bytes = chunk.base64 === undefined ? Buffer.from(chunk.text ?? '') : Buffer.from(chunk.base64, 'base64');
   const key = `${chunk.task}#${chunk.attempt}/${chunk.stream}`;
-  const known = offsets.get(key) ?? 0;
+  // An empty piece says where a stream is begun of which the beginning is not wanted.
+  const known = offsets.get(key) ?? (bytes.length === 0 ? chunk.offset : 0);
   const end = chunk.offset + bytes.length;
+  if (bytes.length === 0) offsets.set(key, known);
   if (end <= known) return;
   if (chunk.offset > known)
     remark(context, `${chunk.offset - known} bytes of ${chunk.task}'s ${chunk.stream} are lost`);
-  printer.print(labelOf(job, chunk.task), chunk.stream, bytes.subarray(Math.max(0, known - chunk.offset)));
+  const origin = { label: labelOf(job, chunk.task), stream: chunk.stream, at: chunk.at };
+  printer.print(origin, bytes.subarray(Math.max(0, known - chunk.offset)));
   offsets.set(key, end);
 }
 

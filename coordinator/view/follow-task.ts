@@ -32,7 +32,7 @@ export async function printTaskOutput(context: Context, output: TaskOutput): Pro
     const response = await context.api.open({ method: 'GET', path, query });
     let offset = 0;
     for await (const piece of piecesOf(response)) {
-      output.printer.print(output.task, stream, piece);
+      output.printer.print({ label: output.task, stream }, piece);
       offset += piece.length;
     }
     const attempt = Number(response.headers['berth-attempt']);
@@ -77,7 +77,7 @@ async function followStream(context: Context, output: FollowedStream): Promise<v
       const response = await openStream(context, output, offset);
       reconnecting.succeeded();
       for await (const piece of piecesOf(response)) {
-        output.printer.print(output.task, stream, piece);
+        output.printer.print({ label: output.task, stream }, piece);
         offset += piece.length;
       }
     } catch (error) {

@@ -23,6 +23,26 @@ const taskLogQuery = Type.Object(
   strict,
 );
 
+const MAX_TAIL_LINES = 1_000_000;
+
+const jobLogQuery = Type.Object(
+  {
+    task: Type.Optional(Type.String({ maxLength: 1_000, description: 'Only these: 3,7-9, or train.1-10.' })),
+    attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Default the newest, and later ones.' })),
+    stream: Type.Optional(oneOf(['stdout', 'stderr'], 'Default both.')),
+    since: Type.Optional(Type.String({ description: 'What came in the last 10m, or since 2026-01-31T12:00:00Z.' })),
+    tail: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_TAIL_LINES,
+        description: 'So many lines of what each stream of each task has, and then what comes.',
+      }),
+    ),
+    follow,
+  },
+  strict,
+);
+
 export function logRoutes(server: Server, { service, streams }: RouteContext): void {
   server.get(
     '/v1/jobs/:id/tasks/:task/logs',
@@ -52,17 +72,18 @@ export function logRoutes(server: Server, { service, streams }: RouteContext): v
       schema: {
         summary: 'Read the output of all tasks of a job',
         params: jobParams,
-        querystring: Type.Object({ follow }, strict),
+        querystring: jobLogQuery,
         response: answersWith(
           'application/x-ndjson',
-          'One {task, attempt, stream, offset, text, base64 or missingBytes} a line.',
+          'One {task, attempt, stream, offset, at, text, base64 or missingBytes} a line.',
         ),
       },
     },
     async ({ params, query }, reply) => {
       const current = service();
       const stream = streams.begin(reply, current.ended);
-      const request = { jobId: params.id, atEnd: query.follow ? 'follow' : 'stop', signal: stream.signal } as const;
+      const atEnd = query.follow ? 'follow' : 'stop';
+      const request = { jobId: params.id, query, atEnd, signal: stream.signal } as const;
       const records = granted(await openJobLog(current, request));
       await stream.send({ 'content-type': 'application/x-ndjson' }, linesOf(records));
     },

@@ -18,6 +18,10 @@ interface LogFlags {
   readonly stdout?: true;
   readonly stderr?: true;
   readonly attempt?: string;
+  readonly task?: string;
+  readonly tail?: string;
+  readonly since?: string;
+  readonly timestamps?: true;
 }
 
 export function addLogsCommand(host: Host): void {
@@ -29,8 +33,20 @@ export function addLogsCommand(host: Host): void {
     .option('-f, --follow', 'go on until the job is finished')
     .addOption(new Option('--stdout', 'only stdout').conflicts('stderr'))
     .option('--stderr', 'only stderr')
+    .option('--task <indexes>', 'of these tasks of an array: 3,7-9, or train.1-10 with several steps')
     .option('--attempt <number>', 'of this attempt of a task; the newest by default')
-    .addHelpText('after', examples('berth logs -f last', 'berth logs j42.7', 'berth logs j42.7 --attempt 1 --stderr'))
+    .option('--tail <lines>', 'so many lines of what each stream of each task has, and then what comes')
+    .option('--since <time>', 'what came in the last 10m, or since 2026-01-31T12:00:00Z')
+    .option('-t, --timestamps', 'when each line came, to about 100 ms; stdout and stderr in this order')
+    .addHelpText(
+      'after',
+      examples(
+        'berth logs -f last',
+        'berth logs j42.7 --attempt 1 --stderr',
+        'berth logs j42 --task 3,7-9 --tail 5',
+        'berth logs -f -t --since 10m @align',
+      ),
+    )
     .action(async (target: string, flags: LogFlags) => host.exit(await logs(host.context, target, flags)));
 }
 
@@ -38,12 +54,13 @@ async function logs(context: Context, target: string, flags: LogFlags): Promise<
   const attempt = flags.attempt === undefined ? undefined : countFlag('--attempt', flags.attempt);
   const selected = await selectJobOrTask(context.api, target);
   const { job } = selected;
+  if (isPartial(flags)) return partial(context, { job, flags, attempt, task: selected.task });
   const task = selected.task ?? (attempt === undefined ? undefined : await onlyTask(context, job));
   const isPrefixed = task === undefined && job.taskCount > 1;
   const streams = streamsOf(flags);
   const printer = new OutputPrinter(context, { isPrefixed, streams });
   if (flags.follow) return follow(context, { job, task, attempt, streams, printer });
-  if (task === undefined) await printJobOutput(context, job, printer);
+  if (task === undefined) await printJobOutput(context, { job, printer });
   else await printTaskOutput(context, { job, task, attempt, streams, printer });
   return EXIT.succeeded;
 }
@@ -63,6 +80,48 @@ function follow(context: Context, { job, task, attempt, streams, printer }: Foll
       const finished = waitUntilFinished(context, job.id, { signal, isWatched: false });
       await Promise.all([followJob(context, { job, printer, signal, finished }), finished]);
     }
+    return EXIT.succeeded;
+  });
+}
+
+/** Asks for what only the answer for whole jobs can tell: which bytes came when, and several tasks. */
+function isPartial({ task, tail, since, timestamps }: LogFlags): boolean {
+  return task !== undefined || tail !== undefined || since !== undefined || timestamps === true;
+}
+
+interface Partial {
+  readonly job: JobView;
+  readonly flags: LogFlags;
+  readonly attempt: number | undefined;
+  /** That the target names. */
+  readonly task: string | undefined;
+}
+
+async function partial(context: Context, { job, flags, attempt, task: named }: Partial): Promise<number> {
+  if (named !== undefined && flags.task !== undefined) {
+    throw new AppError('invalid-request', `--task: ${job.id}.${named} names one already`, {
+      hint: `write berth logs ${job.id} --task ${flags.task}`,
+    });
+  }
+  const task = named ?? flags.task;
+  const streams = streamsOf(flags);
+  const [stream] = streams;
+  const selection = {
+    ...(task === undefined ? {} : { task }),
+    ...(attempt === undefined ? {} : { attempt }),
+    ...(streams.length === 1 && stream ? { stream } : {}),
+    ...(flags.since === undefined ? {} : { since: flags.since }),
+    ...(flags.tail === undefined ? {} : { tail: countFlag('--tail', flags.tail) }),
+  };
+  const isPrefixed = named === undefined && job.taskCount > 1;
+  const printer = new OutputPrinter(context, { isPrefixed, streams, showsTimes: flags.timestamps === true });
+  if (!flags.follow) {
+    await printJobOutput(context, { job, printer, selection });
+    return EXIT.succeeded;
+  }
+  return detachable(context, { jobIds: [job.id], timeoutMs: null }, async (signal) => {
+    const finished = waitUntilFinished(context, job.id, { signal, isWatched: false });
+    await Promise.all([followJob(context, { job, printer, selection, signal, finished }), finished]);
     return EXIT.succeeded;
   });
 }

@@ -1,0 +1,84 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { startCluster } from '../kit/cluster.js';
+import { until } from '../kit/until.js';
+
+// What a person sees of tasks' output, by the real client.
+const cluster = await startCluster();
+t.teardown(() => cluster.stop());
+const { berth, api, folder } = cluster;
+
+const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /;
+
+async function submitted(...args: string[]): Promise<string> {
+  return (await berth(['run', '-d', ...args])).stdout.trim();
+}
+
+t.test('each line is stamped with when it came, and both streams are in that order', async (t) => {
+  const script = 'for n in 1 2 3; do echo out $n; sleep 0.5; echo err $n >&2; sleep 0.5; done; printf unfinished';
+  const beganAt = Date.now();
+  const jobId = await submitted('--', 'sh', '-c', script);
+  t.match(await berth(['wait', jobId]), { exitCode: 0 });
+  const { stdout, stderr } = await berth(['logs', '-t', jobId]);
+  const lines = [...stdout.trimEnd().split('\n'), ...stderr.trimEnd().split('\n')];
+  t.ok(
+    lines.every((line) => STAMP.test(line)),
+    stdout + stderr,
+  );
+  lines.sort();
+  const texts = ['out 1', 'err 1', 'out 2', 'err 2', 'out 3', 'err 3', 'unfinished'];
+  t.strictSame(
+    lines.map((line) => line.replace(STAMP, '')),
+    texts,
+  );
+  const times = lines.map((line) => Date.parse(line.split(' ', 1)[0] ?? ''));
+  const [first = 0] = times;
+  t.ok(first >= beganAt && first <= Date.now());
+  for (const [position, time] of times.entries()) {
+    t.ok(Math.abs(time - first - position * 500) < 1_500, `line ${position} after ${time - first} ms`);
+  }
+  const since = new Date((times[4] ?? 0) - 150).toISOString();
+  t.equal((await berth(['logs', jobId, '--since', since, '--stdout'])).stdout, 'out 3\nunfinished');
+  t.equal((await berth(['logs', jobId, '--since', '1ms'])).stdout, '');
+  t.equal((await berth(['logs', jobId, '--tail', '1', '--stderr'])).stderr, 'err 3\n');
+});
+
+t.test('tasks of an array are chosen, each line with the name of its task', async (t) => {
+  const jobId = await submitted('--array', '1-4', '--', 'sh', '-c', 'echo a; echo $BERTH_TASK_INDEX');
+  t.match(await berth(['wait', jobId]), { exitCode: 0 });
+  t.equal((await berth(['logs', jobId, '--task', '2,4', '--tail', '1'])).stdout, '[2] 2\n[4] 4\n');
+  t.equal((await berth(['logs', `${jobId}.3`, '--tail', '1'])).stdout, '3\n');
+  t.match((await berth(['logs', jobId, '--task', '3', '-t'])).stdout, /^\[3\] \d{4}-\S+Z a\n\[3\] \d{4}-\S+Z 3\n$/);
+  t.match(await berth(['logs', jobId, '--task', 'no.3']), { exitCode: 64, stderr: /its steps are main/ });
+  t.match(await berth(['logs', `${jobId}.3`, '--task', '3']), { exitCode: 64, stderr: /names one already/ });
+  t.match(await berth(['logs', jobId, '--since', 'noon']), { exitCode: 64, stderr: /since: .*neither 10m/ });
+  t.match(await berth(['logs', jobId, '--tail', 'x']), { exitCode: 64, stderr: /--tail/ });
+});
+
+t.test(
+  'several followers see everything from their own beginning on, through a restart of the coordinator',
+  async (t) => {
+    const go = join(folder, 'go');
+    const script = 'echo 1; echo 2; echo 3; while [ ! -e "$0" ]; do sleep 0.1; done; echo 4; echo 5';
+    const jobId = await submitted('--', 'sh', '-c', script, go);
+    await until('the first lines are there', async () => (await berth(['logs', jobId])).stdout === '1\n2\n3\n');
+    const following = [[], ['--tail', '1'], ['--tail', '0'], ['--since', '1h', '-t']].map((flags) =>
+      berth(['logs', '-f', jobId, ...flags]),
+    );
+    await until(
+      'all are followed',
+      async () => (await api.json<{ status: string }>('GET', '/healthz')).status === 'ok',
+    );
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await cluster.coordinator.kill();
+    await cluster.coordinator.start();
+    t.notOk(existsSync(go));
+    writeFileSync(go, '');
+    const [all, last, later, stamped] = (await Promise.all(following)).map(({ stdout }) => stdout);
+    t.equal(all, '1\n2\n3\n4\n5\n');
+    t.equal(last, '3\n4\n5\n');
+    t.equal(later, '4\n5\n');
+    t.equal(stamped?.replaceAll(/^\S+ /gm, ''), '1\n2\n3\n4\n5\n');
+  },
+);
