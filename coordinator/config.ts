@@ -5,7 +5,7 @@ import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon
 import { AppError } from '../shared/errors.js';
 import { type Limits, NO_LIMITS } from '../shared/limits.js';
 import { parseLicences, parsePreemption, parseQuotas, parseWeights } from '../shared/limits-config.js';
-import { parseDuration } from '../shared/units.js';
+import { parseDuration, parseMiB } from '../shared/units.js';
 
 /** How `berth coordinator` is set up, parsed once. */
 export interface CoordinatorConfig {
@@ -16,6 +16,8 @@ export interface CoordinatorConfig {
   readonly tls: TlsFiles | null;
   readonly nodeLeaseMs: number;
   readonly limits: Limits;
+  /** What is kept of each output stream of a task. */
+  readonly maxStreamBytes: number;
   /** What secrets are sealed with. */
   readonly secretsKey: SecretsKey;
   readonly logLevel: string;
@@ -36,6 +38,9 @@ const DEFAULT_LISTEN = { host: '127.0.0.1', port: 7878 };
 /** As long as Slurm waits for a silent node (SlurmdTimeout). */
 const DEFAULT_NODE_LEASE_MS = 5 * 60 * 1000;
 
+const MIB = 1024 ** 2;
+const DEFAULT_MAX_STREAM_BYTES = 1024 * MIB;
+
 const SETTINGS = {
   stateDir: { parse: parseText, placeholder: 'DIR', help: 'where the log, the tokens and the task logs live' },
   listen: {
@@ -49,6 +54,11 @@ const SETTINGS = {
     parse: parseLease,
     placeholder: 'DURATION',
     help: 'how long a silent node is believed before its tasks are lost (5m)',
+  },
+  logLimit: {
+    parse: parseLogLimit,
+    placeholder: 'SIZE',
+    help: 'what is kept of each output stream of a task; a job may ask for less (1GiB)',
   },
   quotas: {
     parse: parseQuotas,
@@ -103,6 +113,7 @@ export async function readCoordinatorConfig(
     tls: tlsOf(values),
     nodeLeaseMs: values.nodeLease ?? DEFAULT_NODE_LEASE_MS,
     limits: limitsOf(values),
+    maxStreamBytes: values.logLimit ?? DEFAULT_MAX_STREAM_BYTES,
     secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
     logLevel: values.logLevel ?? 'info',
   };
@@ -141,6 +152,11 @@ function parseListen(value: string): { host: string; port: number } | Unfit {
   const port = Number(match?.[3]);
   if (!match || port > 65_535) return new Unfit(`"${value}" is not HOST:PORT; write 127.0.0.1:7878 or [::1]:7878`);
   return { host: match[1] ?? match[2] ?? '', port };
+}
+
+function parseLogLimit(value: string): number | Unfit {
+  const mebibytes = parseMiB(value);
+  return typeof mebibytes === 'string' ? new Unfit(mebibytes) : mebibytes * MIB;
 }
 
 function parseLease(value: string): number | Unfit {

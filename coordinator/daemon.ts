@@ -34,7 +34,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   const tokens = await openTokens(base);
   const secrets = await SecretStore.open({ ...base, keys: config.secretsKey });
   const limits = { ...config.limits, secretKeys: secrets.secretKeys };
-  const logs = new TaskLogs(base);
+  const logs = new TaskLogs({ ...base, maxStreamBytes: config.maxStreamBytes });
   const pricing = new BackgroundPricing({ log });
   const artifacts = await FileArtifactStore.open({ ...base, folder: join(stateDir, 'artifacts') });
   const front = new Front();

@@ -173,7 +173,7 @@ export class AgentConnection {
       this.#disown(nodeId, chunk);
       return;
     }
-    const ack = await this.#answers.take(chunk);
+    const ack = await this.#answers.take(chunk, this.#options.orders.logLimitMiBOf(chunk.allocationId));
     if (ack !== undefined) this.#session.send({ kind: 'log-ack', ack });
   }
 

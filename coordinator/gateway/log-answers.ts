@@ -23,12 +23,12 @@ export class LogAnswers {
   }
 
   /** The answer to a chunk, once it is written; undefined when there is none to give. */
-  async take(chunk: LogChunk): Promise<LogAck | undefined> {
+  async take(chunk: LogChunk, limitMiB?: number): Promise<LogAck | undefined> {
     const cost = chunk.bytes.length + CHUNK_COST_BYTES;
     if (this.#waitingBytes + cost > MAX_WAITING_BYTES) return undefined;
     this.#waitingBytes += cost;
     try {
-      const ack = await this.#logs.write(chunk);
+      const ack = await this.#logs.write(chunk, limitMiB);
       return this.#isNews(ack) ? ack : undefined;
     } finally {
       this.#waitingBytes -= cost;

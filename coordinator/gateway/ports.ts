@@ -19,6 +19,8 @@ export interface OrderSource {
   stopOrder(allocationId: AllocationId): StopOrder | undefined;
   /** Where an allocation was placed; undefined when it is not known here. */
   nodeOf(allocationId: AllocationId): NodeId | undefined;
+  /** How much of each of its streams its job wants kept; undefined for as much as is kept of any. */
+  logLimitMiBOf(allocationId: AllocationId): number | undefined;
   /** The whole truth for one agent; names everything that `hello` says it holds. */
   syncFor(nodeId: NodeId, hello: Hello): Sync;
 }

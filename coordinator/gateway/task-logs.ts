@@ -12,6 +12,8 @@ import { type LogPaths, logPaths } from './log-paths.js';
 import { type MarkReader, readMarks, type TimeMark } from './log-times.js';
 import { LogWriter } from './log-writer.js';
 
+const MIB = 1024 ** 2;
+
 export const TASK_LOG_LIMITS = {
   /** Of one stream; what a task writes beyond it is counted and dropped. */
   maxStreamBytes: 1024 ** 3,
@@ -24,7 +26,7 @@ export interface TaskLogsOptions {
   readonly stateDir: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** TASK_LOG_LIMITS.maxStreamBytes unless a test wants to see the end of it. */
+  /** TASK_LOG_LIMITS.maxStreamBytes when absent. */
   readonly maxStreamBytes?: number;
 }
 
@@ -52,15 +54,16 @@ export class TaskLogs {
   /**
    * Takes a piece of output over. The answer is where the stream stands now: behind the chunk when it was taken,
    * before it when bytes between are missing, or could not be written.
+   * `limitMiB`, the job's own, counts when it is below what is kept of any stream.
    * Rejects with `protocol-violation` for a name that is none; a disk that cannot be written is not an error here.
    */
-  async write(chunk: LogChunk): Promise<LogAck> {
+  async write(chunk: LogChunk, limitMiB?: number): Promise<LogAck> {
     const { allocationId, stream } = chunk;
     const ref = parseAllocationId(allocationId);
     if (ref === undefined) throw new AppError('protocol-violation', `${allocationId} is no allocation id`);
     const paths = this.#paths(ref, stream);
     const writer = this.#writer(paths);
-    const { hasFailed, ...position } = await writer.enqueue(() => this.#append(paths, writer, chunk));
+    const { hasFailed, ...position } = await writer.enqueue(() => this.#append({ paths, writer, limitMiB }, chunk));
     this.#closeIdle();
     if (hasFailed) await sleep(this.#options.clock, TASK_LOG_LIMITS.retryAfterMs);
     return { allocationId, stream, ...position };
@@ -145,9 +148,10 @@ export class TaskLogs {
     return writer;
   }
 
-  async #append(paths: LogPaths, writer: LogWriter, chunk: LogChunk): Promise<Position> {
+  async #append({ paths, writer, limitMiB }: Place, chunk: LogChunk): Promise<Position> {
+    const maxBytes = Math.min(this.#maxStreamBytes, (limitMiB ?? Number.POSITIVE_INFINITY) * MIB);
     try {
-      writer.file ??= await LogFile.open(paths, this.#maxStreamBytes);
+      writer.file ??= await LogFile.open(paths, maxBytes);
       const position = await (writer.file ? this.#grow(paths, writer.file, chunk) : this.#wholeAlready(paths));
       if (position.complete) await closeFile(writer);
       this.#worked();
@@ -217,6 +221,12 @@ export class TaskLogs {
     if (this.#isFailing) this.#options.log.info('task output is written again');
     this.#isFailing = false;
   }
+}
+
+interface Place {
+  readonly paths: LogPaths;
+  readonly writer: LogWriter;
+  readonly limitMiB: number | undefined;
 }
 
 interface Position {

@@ -39,6 +39,7 @@ export const STEP_FIELDS = [
   'retry',
   'stop',
   'checkpoint',
+  'logLimit',
 ] as const;
 
 const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus', 'licences'] as const;

@@ -38,6 +38,7 @@ export interface RunFlagValues {
   readonly retryOn?: readonly string[];
   readonly stopSignal?: string;
   readonly stopGrace?: string;
+  readonly logLimit?: string;
   readonly hold?: boolean;
   readonly allowFutureNodes?: boolean;
   readonly command?: readonly string[];
@@ -227,6 +228,7 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     field: 'stop.signal',
     help: 'signal that asks to stop: SIGTERM',
   },
+  { flag: '--log-limit', value: 'SIZE', key: 'logLimit', field: 'logLimit', help: 'keep of each output: 100MiB' },
   { flag: '--stop-grace', value: 'TIME', key: 'stopGrace', field: 'stop.grace', help: 'time to stop by itself: 30s' },
   { flag: '--hold', value: null, key: 'hold', field: 'hold', help: 'start nothing until the job is released' },
   {
@@ -272,6 +274,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     constraints: values.constraint,
     timeLimit: values.timeLimit,
     retry: unlessEmpty({ maxAttempts: integerOrText(values.retry), backoff: values.retryBackoff, on: values.retryOn }),
+    logLimit: values.logLimit,
     stop: unlessEmpty({ signal: values.stopSignal, grace: values.stopGrace }),
   });
 }

@@ -42,6 +42,7 @@ function formatStep(step: StepSpec): JsonObject {
     retry: { maxAttempts: step.retry.maxAttempts, backoff: formatDuration(step.retry.backoffMs), on: step.retry.on },
     stop: formatStop(step.stop),
     ...(step.checkpoint === undefined ? {} : { checkpoint: formatStop(step.checkpoint) }),
+    ...(step.logLimitMiB === undefined ? {} : { logLimit: formatMiB(step.logLimitMiB) }),
   };
 }
 

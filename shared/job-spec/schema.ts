@@ -220,6 +220,7 @@ const stepFields = {
   checkpoint: Type.Optional(
     stop('How a task that will be tried again is asked to go: for a drain, a preemption, a lost rank. Default: stop.'),
   ),
+  logLimit: Type.Optional(size('Kept of each output stream of a task, at most what the coordinator keeps.')),
 };
 
 /** What a step's fields may not be together. */

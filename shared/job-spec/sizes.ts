@@ -6,6 +6,10 @@ export function readMemory(field: Field): number | undefined {
   return readSize(field, 1);
 }
 
+export function readLogLimit(field: Field): number | undefined {
+  return readSize(field, 1);
+}
+
 export function readDisk(field: Field): number | undefined {
   return readSize(field, 0);
 }

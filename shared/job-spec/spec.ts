@@ -51,6 +51,8 @@ export interface StepSpec {
   readonly stop: StopSpec;
   /** How a task is asked to go when it will be tried again; absent when that is as `stop` says. */
   readonly checkpoint?: StopSpec;
+  /** What is kept of each of a task's output streams; absent for as much as the coordinator keeps. */
+  readonly logLimitMiB?: number;
 }
 
 /** What runs: an argument vector, never re-joined into a shell string; or a script with its `#!` line. */

@@ -10,6 +10,7 @@ import { readResources } from './resources.js';
 import { readRun } from './run.js';
 import { readRetry, readStop, readTimeLimit } from './run-policy.js';
 import { readSecrets } from './secrets.js';
+import { readLogLimit } from './sizes.js';
 import { type DriverName, SPEC_LIMITS, type StepSpec } from './spec.js';
 import { inDependencyOrder } from './step-order.js';
 import { taskCountOf } from './task-indexes.js';
@@ -37,6 +38,7 @@ export function readStep(field: Field, name: string): StepSpec {
   const maxParallel = readOr(child(field, 'maxParallel'), readMaxParallel, undefined);
   const array = readArray(field);
   const checkpoint = child(field, 'checkpoint');
+  const logLimitMiB = readOr(child(field, 'logLimit'), readLogLimit, undefined);
   const env = readOr(child(field, 'env'), readEnv, {});
   const secrets = readOr(child(field, 'secrets'), (list) => readSecrets(list, env), undefined);
   return {
@@ -58,6 +60,7 @@ export function readStep(field: Field, name: string): StepSpec {
     retry: readRetry(child(field, 'retry')),
     stop: readStop(child(field, 'stop')),
     ...(checkpoint.value === undefined ? {} : { checkpoint: readStop(checkpoint) }),
+    ...(logLimitMiB === undefined ? {} : { logLimitMiB }),
   };
 }
 

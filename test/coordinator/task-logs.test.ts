@@ -68,6 +68,22 @@ t.test('what exceeds the limit of a stream is counted, also across restarts', as
   await second.close();
 });
 
+t.test('a job may have less kept of its output than is kept of others, and not more', async (t) => {
+  const mebibyte = 'x'.repeat(1024 ** 2);
+  for (const [maxStreamBytes, limitMiB, kept] of [
+    [3 * 1024 ** 2, 1, 1],
+    [1024 ** 2, 9, 1],
+    [3 * 1024 ** 2, undefined, 2],
+  ] as const) {
+    const { logs } = someLogs(t, { maxStreamBytes });
+    await logs.write(aChunk(0, mebibyte), limitMiB);
+    t.strictSame(await logs.write(aChunk(1024 ** 2, mebibyte), limitMiB), anAck(2 * 1024 ** 2));
+    t.equal(await logs.size(ref, 'stdout'), kept * 1024 ** 2);
+    await logs.close();
+    t.equal(await logs.truncatedBytes(ref, 'stdout'), (2 - kept) * 1024 ** 2);
+  }
+});
+
 t.test('when the disk takes nothing, the agent is asked later, and nothing is lost', async (t) => {
   const { stateDir, clock, logs } = someLogs(t);
   await logs.write(aChunk(0, 'ab'));

@@ -82,3 +82,14 @@ t.test(
     t.equal(stamped?.replaceAll(/^\S+ /gm, ''), '1\n2\n3\n4\n5\n');
   },
 );
+
+t.test('what exceeds the limit of a job is dropped, and the gap is marked with its size', async (t) => {
+  const jobId = await submitted('--log-limit', '1MiB', '--', 'sh', '-c', 'head -c 1500000 /dev/zero');
+  t.match(await berth(['wait', jobId]), { exitCode: 0 });
+  const dropped = 1_500_000 - 1024 ** 2;
+  for (const flags of [[], ['-f'], ['--tail', '1']]) {
+    const { stdout, stderr } = await berth(['logs', jobId, ...flags]);
+    t.equal(stdout.length, 1024 ** 2, flags.join(' '));
+    t.match(stderr, new RegExp(`${dropped} bytes of ${jobId}\\.0's stdout were dropped`), flags.join(' '));
+  }
+});

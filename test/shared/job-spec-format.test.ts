@@ -77,6 +77,7 @@ const anyStep = fc.record({
   env: record(fc.constantFrom('PATH', '__proto__', 'toString', 'x_1')),
   secrets: fc.uniqueArray(secretUse, { maxLength: 3, selector: ({ name }) => name }),
   workdir: fc.option(fc.constantFrom('/', '/data/x y')),
+  logLimitMiB: fc.option(size),
   resources: fc.record({
     cpuMillis: fc.integer({ min: 1, max: SPEC_LIMITS.maxCpuMillis }),
     memoryMiB: size,
@@ -109,8 +110,9 @@ const anySpec: fc.Arbitrary<JobSpec> = fc.record({
   priority: fc.integer({ min: -1_000, max: 1_000 }),
   labels: record(fc.constantFrom('a', 'team.x', 'constructor')),
   steps: fc.uniqueArray(anyStep, { minLength: 1, maxLength: 4, selector: ({ name }) => name }).map((steps) =>
-    steps.map(({ exclusive, secrets, ...one }, position) => ({
+    steps.map(({ exclusive, secrets, logLimitMiB, ...one }, position) => ({
       ...one,
+      ...(logLimitMiB === null ? {} : { logLimitMiB }),
       ...(exclusive && !isPart(one.resources.gpus) ? { exclusive } : {}),
       ...(secrets.length === 0 ? {} : { secrets }),
       driver: one.image === null ? ('process' as const) : ('docker' as const),
@@ -146,6 +148,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], resources: { cpus: '250m', memory: '15GiB', gpus: 2 }, stop: { signal: 'INT' } },
     { command: ['a'], count: 4, gang: true, checkpoint: { signal: 'USR1', grace: '5m' } },
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
+    { command: ['a'], logLimit: '100MiB' },
     { command: ['a'], secrets: ['a', { name: 'registry:x:1', env: 'X' }, { name: 'a', env: 'A', file: 'b' }] },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
     { command: ['a'], resources: { gpus: { mig: '1g.5gb' } } },

@@ -100,6 +100,7 @@ t.test('every flag sets the field that its table row names', async (t) => {
         licence: ['a=1'],
         gang: true,
         secret: ['a=env:A'],
+        logLimit: '1GiB',
       }[String(key)];
     const input = specInputFromFlags({ [key]: value });
     const found = field

@@ -39,6 +39,8 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], gang: true, count: 4, maxParallel: 3 }, /^maxParallel: is 3 for a gang of 4; all ranks/],
   [{ command: ['a'], checkpoint: { signal: 'USR9' } }, /^checkpoint\.signal: "USR9" is not a signal/],
   [{ command: ['a'], maxParallel: 0 }, /^maxParallel: 0 is out of range/],
+  [{ command: ['a'], logLimit: 100 }, /^logLimit: 100 has no unit/],
+  [{ command: ['a'], logLimit: '0MiB' }, /^logLimit: /],
   [{ command: ['a'], secrets: 'a' }, 'secrets: "a" is not a list'],
   [{ command: ['a'], secrets: [{ env: 'A' }] }, /^secrets\[0\]\.name: is missing/],
   [{ command: ['a'], secrets: ['a/b'] }, /^secrets\[0\]: "a\/b" is not the name of a secret/],
