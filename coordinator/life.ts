@@ -6,7 +6,7 @@ import { VERSION } from '../shared/version.js';
 import type { Channel } from '../shared/wire/channel.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
 import { Engine } from './engine/engine.js';
-import { ordersOf } from './engine/orders.js';
+import { orderSource } from './engine/order-source.js';
 import { AgentGateway } from './gateway/agent-session.js';
 import type { TaskLogs } from './gateway/task-logs.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
@@ -85,7 +85,7 @@ export class Life {
       onFailure: fail,
     });
     const parts = { engine, logs, clock: systemClock };
-    gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: ordersOf(engine.view, secrets) });
+    gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: orderSource(engine, secrets) });
     const service = openService({
       ...parts,
       artifacts,

@@ -40,6 +40,27 @@ export function without(ranges: RangeSet, index: number): RangeSet {
   return [...ranges.slice(0, at), ...rest, ...ranges.slice(at + 1)];
 }
 
+/** The set and these ascending indexes, none of which is in it yet. Cost: O(ranges + indexes). */
+export function withIndexes(ranges: RangeSet, indexes: readonly number[]): RangeSet {
+  if (indexes.length === 0) return ranges;
+  const merged: IndexRange[] = [];
+  const add = ({ from, to }: IndexRange): void => {
+    const last = merged.at(-1);
+    if (last && from === last.to + 1) merged[merged.length - 1] = { from: last.from, to };
+    else merged.push({ from, to });
+  };
+  let at = 0;
+  for (const index of indexes) {
+    for (let range = ranges[at]; range && range.from < index; range = ranges[at]) {
+      add(range);
+      at += 1;
+    }
+    add({ from: index, to: index });
+  }
+  for (; at < ranges.length; at += 1) add(ranges[at] as IndexRange);
+  return merged;
+}
+
 export function* eachIndex(ranges: RangeSet): Generator<number> {
   for (const { from, to } of ranges) for (let index = from; index <= to; index += 1) yield index;
 }

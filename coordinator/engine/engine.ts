@@ -2,19 +2,22 @@ import type { Cancel, Clock } from '../../shared/clock.js';
 import { AppError, isAppError, type Refusal } from '../../shared/errors.js';
 import type { Log } from '../../shared/log.js';
 import type { LoggedEvent } from '../model/events.js';
+import type { MemoryLimits } from '../model/memory-limits.js';
 import { serialize } from '../model/snapshot.js';
 import type { ClusterView } from '../model/state.js';
 import type { RulePolicy } from '../rules/rule.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
 import type { Pricing } from '../scheduler/worth/pricing.js';
-import type { EventStore } from '../store/store.js';
-import type { EngineHandle } from './handle.js';
+import type { Store } from '../store/store.js';
+import type { ArchiveReader, EngineHandle } from './handle.js';
 import type { Effect, Input, Reply } from './inputs.js';
 import { recover } from './recover.js';
 import { Turn } from './turn.js';
 
 export interface EngineOptions {
-  readonly store: EventStore;
+  readonly store: Store;
+  /** MEMORY_LIMITS unless a test wants to see things leave. */
+  readonly memory?: MemoryLimits;
   readonly clock: Clock;
   readonly log: Log;
   readonly rules: RulePolicy;
@@ -69,7 +72,7 @@ export class Engine implements EngineHandle {
 
   /** Reads the log back and takes up the work. Throws what the store throws, which is closed then. */
   static async open(options: EngineOptions): Promise<Engine> {
-    const { state, snapshotSeq } = await recover(options.store);
+    const { state, snapshotSeq } = await recover(options.store, options.memory);
     options.log.info('event log read back', { seq: state.lastSeq, snapshotSeq, jobCount: state.jobs.size });
     const engine = new Engine(options, new Turn(state, options), snapshotSeq);
     try {
@@ -105,6 +108,10 @@ export class Engine implements EngineHandle {
   onCommitted(listener: (events: readonly LoggedEvent[]) => void): Cancel {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  get archive(): ArchiveReader {
+    return this.#options.store;
   }
 
   history(afterSeq: number, limit: number): Promise<readonly LoggedEvent[] | null> {
@@ -160,8 +167,8 @@ export class Engine implements EngineHandle {
   async #runTurn(batch: readonly Pending[]): Promise<void> {
     try {
       const answers = batch.map(({ inputs }) => inputs.map((input) => this.#turn.take(input)));
-      const { events, effects } = this.#turn.finish();
-      if (events.length > 0) await this.#options.store.append(events);
+      const { events, departures, effects } = this.#turn.finish();
+      if (events.length > 0) await this.#options.store.append(events, departures);
       for (const [position, { resolve }] of batch.entries()) resolve(answers[position] ?? []);
       if (effects.length > 0) this.#options.perform(effects);
       if (events.length > 0) for (const listener of this.#listeners) listener(events);

@@ -2,7 +2,11 @@ import type { Cancel } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
 import type { LoggedEvent } from '../model/events.js';
 import type { ClusterView } from '../model/state.js';
+import type { Archive } from '../store/archive.js';
 import type { Input, Reply } from './inputs.js';
+
+/** What has left memory. Look at the state first: what is not there any more when `read` has answered is here. */
+export type ArchiveReader = Pick<Archive, 'pastJob' | 'pastJobs' | 'pastTasks'>;
 
 /** The engine as its callers see it: gateway, service, timers. */
 export interface EngineHandle {
@@ -19,4 +23,5 @@ export interface EngineHandle {
   onCommitted(listener: (events: readonly LoggedEvent[]) => void): Cancel;
   /** Events after `afterSeq`, ascending; null when some of them have been forgotten. */
   history(afterSeq: number, limit: number): Promise<readonly LoggedEvent[] | null>;
+  readonly archive: ArchiveReader;
 }

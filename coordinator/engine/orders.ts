@@ -17,15 +17,8 @@ export function ordersOf(view: ClusterView, secrets: SecretSource = NO_SECRETS) 
   return {
     startOrder: (id: AllocationId) => startOrder(source, id),
     stopOrder: (id: AllocationId) => stopOrder(view, id),
-    nodeOf: (id: AllocationId) => view.allocations.get(id)?.nodeId,
-    logLimitMiBOf: (id: AllocationId) => logLimitMiBOf(view, id),
     syncFor: (nodeId: NodeId, hello: Hello) => syncFor(source, nodeId, hello),
   };
-}
-
-function logLimitMiBOf(view: ClusterView, id: AllocationId): number | undefined {
-  const ref = view.allocations.get(id)?.ref;
-  return ref && stepOf(view, ref)?.spec.logLimitMiB;
 }
 
 interface Source {

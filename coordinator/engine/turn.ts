@@ -2,6 +2,7 @@ import type { Clock, EpochMs } from '../../shared/clock.js';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
 import { applyEvent } from '../model/apply.js';
 import { type BerthEvent, EVENT_VERSION, type LoggedEvent } from '../model/events.js';
+import type { Departure } from '../model/past.js';
 import type { ClusterState, ClusterView } from '../model/state.js';
 import { consequence } from '../rules/consequences.js';
 import { DONE, type RulePolicy } from '../rules/rule.js';
@@ -17,6 +18,13 @@ interface TurnOptions {
   readonly rules: RulePolicy;
   readonly planning: PlanPolicy;
   readonly pricing: Pricing;
+}
+
+/** What a turn has made true, what left memory by it, and what the world is to be told. */
+interface Made {
+  readonly events: readonly LoggedEvent[];
+  readonly departures: readonly Departure[];
+  readonly effects: readonly Effect[];
 }
 
 /** One turn of the loop, without the waiting: inputs in, events and effects out, the state moved on. Synchronous. */
@@ -63,7 +71,7 @@ export class Turn {
   }
 
   /** Decides the deadlines that have passed, plans if anything changed, and hands over what this turn has made true. */
-  finish(): { readonly events: readonly LoggedEvent[]; readonly effects: readonly Effect[] } {
+  finish(): Made {
     const now = this.#options.clock.now();
     for (const deadline of this.#state.index.takeDue(now)) {
       this.take({ type: 'timePassed', deadline });
@@ -71,7 +79,8 @@ export class Turn {
     }
     if (this.#revisitAt !== undefined && this.#revisitAt <= now) this.#mustPlan = true;
     if (this.#mustPlan) this.#plan();
-    const made = { events: this.#events, effects: this.#effects };
+    const made = { events: this.#events, departures: this.#state.departures, effects: this.#effects };
+    this.#state.departures = [];
     this.#events = [];
     this.#effects = [];
     return made;

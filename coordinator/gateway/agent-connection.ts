@@ -169,11 +169,12 @@ export class AgentConnection {
   }
 
   async #takeOutput(nodeId: NodeId, chunk: LogChunk): Promise<void> {
-    if (this.#options.orders.nodeOf(chunk.allocationId) !== nodeId) {
+    if ((await this.#options.orders.nodeOf(chunk.allocationId)) !== nodeId) {
       this.#disown(nodeId, chunk);
       return;
     }
-    const ack = await this.#answers.take(chunk, this.#options.orders.logLimitMiBOf(chunk.allocationId));
+    const limitMiB = await this.#options.orders.logLimitMiBOf(chunk.allocationId);
+    const ack = await this.#answers.take(chunk, limitMiB);
     if (ack !== undefined) this.#session.send({ kind: 'log-ack', ack });
   }
 

@@ -17,10 +17,10 @@ export interface OrderSource {
   startOrder(allocationId: AllocationId): StartOrder | undefined;
   /** Undefined when nothing is known of the allocation. */
   stopOrder(allocationId: AllocationId): StopOrder | undefined;
-  /** Where an allocation was placed; undefined when it is not known here. */
-  nodeOf(allocationId: AllocationId): NodeId | undefined;
-  /** How much of each of its streams its job wants kept; undefined for as much as is kept of any. */
-  logLimitMiBOf(allocationId: AllocationId): number | undefined;
+  /** Where an allocation was placed; undefined when nobody remembers it. Asked in order, it answers in order. */
+  nodeOf(allocationId: AllocationId): Promise<NodeId | undefined>;
+  /** How much of each of its streams its job wants kept; undefined for as much as is kept of any. Likewise in order. */
+  logLimitMiBOf(allocationId: AllocationId): Promise<number | undefined>;
   /** The whole truth for one agent; names everything that `hello` says it holds. */
   syncFor(nodeId: NodeId, hello: Hello): Sync;
 }

@@ -1,5 +1,12 @@
 import type { EpochMs } from '../../shared/clock.js';
-import type { AllocationId, AllocationRef, JobId, NodeId } from '../../shared/ids.js';
+import {
+  type AllocationId,
+  type AllocationRef,
+  allocationIdOf,
+  type JobId,
+  type NodeId,
+  type TaskRef,
+} from '../../shared/ids.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { Usage } from '../../shared/usage.js';
@@ -50,6 +57,20 @@ export const ALLOCATION_TRANSITIONS: Readonly<Record<AllocationPhaseKind, readon
   stopping: ['ended'],
   ended: [],
 };
+
+/** The attempts of a task, the first one first. */
+export function allocationsOf(
+  allocations: ReadonlyMap<AllocationId, Allocation>,
+  ref: TaskRef,
+  attemptCount: number,
+): Allocation[] {
+  const found: Allocation[] = [];
+  for (let attempt = 1; attempt <= attemptCount; attempt += 1) {
+    const allocation = allocations.get(allocationIdOf({ ...ref, attempt }));
+    if (allocation) found.push(allocation);
+  }
+  return found;
+}
 
 /** Thousandths that the attempt holds of the device at a position of its `gpus`. */
 export function heldGpuMillis(allocation: Allocation, position: number): number {

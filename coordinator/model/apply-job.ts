@@ -1,6 +1,6 @@
 import { assert, present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
-import type { JobId } from '../../shared/ids.js';
+import { type JobId, taskIdOf } from '../../shared/ids.js';
 import type { StepSpec } from '../../shared/job-spec/spec.js';
 import { taskIndexesOf } from '../../shared/job-spec/task-indexes.js';
 import type { TaskOutcome } from '../../shared/outcome.js';
@@ -70,7 +70,10 @@ export function jobPhaseChanged(state: ClusterState, jobId: JobId, phase: JobPha
   const before = jobOf(state, jobId);
   const job: Job = { ...before, phase: transition(JOB_TRANSITIONS, before.phase, phase) };
   state.jobs.set(jobId, job);
-  if (phase.kind === 'finished') state.index.unfinishedJobCount -= 1;
+  if (phase.kind === 'finished') {
+    state.index.unfinishedJobCount -= 1;
+    state.finished.jobs.add(jobId);
+  }
   for (const step of job.steps.values()) state.index.queueChanged(job, step);
 }
 
@@ -88,6 +91,7 @@ export function stepSwept(state: ClusterState, event: EventOf<'step.swept'>, at:
   for (const task of step.tasks.values()) {
     if (task.phase.kind !== 'queued') continue;
     putTask(step, { ...task, phase: { kind: 'done', at, attempt: task.phase.attempt - 1, outcome } });
+    state.finished.tasks.add(taskIdOf({ jobId: job.id, step: step.name, index: task.index }));
   }
   const { blocked, queued } = step.counts;
   state.index.waitingChanged(job, -(blocked + queued));
@@ -117,6 +121,7 @@ export function taskFinished(state: ClusterState, event: EventOf<'task.finished'
   assert(task.phase.kind === 'placed', `task ${event.index} finished while ${task.phase.kind}`);
   const { attempt } = task.phase;
   putTask(step, { ...task, phase: { kind: 'done', at, attempt, outcome: event.outcome } });
+  state.finished.tasks.add(taskIdOf(event));
   replaceStep(state, job, { ...step, counts: moved(step.counts, 'placed', event.outcome.kind) });
 }
 

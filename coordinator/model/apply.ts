@@ -10,6 +10,7 @@ import {
 import { jobPhaseChanged, jobSubmitted, stepReleased, stepSwept, taskFinished, taskRequeued } from './apply-job.js';
 import { nodeIntakeChanged, nodeLinkChanged, nodeRegistered, nodeRemoved } from './apply-node.js';
 import type { EventOf, EventType, LoggedEvent } from './events.js';
+import { letLeave } from './leaving.js';
 import type { ClusterState } from './state.js';
 
 /**
@@ -19,10 +20,14 @@ import type { ClusterState } from './state.js';
  */
 export function applyEvent(state: ClusterState, logged: LoggedEvent): void {
   assert(logged.seq === state.lastSeq + 1, `event ${logged.seq} follows ${state.lastSeq}`);
+  if (ROOTS.has(logged.event.type)) letLeave(state);
   state.lastSeq = logged.seq;
   const fold = FOLDS[logged.event.type] as Fold<EventType>;
   fold(state, logged.event, logged.at);
 }
+
+/** Events that follow from no other one: between two of them the rules may look for what has just ended. */
+const ROOTS: ReadonlySet<EventType> = new Set(['job.submitted', 'allocation.ended']);
 
 type Fold<Type extends EventType> = (state: ClusterState, event: EventOf<Type>, at: EpochMs) => void;
 

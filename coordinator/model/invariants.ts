@@ -2,7 +2,7 @@ import type { AllocationId, NodeId } from '../../shared/ids.js';
 import { allocationIdOf, taskIdOf } from '../../shared/ids.js';
 import { rangesCount } from '../../shared/ranges.js';
 import { addResources, fits, NO_RESOURCES, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
-import { heldGpuMillis } from './allocation.js';
+import { allocationsOf, heldGpuMillis } from './allocation.js';
 import { type Job, NO_TASKS, type Step, type TaskCounts, unfinishedCount } from './job.js';
 import type { ClusterView } from './state.js';
 
@@ -17,6 +17,7 @@ export function violations(view: ClusterView): string[] {
   const broken = (claim: string): void => void found.push(claim);
   checkNodes(view, broken);
   for (const job of view.jobs.values()) checkJob(view, job, broken);
+  checkFinished(view, broken);
   checkQueue(view, broken);
   checkAccounts(view, broken);
   return found;
@@ -78,7 +79,8 @@ function checkStep(view: ClusterView, { job, step }: { job: Job; step: Step }, b
   const where = `${job.id}/${step.name}`;
   const counted = recount(step);
   if (JSON.stringify(counted) !== JSON.stringify(step.counts)) broken(`counts of ${where} are out of date`);
-  if (step.tasks.size + rangesCount(step.untouched) !== step.count) broken(`${where} has lost a task`);
+  const left = step.left ? OUTCOMES.reduce((sum, kind) => sum + rangesCount(step.left?.[kind] ?? []), 0) : 0;
+  if (step.tasks.size + rangesCount(step.untouched) + left !== step.count) broken(`${where} has lost a task`);
   for (const task of step.tasks.values()) {
     const ref = { jobId: job.id, step: step.name, index: task.index };
     const attempts = task.phase.kind === 'blocked' ? 0 : task.phase.attempt;
@@ -111,8 +113,33 @@ function recount(step: Step): TaskCounts {
   const untouched = rangesCount(step.untouched);
   if (step.swept) counts[step.swept.outcome.kind] += untouched;
   else counts[step.isReleased ? 'queued' : 'blocked'] += untouched;
+  for (const kind of OUTCOMES) counts[kind] += rangesCount(step.left?.[kind] ?? []);
   for (const { phase } of step.tasks.values()) counts[phase.kind === 'done' ? phase.outcome.kind : phase.kind] += 1;
   return counts;
+}
+
+const OUTCOMES = ['succeeded', 'failed', 'canceled', 'dropped'] as const;
+
+/** What is done is known to be so, or it would never leave memory; and what has left has left nothing behind. */
+function checkFinished(view: ClusterView, broken: Report): void {
+  let taskCount = 0;
+  let jobCount = 0;
+  let attemptCount = 0;
+  for (const { id: jobId, phase: jobPhase, steps } of view.jobs.values()) {
+    if (jobPhase.kind === 'finished') jobCount += 1;
+    if ((jobPhase.kind === 'finished') !== view.finished.jobs.has(jobId)) broken(`${jobId} is not known to be done`);
+    for (const { name, tasks } of steps.values()) {
+      for (const { index, phase } of tasks.values()) {
+        const ref = { jobId, step: name, index };
+        attemptCount += allocationsOf(view.allocations, ref, phase.kind === 'blocked' ? 0 : phase.attempt).length;
+        if (phase.kind === 'done') taskCount += 1;
+        if (phase.kind === 'done' && !view.finished.tasks.has(taskIdOf(ref))) broken(`${taskIdOf(ref)} cannot leave`);
+      }
+    }
+  }
+  if (view.finished.jobs.size !== jobCount) broken('finished jobs are out of date');
+  if (view.finished.tasks.size !== taskCount) broken('done tasks are out of date');
+  if (view.allocations.size !== attemptCount) broken(`${view.allocations.size - attemptCount} attempts have no task`);
 }
 
 function checkQueue(view: ClusterView, broken: Report): void {

@@ -55,12 +55,17 @@ export interface Step {
   readonly queuedAt: EpochMs;
   /** Tasks that were never placed: blocked, queued for attempt 1, or, once `swept`, done. */
   readonly untouched: RangeSet;
-  /** Every task that was placed at least once. */
+  /** Every task that was placed at least once, less those that have `left`. */
   readonly tasks: ReadonlyMap<number, Task>;
   readonly counts: TaskCounts;
+  /** Tasks that are done and whose records are in the archive; absent before the first. */
+  readonly left?: LeftTasks;
   /** How its untouched tasks ended, when they were canceled or dropped together. */
   readonly swept?: { readonly at: EpochMs; readonly outcome: TaskOutcome };
 }
+
+/** What the state still knows of tasks whose records have left memory: how they ended. */
+export type LeftTasks = Readonly<Record<TaskOutcome['kind'], RangeSet>> & { readonly highestExitCode: number };
 
 /** How many tasks of a step, or of a job, stand where; they add up to the count. */
 export interface TaskCounts {

@@ -40,10 +40,7 @@ export function readPastTask(place: Pick<PastTask, 'jobId' | 'step'>, text: stri
   return { ...(JSON.parse(text) as Pick<PastTask, 'task' | 'allocations'>), jobId: place.jobId, step: place.step };
 }
 
-/** The step with the records of some of its tasks that have left, as if they were still there. */
+/** The step as if these tasks had not left; it knows the records of no others. */
 export function withPastTasks(step: Step, past: readonly PastTask[]): Step {
-  if (past.length === 0) return step;
-  const tasks = new Map(step.tasks);
-  for (const { task } of past) tasks.set(task.index, task);
-  return { ...step, tasks };
+  return { ...step, tasks: new Map(past.map(({ task }) => [task.index, task])) };
 }

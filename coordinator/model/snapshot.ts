@@ -1,10 +1,12 @@
+import type { EpochMs } from '../../shared/clock.js';
 import { AppError } from '../../shared/errors.js';
-import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import { type AllocationId, type JobId, type NodeId, type TaskId, taskIdOf } from '../../shared/ids.js';
 import { replayHoldings } from './accounts.js';
 import type { Allocation } from './allocation.js';
 import { find } from './apply-job.js';
 import type { StoredSums } from './indexes.js';
 import { type Job, unfinishedCount } from './job.js';
+import { MEMORY_LIMITS, type MemoryLimits } from './memory-limits.js';
 import type { Node } from './node.js';
 import { type ClusterState, type ClusterView, emptyState, type KeyRecord } from './state.js';
 import { restoreSteps, type StoredJob, storedJob } from './stored-job.js';
@@ -22,6 +24,8 @@ interface StoredSnapshot {
   readonly keys: readonly (readonly [string, KeyRecord])[];
   /** Absent in version 1, whose records say it all. */
   readonly sums?: StoredSums;
+  /** Absent in version 1: told by the times of the records. */
+  readonly finished?: { readonly tasks: readonly TaskId[]; readonly jobs: readonly JobId[] };
 }
 
 /** The records as JSON text; indexes and classes are derived again by `restore`. Cost: O(state). */
@@ -35,6 +39,7 @@ export function serialize(view: ClusterView): string {
     nodes: [...view.nodes.values()].map(({ nodeClass: _, ...node }) => node),
     keys: [...view.keys],
     sums: view.index.sums(),
+    finished: { tasks: [...view.finished.tasks], jobs: [...view.finished.jobs] },
   };
   return JSON.stringify(stored);
 }
@@ -44,10 +49,10 @@ export function serialize(view: ClusterView): string {
  *
  * Throws `store-corrupt` when it was written by a later version of Berth.
  */
-export function restore(body: string): ClusterState {
+export function restore(body: string, memory: MemoryLimits = MEMORY_LIMITS): ClusterState {
   const stored = JSON.parse(body) as StoredSnapshot;
   if (!(stored.version >= 1 && stored.version <= SNAPSHOT_VERSION)) throw tooNew(stored.version);
-  const state = emptyState();
+  const state = emptyState(memory);
   state.lastSeq = stored.seq;
   state.nextJobSequence = stored.nextJobSequence;
   for (const [value, record] of stored.keys) state.keys.set(value, record);
@@ -57,6 +62,9 @@ export function restore(body: string): ClusterState {
   for (const allocation of stored.allocations) restoreAllocation(state, allocation);
   if (stored.sums) resumeHoldings(state);
   else deriveSums(state);
+  const { tasks, jobs } = stored.finished ?? deriveFinished(state);
+  for (const taskId of tasks) state.finished.tasks.add(taskId);
+  for (const jobId of jobs) state.finished.jobs.add(jobId);
   return state;
 }
 
@@ -76,6 +84,23 @@ function resumeHoldings(state: ClusterState): void {
 function deriveSums(state: ClusterState): void {
   for (const job of state.jobs.values()) for (const step of job.steps.values()) state.index.stepSubmitted(step);
   replayHoldings(state.index.accounts, state.allocations.values(), ({ ref }) => find(state, ref));
+}
+
+/** What is done, in the order of its times; of one time, in the order of jobs, steps and tasks. */
+function deriveFinished(state: ClusterState): NonNullable<StoredSnapshot['finished']> {
+  const tasks: { readonly at: EpochMs; readonly id: TaskId }[] = [];
+  const jobs: { readonly at: EpochMs; readonly id: JobId }[] = [];
+  for (const { id: jobId, phase: jobPhase, steps } of state.jobs.values()) {
+    if (jobPhase.kind === 'finished') jobs.push({ at: jobPhase.at, id: jobId });
+    for (const { name, tasks: records } of steps.values()) {
+      for (const { index, phase } of records.values()) {
+        if (phase.kind === 'done') tasks.push({ at: phase.at, id: taskIdOf({ jobId, step: name, index }) });
+      }
+    }
+  }
+  tasks.sort((left, right) => left.at - right.at);
+  jobs.sort((left, right) => left.at - right.at);
+  return { tasks: tasks.map(({ id }) => id), jobs: jobs.map(({ id }) => id) };
 }
 
 function restoreNode(state: ClusterState, stored: Omit<Node, 'nodeClass'>): void {

@@ -1,11 +1,14 @@
 import type { EpochMs } from '../../shared/clock.js';
-import type { AllocationId, JobId, NodeId, TaskRef } from '../../shared/ids.js';
+import type { AllocationId, JobId, NodeId, TaskId, TaskRef } from '../../shared/ids.js';
+import type { TaskOutcome } from '../../shared/outcome.js';
 import { rangesHave } from '../../shared/ranges.js';
 import type { Allocation } from './allocation.js';
 import { ClassTable } from './demand.js';
 import { Indexes, type IndexView } from './indexes.js';
 import type { Job, Step } from './job.js';
+import { MEMORY_LIMITS, type MemoryLimits } from './memory-limits.js';
 import type { Node } from './node.js';
+import type { Departure } from './past.js';
 import type { Task, TaskPhase } from './task.js';
 
 /** How long an Idempotency-Key stands for its job (P2). */
@@ -18,17 +21,24 @@ export interface KeyRecord {
   readonly at: EpochMs;
 }
 
+/** What is done and still in memory, the first to finish first: in this order it leaves. */
+export interface FinishedView {
+  readonly tasks: ReadonlySet<TaskId>;
+  readonly jobs: ReadonlySet<JobId>;
+}
+
 /** The whole state, read-only: what rules, the planner and the service see. */
 export interface ClusterView {
   /** The newest event folded in. */
   readonly lastSeq: number;
   readonly nextJobSequence: number;
-  /** In submission order. */
+  /** In submission order; without finished ones that have left. */
   readonly jobs: ReadonlyMap<JobId, Job>;
-  /** Every attempt of every known job, ended or not. */
+  /** Every attempt of every task in memory, ended or not. */
   readonly allocations: ReadonlyMap<AllocationId, Allocation>;
   readonly nodes: ReadonlyMap<NodeId, Node>;
   readonly keys: ReadonlyMap<string, KeyRecord>;
+  readonly finished: FinishedView;
   readonly index: IndexView;
 }
 
@@ -40,11 +50,16 @@ export interface ClusterState extends ClusterView {
   readonly allocations: Map<AllocationId, Allocation>;
   readonly nodes: Map<NodeId, Node>;
   readonly keys: Map<string, KeyRecord>;
+  readonly finished: { readonly tasks: Set<TaskId>; readonly jobs: Set<JobId> };
   readonly classes: ClassTable;
   readonly index: Indexes;
+  /** How much of what is done stays in memory. */
+  readonly memory: MemoryLimits;
+  /** What has left memory since they were last taken away, to be archived with the events that made them leave. */
+  departures: Departure[];
 }
 
-export function emptyState(): ClusterState {
+export function emptyState(memory: MemoryLimits = MEMORY_LIMITS): ClusterState {
   return {
     lastSeq: 0,
     nextJobSequence: 1,
@@ -52,8 +67,11 @@ export function emptyState(): ClusterState {
     allocations: new Map(),
     nodes: new Map(),
     keys: new Map(),
+    finished: { tasks: new Set(), jobs: new Set() },
     classes: new ClassTable(),
     index: new Indexes(),
+    memory,
+    departures: [],
   };
 }
 
@@ -66,9 +84,9 @@ export function taskOf(view: ClusterView, ref: TaskRef): Task | undefined {
 }
 
 /**
- * Where a task stands, also one that exists only as an index in its step's ranges.
+ * Where a task stands, also one that was never placed and exists only as an index in its step's ranges.
  *
- * @returns undefined when the step has no such index
+ * @returns undefined when the step has no such index, and when the task's record has left memory (`leftOutcome`)
  */
 export function taskPhase(step: Step, index: number): TaskPhase | undefined {
   const task = step.tasks.get(index);
@@ -78,3 +96,11 @@ export function taskPhase(step: Step, index: number): TaskPhase | undefined {
   if (!step.isReleased) return { kind: 'blocked' };
   return { kind: 'queued', since: step.queuedAt, attempt: 1, notBefore: step.queuedAt };
 }
+
+/** How a task ended whose record has left memory; undefined for every other index. */
+export function leftOutcome({ left }: Step, index: number): TaskOutcome['kind'] | undefined {
+  if (!left) return undefined;
+  return OUTCOMES.find((kind) => rangesHave(left[kind], index));
+}
+
+const OUTCOMES = ['succeeded', 'failed', 'canceled', 'dropped'] as const;

@@ -1,8 +1,9 @@
 import t, { type Test } from 'tap';
 import { Engine } from '../../coordinator/engine/engine.js';
-import { ordersOf } from '../../coordinator/engine/orders.js';
+import { orderSource } from '../../coordinator/engine/order-source.js';
 import { AgentGateway } from '../../coordinator/gateway/agent-session.js';
 import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
+import { MEMORY_LIMITS, type MemoryLimits } from '../../coordinator/model/memory-limits.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
@@ -24,7 +25,7 @@ const LEASE_MS = 60_000;
 const n1 = 'n1' as NodeId;
 
 /** The real engine and gateway over the simulator's network and a store in memory. */
-async function coordinator(t: Test) {
+async function coordinator(t: Test, memory: MemoryLimits = MEMORY_LIMITS) {
   const clock = new ManualClock();
   const network = new SimNetwork(clock, seededRandom(1));
   network.weather = { dropRate: 0, duplicateRate: 0, maxDelayMs: 1 };
@@ -32,6 +33,7 @@ async function coordinator(t: Test) {
   const opening = Engine.open({
     ...{
       store,
+      memory,
       clock,
       log: silentLog,
       rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
@@ -46,7 +48,7 @@ async function coordinator(t: Test) {
   const logs = new TaskLogs({ stateDir: temporaryFolder(t), clock, log: silentLog });
   const gateway = new AgentGateway({
     ...{ engine, logs, clock, log: silentLog, version: '0.1.0' },
-    orders: ordersOf(engine.view),
+    orders: orderSource(engine),
   });
   const dial = (machine: string): Peer => {
     const ends = network.connect(machine);
@@ -262,6 +264,30 @@ t.test('a node cannot write the output of what is not its own; it may throw it a
   await untilHeard(intruder, clock, () => intruder.last('log-ack') !== undefined);
   t.equal(intruder.last('log-ack')?.ack.complete, true);
   t.equal(await logs.size(ref, 'stdout'), 0);
+});
+
+t.test('output that comes after its attempt has left memory is still written, for its own node alone', async (t) => {
+  const { clock, engine, logs, join } = await coordinator(t, { doneTasks: 0, finishedJobs: 0 });
+  const agent = await join('m1', aHello('n1'));
+  void engine.handle({ type: 'submitJob', spec: oneStep({ name: 'train' }), by: 'test' });
+  await clock.advance(100);
+  const [allocationId] = engine.view.allocations.keys();
+  const end = { end: { kind: 'exited', exitCode: 0, ranMs: 1 }, stdoutBytes: 8, stderrBytes: 0 } as const;
+  const report = { allocationId: allocationId as AllocationId, phase: 'ended', ageMs: 0, end } as const;
+  void engine.handleAll([
+    { type: 'agentReported', nodeId: n1, report },
+    { type: 'submitJob', spec: oneStep(), by: 'test' },
+  ]);
+  // Before the end of the attempt is on disk: the answer waits for it.
+  agent.session.sendLog(aChunk(0, 'the '));
+  agent.session.sendLog(aChunk(4, 'end.', { last: true }));
+  await untilHeard(agent, clock, () => agent.last('log-ack')?.ack.complete === true);
+  t.equal(engine.view.jobs.has('j1' as JobId), false);
+  t.equal(Buffer.from(await logs.read(ref, 'stdout', 0, 99)).toString(), 'the end.');
+  const intruder = await join('m2', aHello('n2'));
+  intruder.session.sendLog(aChunk(0, 'forged', { stream: 'stderr', last: true }));
+  await untilHeard(intruder, clock, () => intruder.last('log-ack') !== undefined);
+  t.equal(await logs.size(ref, 'stderr'), 0);
 });
 
 t.test('an agent that departs leaves its node departed, and a stopping coordinator says farewell', async (t) => {

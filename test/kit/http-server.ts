@@ -9,6 +9,7 @@ import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
 import type { Server } from '../../coordinator/http/context.js';
 import type { ProblemDocument } from '../../coordinator/http/problem.js';
 import { buildServer } from '../../coordinator/http/server.js';
+import type { MemoryLimits } from '../../coordinator/model/memory-limits.js';
 import { serialize } from '../../coordinator/model/snapshot.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
@@ -65,6 +66,8 @@ export interface TestServerOptions {
   /** How many times faster than ours the service's clock runs: long poll, ping and recheck come sooner. */
   readonly speed?: number;
   readonly retainedEventCount?: number;
+  /** MEMORY_LIMITS when absent. */
+  readonly memory?: MemoryLimits;
 }
 
 interface TestServerParts {
@@ -237,6 +240,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const limits = { ...NO_LIMITS, secretKeys: secrets.secretKeys };
   const engine = await Engine.open({
     store,
+    ...(options.memory ? { memory: options.memory } : {}),
     clock: systemClock,
     log: silentLog,
     rules: { nodeLeaseMs: LEASE_MS, limits },

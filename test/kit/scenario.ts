@@ -4,6 +4,8 @@ import { Turn } from '../../coordinator/engine/turn.js';
 import { applyEvent } from '../../coordinator/model/apply.js';
 import type { BerthEvent, EventOf, EventType, LoggedEvent } from '../../coordinator/model/events.js';
 import { violations } from '../../coordinator/model/invariants.js';
+import type { MemoryLimits } from '../../coordinator/model/memory-limits.js';
+import type { Departure } from '../../coordinator/model/past.js';
 import { restore, serialize } from '../../coordinator/model/snapshot.js';
 import { type ClusterView, emptyState } from '../../coordinator/model/state.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
@@ -24,6 +26,8 @@ interface ScenarioOptions {
   readonly pricing?: Pricing;
   /** False for long runs: the checks after each input read the whole state. */
   readonly isChecked?: boolean;
+  /** MEMORY_LIMITS when absent. */
+  readonly memory?: MemoryLimits;
 }
 
 /**
@@ -39,11 +43,20 @@ export class Scenario {
   effects: readonly Effect[] = [];
   reply: Reply | Refusal = { kind: 'done' };
 
+  /** What has left memory so far, in the order in which it left. */
+  readonly departures: Departure[] = [];
   readonly #isChecked: boolean;
+  readonly #memory: MemoryLimits | undefined;
 
-  constructor({ limits = NO_LIMITS, pricing = new ImmediatePricing(), isChecked = true }: ScenarioOptions = {}) {
+  constructor({
+    limits = NO_LIMITS,
+    pricing = new ImmediatePricing(),
+    isChecked = true,
+    memory,
+  }: ScenarioOptions = {}) {
     this.#isChecked = isChecked;
-    this.#turn = new Turn(emptyState(), {
+    this.#memory = memory;
+    this.#turn = new Turn(emptyState(memory), {
       clock: this.clock,
       rules: { nodeLeaseMs: LEASE_MS, limits },
       planning: { ...DEFAULT_PLAN_POLICY, limits },
@@ -126,7 +139,8 @@ export class Scenario {
   }
 
   #finish(): void {
-    const { events, effects } = this.#turn.finish();
+    const { events, departures, effects } = this.#turn.finish();
+    this.departures.push(...departures);
     this.events = events.map((logged) => logged.event);
     this.effects = effects;
     this.log.push(...events);
@@ -137,11 +151,12 @@ export class Scenario {
 
   #replayEqualsLive(): void {
     const live = serialize(this.view);
-    const replayed = emptyState();
+    const replayed = emptyState(this.#memory);
     for (const logged of JSON.parse(JSON.stringify(this.log)) as LoggedEvent[]) applyEvent(replayed, logged);
     assert.equal(serialize(replayed), live, 'replay differs from live');
+    assert.deepEqual(replayed.departures, this.departures, 'a replay lets other things leave');
     assert.deepEqual(violations(replayed), []);
-    const restored = restore(live);
+    const restored = restore(live, this.#memory);
     assert.equal(serialize(restored), live, 'a restored snapshot differs from live');
     assert.deepEqual(violations(restored), []);
   }

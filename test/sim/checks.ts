@@ -1,31 +1,32 @@
 import type { Allocation } from '../../coordinator/model/allocation.js';
-import type { Job, Step } from '../../coordinator/model/job.js';
-import type { Task } from '../../coordinator/model/task.js';
 import type { AllocationId } from '../../shared/ids.js';
 import { allocationIdOf } from '../../shared/ids.js';
 import { fakeOutput } from '../fakes/fake-driver.js';
+import { collectRecords, type Records, type TaskRecord } from './records.js';
 import type { World } from './world.js';
 
 /**
  * What must be true in the end, seen from outside: by the users who were answered, and by the machines on which
  * commands really started.
  */
-export function checkEnd(world: World): void {
-  checkAcknowledged(world);
+export async function checkEnd(world: World): Promise<void> {
+  const { jobs, tasks, allocations } = await collectRecords(world);
+  checkAcknowledged(world, jobs);
   checkStartedAtMostOnce(world);
-  for (const job of world.coordinator.view?.jobs.values() ?? []) checkJob(world, job);
-  for (const allocation of world.coordinator.view?.allocations.values() ?? []) checkOutput(world, allocation);
+  for (const job of jobs.values()) {
+    if (job.phase.kind !== 'finished') world.story.broken(`${job.id} is still ${job.phase.kind}`);
+  }
+  for (const record of tasks) checkTask(world, record);
+  for (const allocation of allocations.values()) checkOutput(world, allocation);
 }
 
 /** P1, P2: each key stands for one job, and none that was acknowledged is missing. */
-function checkAcknowledged({ submissions, coordinator, story }: World): void {
-  const jobs = coordinator.view?.jobs;
+function checkAcknowledged({ submissions, story }: World, jobs: Records['jobs']): void {
   for (const { jobId, key } of submissions) {
     if (jobId === undefined) story.broken(`${key} was never acknowledged`);
-    else if (!jobs?.has(jobId)) story.broken(`${jobId} was acknowledged and is lost`);
+    else if (!jobs.has(jobId)) story.broken(`${jobId} was acknowledged and is lost`);
   }
-  if (jobs && jobs.size !== submissions.length)
-    story.broken(`${submissions.length} submissions made ${jobs.size} jobs`);
+  if (jobs.size !== submissions.length) story.broken(`${submissions.length} submissions made ${jobs.size} jobs`);
 }
 
 /** An allocation id is a fence: whatever was lost or told twice, its command starts once in the whole world. */
@@ -37,18 +38,7 @@ function checkStartedAtMostOnce(world: World): void {
   }
 }
 
-function checkJob(world: World, job: Job): void {
-  if (job.phase.kind !== 'finished') world.story.broken(`${job.id} is still ${job.phase.kind}`);
-  for (const step of job.steps.values()) for (const task of step.tasks.values()) checkTask(world, { job, step, task });
-}
-
-interface Place {
-  readonly job: Job;
-  readonly step: Step;
-  readonly task: Task;
-}
-
-function checkTask(world: World, { job, step, task }: Place): void {
+function checkTask(world: World, { job, step, task }: TaskRecord): void {
   if (task.phase.kind !== 'done') return;
   const { attempt, outcome } = task.phase;
   const idOf = (number: number): AllocationId =>

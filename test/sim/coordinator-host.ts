@@ -1,8 +1,9 @@
 import { Engine } from '../../coordinator/engine/engine.js';
-import { ordersOf } from '../../coordinator/engine/orders.js';
+import { orderSource } from '../../coordinator/engine/order-source.js';
 import { AgentGateway } from '../../coordinator/gateway/agent-session.js';
 import { applyEvent } from '../../coordinator/model/apply.js';
 import { violations } from '../../coordinator/model/invariants.js';
+import type { MemoryLimits } from '../../coordinator/model/memory-limits.js';
 import { serialize } from '../../coordinator/model/snapshot.js';
 import { type ClusterView, emptyState } from '../../coordinator/model/state.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
@@ -23,6 +24,8 @@ export interface CoordinatorHostOptions {
   readonly logs: SimLogs;
   readonly story: Story;
   readonly nodeLeaseMs: number;
+  /** How much of what is done stays in memory. */
+  readonly memory: MemoryLimits;
 }
 
 /** The machine of the coordinator: the real engine and gateway, on a disk that outlives them. */
@@ -51,13 +54,14 @@ export class CoordinatorHost {
   }
 
   async start(): Promise<void> {
-    const { store, logs, story, nodeLeaseMs } = this.#options;
+    const { store, logs, story, nodeLeaseMs, memory } = this.#options;
     const life = new Mortal();
     const clock = life.clock(this.#options.clock);
     this.#life = life;
     const engine = await life.answer(
       Engine.open({
         store: life.port(store),
+        memory,
         clock,
         log: silentLog,
         rules: { nodeLeaseMs, limits: NO_LIMITS },
@@ -82,7 +86,7 @@ export class CoordinatorHost {
       clock,
       log: silentLog,
       version: VERSION,
-      orders: ordersOf(engine.view),
+      orders: orderSource(engine),
     });
     this.#engine = engine;
     story.tell('coordinator', `serves from event ${engine.view.lastSeq}`);
@@ -110,9 +114,9 @@ export class CoordinatorHost {
 
   /** Folds the whole log again and compares it with the running state. */
   async checkReplay(): Promise<void> {
-    const { story } = this.#options;
+    const { story, memory } = this.#options;
     const history = await this.#engine?.history(0, Number.MAX_SAFE_INTEGER);
-    const replayed = emptyState();
+    const replayed = emptyState(memory);
     for (const logged of history ?? []) applyEvent(replayed, logged);
     if (this.view && serialize(replayed) !== serialize(this.view)) story.broken('replay differs from live');
   }

@@ -6,7 +6,7 @@ import { type SimResult, World, type WorldOptions } from './world.js';
 export async function simulate(seed: number, options: WorldOptions = {}): Promise<SimResult> {
   const world = new World(seed, options);
   const result = await world.run(randomFaults(world));
-  checkEnd(world);
+  await checkEnd(world);
   await world.coordinator.checkReplay();
   return result;
 }

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import type { LoggedEvent } from '../../coordinator/model/events.js';
+import type { Departure } from '../../coordinator/model/past.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import type { Clock } from '../../shared/clock.js';
 import { simulate } from './main.js';
@@ -45,8 +46,8 @@ class LyingStore extends MemoryStore {
     flush();
   }
 
-  override async append(events: readonly LoggedEvent[]): Promise<void> {
-    super.append(events).catch(() => {});
+  override async append(events: readonly LoggedEvent[], departures: readonly Departure[] = []): Promise<void> {
+    super.append(events, departures).catch(() => {});
   }
 }
 

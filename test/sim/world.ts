@@ -1,3 +1,4 @@
+import { MEMORY_LIMITS, type MemoryLimits } from '../../coordinator/model/memory-limits.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import { present } from '../../shared/assert.js';
 import type { Clock } from '../../shared/clock.js';
@@ -47,6 +48,13 @@ export const SIM = {
   clientRetryMs: 2_000,
 } as const;
 
+/** By the seed: nothing that is done stays in memory, a little does, or everything. */
+const MEMORIES: readonly MemoryLimits[] = [
+  { doneTasks: 0, finishedJobs: 0 },
+  { doneTasks: 3, finishedJobs: 2 },
+  MEMORY_LIMITS,
+];
+
 /** Coordinator, agents, network and users of one seed, and what is known of them from outside. */
 export class World {
   readonly clock = new ManualClock();
@@ -66,7 +74,8 @@ export class World {
     this.network = new SimNetwork(this.clock, this.random);
     const { clock, logs, story } = this;
     const store = options.makeStore?.(clock) ?? new MemoryStore();
-    this.coordinator = new CoordinatorHost({ clock, logs, story, store, nodeLeaseMs: SIM.nodeLeaseMs });
+    const memory = MEMORIES[seed % MEMORIES.length] ?? MEMORY_LIMITS;
+    this.coordinator = new CoordinatorHost({ clock, logs, story, store, memory, nodeLeaseMs: SIM.nodeLeaseMs });
     this.agents = Array.from({ length: 1 + below(this.random, 3) }, (_, position) => this.#newAgent(position));
   }
 
