@@ -1,6 +1,7 @@
 import { refuse } from '../../shared/errors.js';
 import type { BerthEvent } from '../model/events.js';
 import type { Job } from '../model/job.js';
+import { refuseCancel, refuseHold, refuseRelease } from '../model/refuse-control.js';
 import type { ClusterView } from '../model/state.js';
 import { DONE, done, type Rule } from './rule.js';
 
@@ -8,18 +9,14 @@ export const holdJob: Rule<'holdJob'> = (view, { jobId }) => {
   const job = view.jobs.get(jobId);
   if (!job) return unknownJob(jobId);
   if (job.phase.kind === 'held') return { events: [], reply: DONE };
-  if (job.phase.kind !== 'active')
-    return refuse('conflict', `${jobId} is ${job.phase.kind}; only an active job can be held`);
-  return done({ type: 'job.held', jobId });
+  return refuseHold(job) ?? done({ type: 'job.held', jobId });
 };
 
 export const releaseJob: Rule<'releaseJob'> = (view, { jobId }) => {
   const job = view.jobs.get(jobId);
   if (!job) return unknownJob(jobId);
   if (job.phase.kind === 'active') return { events: [], reply: DONE };
-  if (job.phase.kind !== 'held')
-    return refuse('conflict', `${jobId} is ${job.phase.kind}; only a held job can be released`);
-  return done({ type: 'job.released', jobId });
+  return refuseRelease(job) ?? done({ type: 'job.released', jobId });
 };
 
 /** From here nothing of the job starts anew (P8): what waits is swept, what runs is asked to stop. */
@@ -27,9 +24,8 @@ export const cancelJob: Rule<'cancelJob'> = (view, { jobId, reason, by }) => {
   const job = view.jobs.get(jobId);
   if (!job) return unknownJob(jobId);
   if (job.phase.kind === 'canceling') return { events: [], reply: DONE };
-  if (job.phase.kind === 'finished') {
-    return refuse('conflict', `${jobId} is already finished (${job.phase.outcome})`);
-  }
+  const refusal = refuseCancel(job);
+  if (refusal) return refusal;
   return done({ type: 'job.cancelRequested', jobId, reason, by }, ...sweepWaiting(job, reason), ...stopLive(view, job));
 };
 

@@ -1,8 +1,9 @@
 import { type Refusal, refuse } from '../../shared/errors.js';
-import { type JobId, parseTaskId } from '../../shared/ids.js';
+import { parseTaskId } from '../../shared/ids.js';
 import { didYouMean } from '../../shared/suggest.js';
-import { type ClusterView, taskPhase } from '../model/state.js';
-import type { TaskPlace } from './present-task.js';
+import type { Job, Step } from '../model/job.js';
+import { type ClusterView, leftOutcome, taskPhase } from '../model/state.js';
+import type { TaskPlace } from './task-place.js';
 
 export function noSuchJob(jobId: string): Refusal {
   const isId = /^j\d+$/.test(jobId);
@@ -15,14 +16,16 @@ export function noSuchNode(view: ClusterView, name: string): Refusal {
 }
 
 /** A task of a job, named `7` in its step `main`, or `train.7`. */
-export function findTask(view: ClusterView, jobId: string, name: string): TaskPlace | Refusal {
-  const job = view.jobs.get(jobId as JobId);
-  if (!job) return noSuchJob(jobId);
+export function findTask(job: Job, name: string): TaskPlace | Refusal {
   const ref = parseTaskId(`${job.id}.${name}`);
   const step = ref && job.steps.get(ref.step);
-  if (ref && step && taskPhase(step, ref.index)) return { job, step, index: ref.index };
+  if (ref && step && isTask(step, ref.index)) return { job, step, index: ref.index };
   const steps = [...job.steps.values()].map((known) => `${known.name} (${known.spec.array})`);
-  return refuse('not-found', `${jobId} has no task ${name}`, { hint: `its steps and their indexes: ${shown(steps)}` });
+  return refuse('not-found', `${job.id} has no task ${name}`, { hint: `its steps and their indexes: ${shown(steps)}` });
+}
+
+function isTask(step: Step, index: number): boolean {
+  return taskPhase(step, index) !== undefined || leftOutcome(step, index) !== undefined;
 }
 
 const SHOWN_STEPS = 10;

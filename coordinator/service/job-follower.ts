@@ -62,10 +62,11 @@ export class JobFollower {
   }
 
   async *records(): AsyncGenerator<LogRecord> {
-    const wasFinished = await this.#service.engine.read(
-      (view) => view.jobs.get(this.#jobId)?.phase.kind === 'finished',
+    // One that is not in memory any more has finished.
+    const isActive = await this.#service.engine.read(
+      (view) => (view.jobs.get(this.#jobId)?.phase.kind ?? 'finished') !== 'finished',
     );
-    if (wasFinished) this.#isFinished = true;
+    if (!isActive) this.#isFinished = true;
     yield* this.#history();
     while (!this.#signal.aborted) {
       const [id] = this.#news;

@@ -1,9 +1,9 @@
 import { isRefusal, type Refusal } from '../../shared/errors.js';
 import type { JobId } from '../../shared/ids.js';
-import { noSuchJob } from './find.js';
 import { attemptOf, JobFollower, type Wanted } from './job-follower.js';
 import { gapsOf, type LogRecord, Tail } from './log-record.js';
 import { type LogQuery, viewOf } from './log-view.js';
+import { lookAtJob } from './look.js';
 import { placedTasks } from './placed-tasks.js';
 import type { Service } from './service.js';
 
@@ -24,10 +24,7 @@ export async function openJobLog(
   request: JobLogRequest,
 ): Promise<AsyncGenerator<LogRecord> | Refusal> {
   const jobId = request.jobId as JobId;
-  const wanted = await service.engine.read((view) => {
-    const job = view.jobs.get(jobId);
-    return job ? viewOf(job, request.query, service.clock.now()) : noSuchJob(jobId);
-  });
+  const wanted = await lookAtJob(service, jobId, (_view, job) => viewOf(job, request.query, service.clock.now()));
   if (isRefusal(wanted)) return wanted;
   const what = { jobId, wanted, signal: request.signal };
   return request.atEnd === 'follow' ? followed(service, what) : stored(service, what);

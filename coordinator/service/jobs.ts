@@ -5,8 +5,11 @@ import { formatJobSpec } from '../../shared/job-spec/format.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { parseJobText } from '../../shared/job-spec/text.js';
-import { findTask, noSuchJob } from './find.js';
+import type { Job } from '../model/job.js';
+import { refuseCancel, refuseHold, refuseRelease } from '../model/refuse-control.js';
+import { noSuchJob } from './find.js';
 import { Latch, raiseOnAbort } from './latch.js';
+import { lookAtJob, lookAtTask } from './look.js';
 import { type JobView, presentJob } from './present-job.js';
 import { presentAttempts, presentTask, type TaskView } from './present-task.js';
 import type { Service } from './service.js';
@@ -48,27 +51,19 @@ export async function readSpec(input: Submission['input']): Promise<JobSpec | Re
 }
 
 export function showJob(service: Service, jobId: string): Promise<JobView | Refusal> {
-  return service.engine.read((view) => {
-    const job = view.jobs.get(jobId as JobId);
-    return job ? presentJob(job, new Explanations(view, service)) : noSuchJob(jobId);
-  });
+  return lookAtJob(service, jobId, (view, job) => presentJob(job, new Explanations(view, service)));
 }
 
 /** The job's specification in its published canonical form. */
 export function showSpec(service: Service, jobId: string): Promise<object | Refusal> {
-  return service.engine.read((view) => {
-    const job = view.jobs.get(jobId as JobId);
-    return job ? formatJobSpec(job.spec) : noSuchJob(jobId);
-  });
+  return lookAtJob(service, jobId, (_view, { spec }) => formatJobSpec(spec));
 }
 
 /** A task with all its attempts; `name` is `7` or `train.7`. */
 export function showTask(service: Service, jobId: string, name: string): Promise<TaskView | Refusal> {
-  return service.engine.read((view) => {
-    const place = findTask(view, jobId, name);
-    if (isRefusal(place)) return place;
-    const task = presentTask(view, place, new Explanations(view, service));
-    return task ? { ...task, attempts: presentAttempts(view, place) } : noSuchJob(jobId);
+  return lookAtTask<TaskView | Refusal>(service, { jobId, task: name }, (view, place, attempts) => {
+    const task = presentTask(attempts, place, new Explanations(view, service));
+    return task ? { ...task, attempts: presentAttempts(attempts, place) } : noSuchJob(jobId);
   });
 }
 
@@ -114,17 +109,29 @@ export async function cancelJob(
   { reason, by }: { readonly reason: string; readonly by: string },
 ): Promise<JobView | Refusal> {
   const reply = await service.engine.handle({ type: 'cancelJob', jobId: jobId as JobId, reason, by });
-  return isRefusal(reply) ? reply : showJob(service, jobId);
+  return isRefusal(reply) ? orWhyFinished(service, jobId, reply, refuseCancel) : showJob(service, jobId);
 }
 
 export async function holdJob(service: Service, jobId: string): Promise<JobView | Refusal> {
   const reply = await service.engine.handle({ type: 'holdJob', jobId: jobId as JobId });
-  return isRefusal(reply) ? reply : showJob(service, jobId);
+  return isRefusal(reply) ? orWhyFinished(service, jobId, reply, refuseHold) : showJob(service, jobId);
 }
 
 export async function releaseJob(service: Service, jobId: string): Promise<JobView | Refusal> {
   const reply = await service.engine.handle({ type: 'releaseJob', jobId: jobId as JobId });
-  return isRefusal(reply) ? reply : showJob(service, jobId);
+  return isRefusal(reply) ? orWhyFinished(service, jobId, reply, refuseRelease) : showJob(service, jobId);
+}
+
+/** The rules know what is in memory; of a finished job that has left it they say that there is none. */
+async function orWhyFinished(
+  service: Service,
+  jobId: string,
+  refusal: Refusal,
+  refuseIt: (job: Job) => Refusal | undefined,
+): Promise<Refusal> {
+  if (refusal.refused !== 'not-found') return refusal;
+  const past = await service.engine.archive.pastJob(jobId as JobId);
+  return (past && refuseIt(past)) ?? refusal;
 }
 
 /** Two submissions of equal canonical form are the same request, however they were written. */

@@ -23,16 +23,37 @@ export interface JobPage {
   readonly nextCursor: string | null;
 }
 
-/** Jobs that one request looks at, so that a rare match among very many holds up nobody else. */
+/** Sequence numbers that one request looks at, so that a rare match among very many holds up nobody else. */
 const MAX_LOOKED_AT = 50_000;
 
-/** Jobs that match, the newest first. Refuses a cursor that is none. */
+const FIRST_SEQUENCE = 1;
+
+/** Jobs that match, the newest first, whether in memory or in the archive. Refuses a cursor that is none. */
 export async function listJobs(service: Service, query: JobQuery): Promise<JobPage | Refusal> {
   const keys = query.cursor === undefined ? undefined : parseCursor(query.cursor, 1);
   if (isRefusal(keys)) return keys;
-  return service.engine.read((view) =>
-    pageOf(view, query, { below: keys?.[0], explanations: new Explanations(view, service) }),
-  );
+  const seen = await service.engine.read((view) => {
+    const explanations = new Explanations(view, service);
+    return { ...look(view, query, { below: keys?.[0], explanations }), explanations };
+  });
+  const mayHaveLeft = query.state === undefined || query.state === 'finished';
+  if (!mayHaveLeft) return pageOf(seen.found, query.limit, { ...seen, oldest: seen.oldestInMemory });
+  if (!seen.isIncomplete) return pageOf(seen.found, query.limit, { ...seen, oldest: FIRST_SEQUENCE });
+  const { limit, name, namespace, labels } = query;
+  const range = { below: seen.below, from: seen.from };
+  const past = await service.engine.archive.pastJobs({ ...range, limit, name, namespace, labels });
+  const known = new Set(seen.found.map(({ sequence }) => sequence));
+  // One that has left since memory was looked at is in both.
+  const others = past.jobs.filter(({ sequence }) => !known.has(sequence));
+  const archived = others.map((job) => ({ sequence: job.sequence, job: presentJob(job, seen.explanations) }));
+  const found = [...seen.found, ...archived].sort((left, right) => right.sequence - left.sequence);
+  const oldest = Math.min(seen.oldestInMemory, past.oldestSequence ?? Number.POSITIVE_INFINITY);
+  return pageOf(found, limit, { ...seen, oldest });
+}
+
+interface Found {
+  readonly sequence: number;
+  readonly job: JobView;
 }
 
 interface Place {
@@ -41,16 +62,41 @@ interface Place {
   readonly explanations: Explanations;
 }
 
-function pageOf(view: ClusterView, query: JobQuery, { below, explanations }: Place): JobPage {
-  const jobs: JobView[] = [];
-  const start = Math.min(below ?? view.nextJobSequence, view.nextJobSequence);
-  const end = Math.max(0, start - 1 - MAX_LOOKED_AT);
-  let sequence = start - 1;
-  for (; sequence > end && jobs.length < query.limit; sequence -= 1) {
-    const job = view.jobs.get(jobIdOf(sequence));
-    if (job && matches(job, query)) jobs.push(presentJob(job, explanations));
+interface Looked {
+  readonly found: readonly Found[];
+  /** Looked at were the sequence numbers from `from` on, below `below`. */
+  readonly from: number;
+  readonly below: number;
+  /** Some of them are not in memory. */
+  readonly isIncomplete: boolean;
+  readonly oldestInMemory: number;
+}
+
+function look(view: ClusterView, query: JobQuery, place: Place): Looked {
+  const found: Found[] = [];
+  const below = Math.min(place.below ?? view.nextJobSequence, view.nextJobSequence);
+  const end = Math.max(FIRST_SEQUENCE, below - MAX_LOOKED_AT);
+  let from = below;
+  let isIncomplete = false;
+  while (from > end && found.length < query.limit) {
+    from -= 1;
+    const job = view.jobs.get(jobIdOf(from));
+    if (!job) isIncomplete = true;
+    else if (matches(job, query)) found.push({ sequence: from, job: presentJob(job, place.explanations) });
   }
-  return { jobs, nextCursor: sequence > 0 ? formatCursor([sequence + 1]) : null };
+  const [oldest] = view.jobs.values();
+  return { found, from, below, isIncomplete, oldestInMemory: oldest?.sequence ?? Number.POSITIVE_INFINITY };
+}
+
+function pageOf(
+  found: readonly Found[],
+  limit: number,
+  { from, oldest }: { readonly from: number; readonly oldest: number },
+): JobPage {
+  const shown = found.slice(0, limit);
+  const last = shown.length === limit ? shown.at(-1)?.sequence : undefined;
+  const next = last ?? from;
+  return { jobs: shown.map(({ job }) => job), nextCursor: next > oldest ? formatCursor([next]) : null };
 }
 
 function matches({ spec, phase }: Job, { state, name, namespace, labels }: JobQuery): boolean {

@@ -1,13 +1,14 @@
 import { isRefusal, type Refusal } from '../../shared/errors.js';
-import type { JobId } from '../../shared/ids.js';
+import type { RangeSet } from '../../shared/ranges.js';
 import type { Job, Step } from '../model/job.js';
 import { type ClusterView, taskPhase } from '../model/state.js';
 import type { TaskPhase } from '../model/task.js';
 import { formatCursor, parseCursor } from './cursor.js';
-import { noSuchJob } from './find.js';
+import { hasLeft, lookAtJob, recall } from './look.js';
 import { presentTask, type TaskView } from './present-task.js';
 import type { Service } from './service.js';
-import { indexesFrom, placedIndexesFrom } from './task-indexes.js';
+import { indexesFrom } from './task-indexes.js';
+import type { TaskPlace } from './task-place.js';
 import { Explanations } from './waiting.js';
 
 export const TASK_STATES = ['blocked', 'queued', 'placed', 'done', 'failed'] as const;
@@ -34,12 +35,20 @@ export async function listTasks(service: Service, jobId: string, query: TaskQuer
   const keys = query.cursor === undefined ? [0, 0] : parseCursor(query.cursor, 2);
   if (isRefusal(keys)) return keys;
   const [position = 0, index = 0] = keys;
-  return service.engine.read((view) => {
-    const job = view.jobs.get(jobId as JobId);
-    if (!job) return noSuchJob(jobId);
+  const seen = await lookAtJob(service, jobId, (view, job) => {
     const page = new Page(view, { job, query, explanations: new Explanations(view, service) });
     return page.from(position, index);
   });
+  if (isRefusal(seen)) return seen;
+  const { places, attempts } = await recall(service, seen.left);
+  let recalledCount = 0;
+  const tasks = seen.tasks.flatMap((task) => {
+    if (task !== 'left') return [task];
+    const place = places[recalledCount];
+    recalledCount += 1;
+    return (place && presentTask(attempts, place, seen.explanations)) ?? [];
+  });
+  return { tasks, nextCursor: seen.nextCursor };
 }
 
 interface PageParts {
@@ -48,11 +57,21 @@ interface PageParts {
   readonly explanations: Explanations;
 }
 
+/** A page, but for the tasks whose records are in the archive. */
+interface PageSeen {
+  readonly tasks: readonly (TaskView | 'left')[];
+  /** In the order in which they stand in `tasks`. */
+  readonly left: readonly TaskPlace[];
+  readonly nextCursor: string | null;
+  readonly explanations: Explanations;
+}
+
 /** One page under construction. */
 class Page {
   readonly #view: ClusterView;
   readonly #parts: PageParts;
-  readonly #tasks: TaskView[] = [];
+  readonly #tasks: (TaskView | 'left')[] = [];
+  readonly #left: TaskPlace[] = [];
   #lookedAt = 0;
 
   constructor(view: ClusterView, parts: PageParts) {
@@ -60,13 +79,14 @@ class Page {
     this.#parts = parts;
   }
 
-  from(position: number, index: number): TaskPage {
-    const steps = [...this.#parts.job.steps.values()].slice(position);
-    for (const step of steps) {
+  from(position: number, index: number): PageSeen {
+    const { job, explanations } = this.#parts;
+    const page = { tasks: this.#tasks, left: this.#left, explanations };
+    for (const step of [...job.steps.values()].slice(position)) {
       const stoppedAt = this.#take(step, step.position === position ? index : 0);
-      if (stoppedAt !== undefined) return { tasks: this.#tasks, nextCursor: formatCursor([step.position, stoppedAt]) };
+      if (stoppedAt !== undefined) return { ...page, nextCursor: formatCursor([step.position, stoppedAt]) };
     }
-    return { tasks: this.#tasks, nextCursor: null };
+    return { ...page, nextCursor: null };
   }
 
   /** Takes what matches; returns the index that the next page begins with when this one is full. */
@@ -75,19 +95,31 @@ class Page {
     for (const index of candidates(step, from, query.state)) {
       if (this.#tasks.length >= query.limit || this.#lookedAt >= MAX_LOOKED_AT) return index;
       this.#lookedAt += 1;
-      if (!matches(taskPhase(step, index), query.state)) continue;
-      const task = presentTask(this.#view, { job, step, index }, explanations);
-      if (task) this.#tasks.push(task);
+      const place = { job, step, index };
+      if (hasLeft(place)) {
+        this.#left.push(place);
+        this.#tasks.push('left');
+      } else if (matches(taskPhase(step, index), query.state)) {
+        const task = presentTask(this.#view.allocations, place, explanations);
+        if (task) this.#tasks.push(task);
+      }
     }
     return undefined;
   }
 }
 
+/** Indexes that may match: of those that have left, exactly those that do. */
 function candidates(step: Step, from: number, state: TaskState | undefined): Iterable<number> {
   if (state !== undefined && countIn(step, state) === 0) return [];
   const [first] = step.untouched;
   const isUntouchedWanted = first === undefined || matches(taskPhase(step, first.from), state);
-  return isUntouchedWanted ? indexesFrom(step, from) : placedIndexesFrom(step, from);
+  return indexesFrom(step, from, [...(isUntouchedWanted ? [] : [step.untouched]), ...leftButFor(step, state)]);
+}
+
+function leftButFor({ left }: Step, state: TaskState | undefined): readonly RangeSet[] {
+  if (!left || state === undefined || state === 'done') return [];
+  const others = [left.succeeded, left.canceled, left.dropped];
+  return state === 'failed' ? others : [...others, left.failed];
 }
 
 function countIn({ counts }: Step, state: TaskState): number {

@@ -1,7 +1,8 @@
 import type { AllocationRef, NodeId } from '../../shared/ids.js';
 import { allocationIdOf } from '../../shared/ids.js';
 import type { LogStream } from '../../shared/wire/messages.js';
-import { type ClusterView, stepOf, taskPhase } from '../model/state.js';
+import type { ClusterView } from '../model/state.js';
+import { lookAtRef, type TaskSeen } from './look.js';
 import type { Service } from './service.js';
 
 /** After an attempt's end its node may still be sending; this long without a byte, it is not expected to any more. */
@@ -20,7 +21,7 @@ export interface StreamRef {
  */
 export async function isSettled(service: Service, { ref, stream }: StreamRef, quietMs: number): Promise<boolean> {
   if (await service.logs.isComplete(ref, stream)) return true;
-  const expected = await service.engine.read((view) => expectedBytes(view, ref, stream));
+  const expected = await lookAtRef(service, ref, (view, seen) => expectedBytes({ view, seen }, ref, stream));
   if (expected.kind === 'unknown') return false;
   if (expected.kind === 'none') return true;
   if (quietMs >= MAX_SILENCE_AFTER_END_MS) return true;
@@ -32,8 +33,8 @@ export async function isSettled(service: Service, { ref, stream }: StreamRef, qu
  * or still on their way. 0 while it runs, and when nobody knows what it wrote.
  */
 export async function missingBytes(service: Service, { ref, stream }: StreamRef): Promise<number> {
-  const output = await service.engine.read((view) => {
-    const phase = view.allocations.get(allocationIdOf(ref))?.phase;
+  const output = await lookAtRef(service, ref, (_view, { attempts }) => {
+    const phase = attempts.get(allocationIdOf(ref))?.phase;
     return phase?.kind === 'ended' ? phase.output : null;
   });
   if (output === null) return 0;
@@ -46,9 +47,14 @@ type Expected =
   | { readonly kind: 'none' }
   | { readonly kind: 'bytes'; readonly bytes: number };
 
-function expectedBytes(view: ClusterView, ref: AllocationRef, stream: LogStream): Expected {
-  const allocation = view.allocations.get(allocationIdOf(ref));
-  if (!allocation) return willNeverBe(view, ref) ? { kind: 'none' } : { kind: 'unknown' };
+interface Looked {
+  readonly view: ClusterView;
+  readonly seen: TaskSeen;
+}
+
+function expectedBytes({ view, seen }: Looked, ref: AllocationRef, stream: LogStream): Expected {
+  const allocation = seen.attempts.get(allocationIdOf(ref));
+  if (!allocation) return willNeverBe(seen, ref) ? { kind: 'none' } : { kind: 'unknown' };
   if (allocation.phase.kind !== 'ended') return { kind: 'unknown' };
   const { output } = allocation.phase;
   if (output === null || isGone(view, allocation.nodeId)) return { kind: 'none' };
@@ -56,9 +62,7 @@ function expectedBytes(view: ClusterView, ref: AllocationRef, stream: LogStream)
 }
 
 /** True when the task is done without the attempt, or past it. */
-function willNeverBe(view: ClusterView, ref: AllocationRef): boolean {
-  const step = stepOf(view, ref);
-  const phase = step && taskPhase(step, ref.index);
+function willNeverBe({ phase }: TaskSeen, ref: AllocationRef): boolean {
   if (!phase || phase.kind === 'done') return true;
   return phase.kind !== 'blocked' && phase.attempt > ref.attempt;
 }

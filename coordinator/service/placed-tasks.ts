@@ -1,8 +1,12 @@
+import { isRefusal } from '../../shared/errors.js';
 import { type AllocationRef, allocationIdOf, type JobId } from '../../shared/ids.js';
-import { type ClusterView, taskPhase } from '../model/state.js';
+import type { Job } from '../model/job.js';
+import { taskPhase } from '../model/state.js';
+import { hasLeft, lookAtJob, recall } from './look.js';
 import { attemptOf } from './present-task.js';
 import type { Service } from './service.js';
-import { placedIndexesFrom } from './task-indexes.js';
+import { indexesFrom } from './task-indexes.js';
+import type { AttemptSource, TaskPlace } from './task-place.js';
 
 /** The newest attempt of a task. */
 export interface NewestAttempt extends AllocationRef {
@@ -12,12 +16,17 @@ export interface NewestAttempt extends AllocationRef {
 const PAGE = 256;
 
 /** The newest attempt of every task that was ever placed, in task order; read in pages, so that a million hold up nobody. */
-export async function* placedTasks({ engine }: Pick<Service, 'engine'>, jobId: JobId): AsyncGenerator<NewestAttempt> {
+export async function* placedTasks(service: Pick<Service, 'engine'>, jobId: JobId): AsyncGenerator<NewestAttempt> {
   let next: Place | undefined = { position: 0, index: 0 };
   while (next) {
     const from: Place = next;
-    const page: Page = await engine.read((view) => pageOf(view, jobId, from));
-    yield* page.attempts;
+    const page = await lookAtJob(service, jobId, (view, job) => pageOf(view.allocations, job, from));
+    if (isRefusal(page)) return;
+    const { places, attempts } = await recall(service, page.left);
+    const recalled = places.flatMap((place) => newestOf(attempts, place));
+    yield* [...page.attempts, ...recalled].sort(
+      (one, other) => placeOf(page.job, one) - placeOf(page.job, other) || one.index - other.index,
+    );
     next = page.next;
   }
 }
@@ -28,23 +37,39 @@ interface Place {
 }
 
 interface Page {
+  readonly job: Job;
   readonly attempts: readonly NewestAttempt[];
+  /** Tasks of this page whose records are in the archive. */
+  readonly left: readonly TaskPlace[];
   readonly next: Place | undefined;
 }
 
-function pageOf(view: ClusterView, jobId: JobId, from: Place): Page {
+function pageOf(source: AttemptSource, job: Job, from: Place): Page {
   const attempts: NewestAttempt[] = [];
-  for (const step of [...(view.jobs.get(jobId)?.steps.values() ?? [])].slice(from.position)) {
-    for (const index of placedIndexesFrom(step, step.position === from.position ? from.index : 0)) {
-      if (attempts.length >= PAGE) return { attempts, next: { position: step.position, index } };
-      const phase = taskPhase(step, index);
-      if (!phase) continue;
-      // A task that waits again has ended its last attempt.
-      const attempt = phase.kind === 'queued' ? phase.attempt - 1 : attemptOf(phase);
-      const ref = { jobId, step: step.name, index, attempt };
-      const isEnded = view.allocations.get(allocationIdOf(ref))?.phase.kind === 'ended';
-      attempts.push({ ...ref, isEnded });
+  const left: TaskPlace[] = [];
+  for (const step of [...job.steps.values()].slice(from.position)) {
+    const first = step.position === from.position ? from.index : 0;
+    for (const index of indexesFrom(step, first, [step.untouched])) {
+      if (attempts.length + left.length >= PAGE) {
+        return { job, attempts, left, next: { position: step.position, index } };
+      }
+      const place = { job, step, index };
+      if (hasLeft(place)) left.push(place);
+      else attempts.push(...newestOf(source, place));
     }
   }
-  return { attempts, next: undefined };
+  return { job, attempts, left, next: undefined };
+}
+
+function newestOf(attempts: AttemptSource, { job, step, index }: TaskPlace): NewestAttempt[] {
+  const phase = taskPhase(step, index);
+  if (!phase) return [];
+  // A task that waits again has ended its last attempt.
+  const attempt = phase.kind === 'queued' ? phase.attempt - 1 : attemptOf(phase);
+  const ref = { jobId: job.id, step: step.name, index, attempt };
+  return [{ ...ref, isEnded: attempts.get(allocationIdOf(ref))?.phase.kind === 'ended' }];
+}
+
+function placeOf(job: Job, { step }: AllocationRef): number {
+  return job.steps.get(step)?.position ?? 0;
 }

@@ -87,8 +87,8 @@ function exitCodeOfJob(job: Job): number {
 
 function exitCodeOfStep(step: Step): number {
   const { failed, canceled, dropped } = step.counts;
-  let highest = 0;
-  if (canceled > 0) highest = CANCELED_EXIT;
+  let highest = step.left?.highestExitCode ?? 0;
+  if (canceled > 0) highest = Math.max(highest, CANCELED_EXIT);
   if (dropped > 0) highest = Math.max(highest, SYSTEM_FAILURE_EXIT);
   if (failed === 0) return highest;
   for (const { phase } of step.tasks.values()) {

@@ -5,10 +5,10 @@ import { type AllocationRef, allocationIdOf, taskIdOf } from '../../shared/ids.j
 import { type AllocationEnd, exitCodeOf, type TaskOutcome } from '../../shared/outcome.js';
 import { USAGE_FIELDS, type UsageField } from '../../shared/usage.js';
 import type { Allocation } from '../model/allocation.js';
-import type { Job, Step } from '../model/job.js';
-import { type ClusterView, taskPhase } from '../model/state.js';
+import { taskPhase } from '../model/state.js';
 import type { TaskPhase } from '../model/task.js';
 import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
+import type { AttemptSource, TaskPlace } from './task-place.js';
 import type { Explanations } from './waiting.js';
 
 const stopReason = oneOf(['canceled', 'time-limit', 'drained', 'preempted', 'gang', 'stale']);
@@ -88,14 +88,12 @@ export const taskSchema = Type.Object({
 });
 export type TaskView = Static<typeof taskSchema>;
 
-export interface TaskPlace {
-  readonly job: Job;
-  readonly step: Step;
-  readonly index: number;
-}
-
 /** The task, or undefined when the step has no such index. */
-export function presentTask(view: ClusterView, place: TaskPlace, explanations: Explanations): TaskView | undefined {
+export function presentTask(
+  attempts: AttemptSource,
+  place: TaskPlace,
+  explanations: Explanations,
+): TaskView | undefined {
   const { job, step, index } = place;
   const phase = taskPhase(step, index);
   if (!phase) return undefined;
@@ -110,20 +108,20 @@ export function presentTask(view: ClusterView, place: TaskPlace, explanations: E
     outcome: phase.kind === 'done' ? phase.outcome : null,
     exitCode: phase.kind === 'done' ? exitCodeOf(phase.outcome) : null,
     attempt,
-    node: nodeOf(view, { ...ref, attempt }),
+    node: nodeOf(attempts, { ...ref, attempt }),
     reason: reasonOf(place, phase, explanations),
     notBefore: phase.kind === 'queued' && phase.notBefore > explanations.now ? instant(phase.notBefore) : null,
   };
 }
 
 /** Every attempt of a task, the first one first. */
-export function presentAttempts(view: ClusterView, place: TaskPlace): AttemptView[] {
+export function presentAttempts(attempts: AttemptSource, place: TaskPlace): AttemptView[] {
   const phase = taskPhase(place.step, place.index);
   const ref = { jobId: place.job.id, step: place.step.name, index: place.index };
   const found: AttemptView[] = [];
   let eligibleAt = place.step.queuedAt;
   for (let attempt = 1; phase && attempt <= attemptOf(phase); attempt += 1) {
-    const allocation = view.allocations.get(allocationIdOf({ ...ref, attempt }));
+    const allocation = attempts.get(allocationIdOf({ ...ref, attempt }));
     if (allocation) found.push(presentAttempt(allocation, eligibleAt));
     if (allocation?.phase.kind === 'ended') eligibleAt = allocation.phase.at;
   }
@@ -155,8 +153,8 @@ function presentAttempt(allocation: Allocation, eligibleAt: EpochMs): AttemptVie
   };
 }
 
-function nodeOf(view: ClusterView, ref: AllocationRef): string | null {
-  return view.allocations.get(allocationIdOf(ref))?.nodeId ?? null;
+function nodeOf(attempts: AttemptSource, ref: AllocationRef): string | null {
+  return attempts.get(allocationIdOf(ref))?.nodeId ?? null;
 }
 
 function reasonOf({ job, step }: TaskPlace, phase: TaskPhase, explanations: Explanations): string | null {

@@ -2,12 +2,13 @@ import type { Cancel } from '../../shared/clock.js';
 import { isRefusal, type Refusal, refuse } from '../../shared/errors.js';
 import type { LogStream } from '../../shared/wire/messages.js';
 import { taskPhase } from '../model/state.js';
-import { findTask } from './find.js';
 import { Latch, RECHECK_MS, raiseOnAbort } from './latch.js';
 import { isSettled, type StreamRef } from './log-fate.js';
-import { attemptOf, type TaskPlace } from './present-task.js';
+import { lookAtTask } from './look.js';
+import { attemptOf } from './present-task.js';
 import type { Service } from './service.js';
 import { LOG_CHUNK_BYTES } from './task-logs-reader.js';
+import type { TaskPlace } from './task-place.js';
 
 export interface TaskLogRequest {
   readonly jobId: string;
@@ -31,10 +32,7 @@ export interface OpenTaskLog {
 
 /** One stream of one attempt, from an offset on. The chunks stop early when the signal aborts. */
 export async function openTaskLog(service: Service, request: TaskLogRequest): Promise<OpenTaskLog | Refusal> {
-  const found = await service.engine.read((view) => {
-    const place = findTask(view, request.jobId, request.task);
-    return isRefusal(place) ? place : { place, attempt: attemptFor(place, request) };
-  });
+  const found = await lookAtTask(service, request, (_view, place) => ({ place, attempt: attemptFor(place, request) }));
   if (isRefusal(found)) return found;
   const { place, attempt } = found;
   if (isRefusal(attempt)) return attempt;

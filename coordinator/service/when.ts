@@ -1,9 +1,8 @@
 import Type, { type Static } from 'typebox';
 import type { Refusal } from '../../shared/errors.js';
-import type { JobId } from '../../shared/ids.js';
 import type { Job, Step } from '../model/job.js';
 import { type Prediction, predictStart } from '../scheduler/predict.js';
-import { noSuchJob } from './find.js';
+import { lookAtJob } from './look.js';
 import { JOB_STATES } from './present-job.js';
 import { instantOrNull, nullable, oneOf, time } from './schemas.js';
 import type { Service } from './service.js';
@@ -31,9 +30,7 @@ export type WhenView = Static<typeof whenSchema>;
 
 /** For each step with waiting tasks when the next may start, and on what ground. */
 export function predictJob(service: Service, jobId: string): Promise<WhenView | Refusal> {
-  return service.engine.read((view) => {
-    const job = view.jobs.get(jobId as JobId);
-    if (!job) return noSuchJob(jobId);
+  return lookAtJob(service, jobId, (view, job) => {
     const policy = { limits: service.limits, now: service.clock.now() };
     const steps = [...job.steps.values()].flatMap((step) => {
       const prediction = predictStart(view, { job, step }, policy);

@@ -1,9 +1,8 @@
 import Type, { type Static } from 'typebox';
 import type { Refusal } from '../../shared/errors.js';
-import type { JobId } from '../../shared/ids.js';
 import { formatRanges, type IndexRange, type RangeSet, rangesCount } from '../../shared/ranges.js';
 import type { Job, Step } from '../model/job.js';
-import { noSuchJob } from './find.js';
+import { lookAtJob } from './look.js';
 import { JOB_STATES } from './present-job.js';
 import { instant, oneOf } from './schemas.js';
 import type { Service } from './service.js';
@@ -34,9 +33,7 @@ const MAX_RANGES_NAMED = 100;
 
 /** For each step the tasks that wait and the reason, so that nothing waits silently (P7). Cost: O(tasks once placed). */
 export function explainJob(service: Service, jobId: string): Promise<WhyView | Refusal> {
-  return service.engine.read((view) => {
-    const job = view.jobs.get(jobId as JobId);
-    if (!job) return noSuchJob(jobId);
+  return lookAtJob(service, jobId, (view, job) => {
     const explanations = new Explanations(view, service);
     const waiting = [...job.steps.values()].flatMap((step) => waitingOf(job, step, explanations));
     return { job: job.id, phase: job.phase.kind, waiting };
