@@ -15,6 +15,8 @@ export interface CoordinatorConfig {
   readonly port: number;
   readonly tls: TlsFiles | null;
   readonly nodeLeaseMs: number;
+  /** How long an archived job, and what its tasks wrote, is kept from its end on. */
+  readonly keepJobsMs: number;
   readonly limits: Limits;
   /** What is kept of each output stream of a task. */
   readonly maxStreamBytes: number;
@@ -37,6 +39,8 @@ export type SecretsKey =
 const DEFAULT_LISTEN = { host: '127.0.0.1', port: 7878 };
 /** As long as Slurm waits for a silent node (SlurmdTimeout). */
 const DEFAULT_NODE_LEASE_MS = 5 * 60 * 1000;
+const DAY_MS = 24 * 60 * 60 * 1000;
+const DEFAULT_KEEP_JOBS_MS = 30 * DAY_MS;
 
 const MIB = 1024 ** 2;
 const DEFAULT_MAX_STREAM_BYTES = 1024 * MIB;
@@ -59,6 +63,11 @@ const SETTINGS = {
     parse: parseLogLimit,
     placeholder: 'SIZE',
     help: 'what is kept of each output stream of a task; a job may ask for less (1GiB)',
+  },
+  keepJobs: {
+    parse: parseKeep,
+    placeholder: 'DURATION',
+    help: 'how long finished jobs and their output are kept beyond the newest ones (30d)',
   },
   quotas: {
     parse: parseQuotas,
@@ -112,6 +121,7 @@ export async function readCoordinatorConfig(
     ...(values.listen ?? DEFAULT_LISTEN),
     tls: tlsOf(values),
     nodeLeaseMs: values.nodeLease ?? DEFAULT_NODE_LEASE_MS,
+    keepJobsMs: values.keepJobs ?? DEFAULT_KEEP_JOBS_MS,
     limits: limitsOf(values),
     maxStreamBytes: values.logLimit ?? DEFAULT_MAX_STREAM_BYTES,
     secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
@@ -163,4 +173,12 @@ function parseLease(value: string): number | Unfit {
   const duration = parseDuration(value);
   if (typeof duration === 'string') return new Unfit(duration);
   return duration > 0 ? duration : new Unfit('it must be longer than 0s');
+}
+
+function parseKeep(value: string): number | Unfit {
+  const duration = parseDuration(value);
+  if (typeof duration === 'string') return new Unfit(duration);
+  return duration >= DAY_MS
+    ? duration
+    : new Unfit('it must be 1d or longer: for a day a submission key stands for its job');
 }

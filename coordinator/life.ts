@@ -8,7 +8,9 @@ import type { ArtifactStore } from './artifacts/artifact-store.js';
 import { Engine } from './engine/engine.js';
 import { orderSource } from './engine/order-source.js';
 import { AgentGateway } from './gateway/agent-session.js';
+import { removeJobOutput } from './gateway/log-removal.js';
 import type { TaskLogs } from './gateway/task-logs.js';
+import { Retention } from './retention.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
 import type { Pricing } from './scheduler/worth/pricing.js';
 import type { SecretStore } from './secrets/secret-store.js';
@@ -42,6 +44,7 @@ export class Front {
 export interface LifeOptions {
   readonly stateDir: string;
   readonly nodeLeaseMs: number;
+  readonly keepJobsMs: number;
   readonly limits: Limits;
   readonly pricing: Pricing;
   readonly secrets: SecretStore;
@@ -51,30 +54,40 @@ export interface LifeOptions {
   readonly log: Log;
 }
 
+interface Hanging {
+  readonly gateway: AgentGateway;
+  readonly service: Service;
+  readonly failed: Promise<unknown>;
+  readonly retention: Retention;
+}
+
 /** One engine with what hangs on it, from the reading of the log to the failure of its store. */
 export class Life {
   readonly #engine: Engine;
   readonly #gateway: AgentGateway;
   readonly #service: Service;
   readonly #failed: Promise<unknown>;
+  readonly #retention: Retention;
 
-  private constructor(engine: Engine, hanging: { gateway: AgentGateway; service: Service; failed: Promise<unknown> }) {
+  private constructor(engine: Engine, hanging: Hanging) {
     this.#engine = engine;
     this.#gateway = hanging.gateway;
     this.#service = hanging.service;
     this.#failed = hanging.failed;
+    this.#retention = hanging.retention;
   }
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
   static async begin(options: LifeOptions): Promise<Life> {
-    const { stateDir, nodeLeaseMs, limits, pricing, secrets, logs, artifacts, front, log } = options;
+    const { stateDir, nodeLeaseMs, keepJobsMs, limits, pricing, secrets, logs, artifacts, front, log } = options;
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<unknown>((resolve) => {
       fail = resolve;
     });
     let gateway: AgentGateway | undefined;
+    const store = new SqliteStore({ stateDir });
     const engine = await Engine.open({
-      store: new SqliteStore({ stateDir }),
+      store,
       clock: systemClock,
       log,
       rules: { nodeLeaseMs, limits },
@@ -95,7 +108,11 @@ export class Life {
       usageOf: gateway.usageOf.bind(gateway),
     });
     front.enter(service, gateway);
-    return new Life(engine, { gateway, service, failed });
+    const retention = new Retention({
+      ...{ archive: store, keepMs: keepJobsMs, clock: systemClock, log },
+      removeOutput: (jobId) => removeJobOutput(stateDir, jobId),
+    });
+    return new Life(engine, { gateway, service, failed, retention });
   }
 
   /** The store's failure, or undefined when `stop` was aborted first. Rejects with what is not the store's fault. */
@@ -108,6 +125,7 @@ export class Life {
   async close(): Promise<void> {
     this.#service.close();
     this.#gateway.close();
+    await this.#retention.stop();
     await this.#engine.close();
   }
 }

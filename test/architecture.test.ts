@@ -69,7 +69,13 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared'] },
   {
     name: 'coordinator main',
-    files: ['coordinator/main.ts', 'coordinator/daemon.ts', 'coordinator/life.ts', 'coordinator/tls.ts'],
+    files: [
+      'coordinator/main.ts',
+      'coordinator/daemon.ts',
+      'coordinator/life.ts',
+      'coordinator/retention.ts',
+      'coordinator/tls.ts',
+    ],
     mayImport: [
       'shared',
       'coordinator config',
@@ -77,6 +83,7 @@ const LAYERS: readonly checks.Layer[] = [
       'model',
       'engine',
       'store',
+      'store port',
       'pricing',
       'secrets',
       'gateway',

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { AllocationRef } from '../../shared/ids.js';
+import type { AllocationRef, JobId } from '../../shared/ids.js';
 import type { LogStream } from '../../shared/wire/messages.js';
 
 /** Where one stream of one attempt is kept. */
@@ -17,9 +17,13 @@ export interface LogPaths {
 
 const EXTENSIONS: Readonly<Record<LogStream, string>> = { stdout: 'out', stderr: 'err' };
 
-/** A job's folder holds all its output, and nothing else. */
+/** It holds all output of the job's tasks, and nothing else. */
+export function jobFolder(root: string, jobId: JobId): string {
+  return join(root, 'logs', jobId);
+}
+
 export function logPaths(root: string, ref: AllocationRef, stream: LogStream): LogPaths {
-  const directory = join(root, 'logs', ref.jobId);
+  const directory = jobFolder(root, ref.jobId);
   const whole = join(directory, `${ref.step}.${ref.index}#${ref.attempt}.${EXTENSIONS[stream]}`);
   return { directory, part: `${whole}.part`, whole, gap: `${whole}.gap`, times: `${whole}.times` };
 }
