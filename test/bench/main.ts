@@ -3,6 +3,7 @@ import { kueue } from './kueue.js';
 import { latency } from './latency.js';
 import { logs } from './logs.js';
 import { planning } from './plan.js';
+import { scale } from './scale.js';
 import { throughput } from './throughput.js';
 
 /** A bench takes its flags and returns its figures; its progress goes to stderr. */
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
   latency,
   logs,
   plan: planning,
+  scale,
   throughput,
 };
 
