@@ -8,6 +8,7 @@ import { MinHeap } from '../../coordinator/model/heap.js';
 import { violations } from '../../coordinator/model/invariants.js';
 import { JOB_TRANSITIONS } from '../../coordinator/model/job.js';
 import { INTAKE_TRANSITIONS, LINK_TRANSITIONS } from '../../coordinator/model/node.js';
+import { formatPastJob, readPastJob, readPastTask } from '../../coordinator/model/past.js';
 import { restore, serialize } from '../../coordinator/model/snapshot.js';
 import { emptyState } from '../../coordinator/model/state.js';
 import { TASK_TRANSITIONS } from '../../coordinator/model/task.js';
@@ -65,6 +66,24 @@ t.test('a log written by an earlier build still folds to the same state', (t) =>
   t.equal(serialize(state), golden(2));
   t.equal(serialize(restore(golden(2))), golden(2), 'and so does its snapshot');
   t.equal(serialize(restore(golden(1))), golden(2), 'also one of an earlier build, whose sums are worked out again');
+  t.end();
+});
+
+t.test('a snapshot and an archive of an earlier build, from which things have left, are still read', (t) => {
+  const golden = (name: string): string =>
+    readFileSync(new URL(`test/coordinator/golden/${name}`, ROOT), 'utf8').trim();
+  const memory = { doneTasks: 0, finishedJobs: 0 };
+  const state = emptyState(memory);
+  for (const line of golden('events-v1.jsonl').split('\n')) applyEvent(state, upcast(JSON.parse(line) as LoggedEvent));
+  t.equal(serialize(state), golden('lean-state-v2.json'));
+  t.equal(serialize(restore(golden('lean-state-v2.json'), memory)), golden('lean-state-v2.json'));
+  const archived = golden('archive-v2.jsonl').split('\n');
+  t.equal(archived.length, state.departures.length);
+  for (const [position, departure] of state.departures.entries()) {
+    const line = archived[position] ?? '';
+    if (departure.kind === 'task') t.strictSame(readPastTask(departure.task, line), departure.task);
+    else t.equal(formatPastJob(readPastJob(line)), formatPastJob(departure.job));
+  }
   t.end();
 });
 
