@@ -71,17 +71,19 @@ export class Agent {
   }
 
   /**
-   * Works until `stop` or `abandon`, and then resolves; tasks go on.
+   * Works until `stop` or `abandon`, and then resolves; tasks go on. Calls `started` when it has taken up its attempts,
+   * with or without a coordinator.
    *
    * Errors: what the state directory says (`store-corrupt`, `state-dir-busy`, `store-unavailable`), and what the
    * coordinator refuses for good (`unauthenticated`, `protocol-version`, `name-taken`, ...).
    */
-  async run(): Promise<void> {
+  async run(started = (): void => {}): Promise<void> {
     const identity = await this.#supervisor.open();
     this.#options.log.info('agent started', {
       nodeId: this.#options.nodeId,
       heldCount: this.#supervisor.held().length,
     });
+    started();
     let failureCount = 0;
     while (!this.#isEnding) {
       const startedAt = this.#options.clock.monotonic();

@@ -4,6 +4,7 @@ import { AppError, CODES, isAppError } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import { openPinoLog } from '../shared/pino-log.js';
 import { systemRandom } from '../shared/random.js';
+import { readServiceEnvironment, SystemdService } from '../shared/systemd.js';
 import { isReadableByOthers } from '../shared/transport.js';
 import { VERSION } from '../shared/version.js';
 import type { Inventory } from '../shared/wire/messages.js';
@@ -56,10 +57,12 @@ async function serve(config: AgentConfig): Promise<void> {
       stopped = agent.stop();
     });
   }
+  const service = serviceOf(log);
   try {
-    await agent.run();
+    await agent.run(() => service.ready());
     await stopped;
   } finally {
+    service.stopping();
     clearInterval(keepAlive);
     stop();
   }
@@ -167,6 +170,11 @@ function gpuOrderOf(verb: string, device: string | undefined, reason: string): G
   throw new AppError('invalid-request', `"gpu ${[verb, device, reason].filter(Boolean).join(' ')}" is no order`, {
     hint: 'write: gpu list, gpu out 2 "fan is loud", or gpu in 2',
   });
+}
+
+function serviceOf(log: Log): SystemdService {
+  const environment = readServiceEnvironment(process.env, process.pid);
+  return new SystemdService(environment, { clock: systemClock, log, pid: process.pid });
 }
 
 function complain(error: unknown): number {

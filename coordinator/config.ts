@@ -5,6 +5,7 @@ import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon
 import { AppError } from '../shared/errors.js';
 import { type Limits, NO_LIMITS } from '../shared/limits.js';
 import { parseLicences, parsePreemption, parseQuotas, parseWeights } from '../shared/limits-config.js';
+import { readServiceEnvironment, type ServiceEnvironment } from '../shared/systemd.js';
 import { parseDuration, parseMiB } from '../shared/units.js';
 
 /** How `berth coordinator` is set up, parsed once. */
@@ -23,6 +24,8 @@ export interface CoordinatorConfig {
   /** What secrets are sealed with. */
   readonly secretsKey: SecretsKey;
   readonly logLevel: string;
+  /** Null when no service manager started us. */
+  readonly service: ServiceEnvironment | null;
 }
 
 /** PEM files; the certificate's is followed by those of its issuers, if any. */
@@ -126,6 +129,7 @@ export async function readCoordinatorConfig(
     maxStreamBytes: values.logLimit ?? DEFAULT_MAX_STREAM_BYTES,
     secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
     logLevel: values.logLevel ?? 'info',
+    service: readServiceEnvironment(env, process.pid),
   };
 }
 

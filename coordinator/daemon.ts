@@ -5,6 +5,7 @@ import { sleep, systemClock } from '../shared/clock.js';
 import { AppError, isAppError, refuse } from '../shared/errors.js';
 import type { Log } from '../shared/log.js';
 import { systemRandom } from '../shared/random.js';
+import { SystemdService } from '../shared/systemd.js';
 import { isLoopback } from '../shared/transport.js';
 import { VERSION } from '../shared/version.js';
 import { FileArtifactStore } from './artifacts/file-artifact-store.js';
@@ -94,7 +95,8 @@ async function beginOrFail(options: LifeOptions): Promise<Life | AppError> {
   }
 }
 
-async function serve(server: Server, { host, port, stateDir, tls }: CoordinatorConfig, log: Log): Promise<void> {
+async function serve(server: Server, config: CoordinatorConfig, log: Log): Promise<void> {
+  const { host, port, stateDir, tls, service } = config;
   if (server.server.listening) return;
   if (tls === null && !isLoopback(host)) {
     log.warn('NOT ENCRYPTED: tokens, secrets and output can be read on the network; give --tls-cert and --tls-key', {
@@ -105,6 +107,9 @@ async function serve(server: Server, { host, port, stateDir, tls }: CoordinatorC
     const url = await server.listen({ host, port });
     await publish(join(stateDir, 'coordinator.json'), { url, pid: process.pid });
     log.info('coordinator is serving', { url, stateDir, version: VERSION });
+    const manager = new SystemdService(service, { clock: systemClock, log, pid: process.pid });
+    server.server.once('close', () => manager.stopping());
+    manager.ready();
   } catch (cause) {
     throw new AppError('invalid-request', `cannot listen on ${host}:${port}: ${(cause as Error).message}`, {
       cause,
