@@ -15,9 +15,16 @@ export interface ClientConfig {
   /** Where a coordinator of this machine is looked for when nothing is said. */
   readonly defaultStateDirs: readonly string[];
   readonly allowsColor: boolean;
+  /** Of an agent that is installed on this machine. */
+  readonly agentSettings: string;
+  readonly searchPath: string;
+  /** Those that are set; for the doctor, since nothing here goes through a proxy. */
+  readonly proxyVariables: readonly string[];
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
+
+const PROXY_VARIABLES = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'all_proxy'];
 
 export function readClientConfig(environment: Environment = process.env): ClientConfig {
   return {
@@ -28,6 +35,9 @@ export function readClientConfig(environment: Environment = process.env): Client
     stateDir: nonEmpty(environment.BERTH_STATE_DIR),
     defaultStateDirs: ['/var/lib/berth', ownStateDir(environment)],
     allowsColor: !nonEmpty(environment.NO_COLOR) && environment.TERM !== 'dumb',
+    agentSettings: '/etc/berth/agent.yaml',
+    searchPath: environment.PATH ?? '',
+    proxyVariables: PROXY_VARIABLES.filter((name) => nonEmpty(environment[name]) !== undefined),
   };
 }
 

@@ -3,6 +3,7 @@ import { VERSION } from '../../shared/version.js';
 import { addAboutCommands } from './commands/about.js';
 import { addArtifactCommands } from './commands/artifacts.js';
 import { addControlCommands } from './commands/control.js';
+import { addDoctorCommand } from './commands/doctor.js';
 import { addEventsCommand } from './commands/events.js';
 import { addListCommands } from './commands/list.js';
 import { addLogsCommand } from './commands/logs.js';
@@ -85,6 +86,7 @@ function addAll(host: Host): void {
   addSecretsCommand(host);
   addEventsCommand(host);
   addUpCommand(host);
+  addDoctorCommand(host);
   addAboutCommands(host);
 }
 
