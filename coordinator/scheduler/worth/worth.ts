@@ -30,16 +30,17 @@ export interface Holding {
 const TERMS = {
   /** Of what CPU and memory cannot serve, so much is lost. */
   shortfall: 0.87,
-  /** A whole device over the same room in parts, times the share of demand that asks for one whole device. */
-  whole: 0.19,
-  /** Whole devices that are together on a node of eight, for each of the eight. */
-  together: 0.34,
+  /**
+   * Whole devices that are together on a node of eight, for each of the eight, times the root of the share of demand that
+   * asks for several: what is to be kept for a demand that comes by chance grows with its root.
+   */
+  together: 1.26,
   /** Above 1: the devices of a node that is nearly free are worth more than as many on several nodes. */
   togetherPower: 1.2,
   /** What a node can hold of tasks with several devices, times their share of demand. */
-  several: 0.065,
+  several: 0.045,
   /** Scarcity of devices that constrained tasks insist on. */
-  insisted: 0.01,
+  insisted: 0.3,
 } as const;
 
 /** Devices of one node beyond which the terms for whole ones no longer grow. */
@@ -162,18 +163,16 @@ function merged(sizes: readonly SizeCount[]): SizeCount[] {
 /** The worth of keeping so many of a node's devices whole, by the devices that it has and those that are whole. */
 function wholesOf(lines: readonly GpuLine[]): readonly Float64Array[] {
   const total = lines.reduce((sum, { units }) => sum + units, 0);
-  const singles = lines.reduce((sum, { count, millis, units }) => sum + (isWholeSingle(count, millis) ? units : 0), 0);
-  const whole = total > 0 ? (TERMS.whole * singles) / total : 0;
+  const ofMany = lines.reduce((sum, { count, units }) => sum + (count > 1 ? units : 0), 0);
+  const root = total > 0 ? Math.sqrt(ofMany / total) : 0;
   const several = Array.from({ length: MAX_DEVICES + 1 }, (_, count) =>
     total > 0 ? (TERMS.several * severalOn(lines, count)) / total : 0,
   );
   return Array.from({ length: MAX_DEVICES + 1 }, (_, devices) => {
     // Larger nodes count for a little more: only they can hold the largest tasks.
-    const together = TERMS.together * devices * (devices / 8) ** 0.2;
+    const together = TERMS.together * root * devices * (devices / 8) ** 0.2;
     const ofCount = (_: number, count: number): number =>
-      whole * count +
-      together * (Math.min(count, devices) / Math.max(1, devices)) ** TERMS.togetherPower +
-      (several[count] ?? 0);
+      together * (Math.min(count, devices) / Math.max(1, devices)) ** TERMS.togetherPower + (several[count] ?? 0);
     return new Float64Array(MAX_DEVICES + 1).map(ofCount);
   });
 }
@@ -183,10 +182,6 @@ function severalOn(lines: readonly GpuLine[], wholeCount: number): number {
   let taken = 0;
   for (const { count, units } of lines) if (count > 1) taken += units * Math.floor(wholeCount / count) * count;
   return taken;
-}
-
-function isWholeSingle(count: number, millis: number): boolean {
-  return count === 1 && millis === WHOLE_GPU_MILLIS;
 }
 
 /** For each node class: what insists on classes like it, over what is open to that. */
