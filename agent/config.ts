@@ -7,6 +7,7 @@ import { AppError } from '../shared/errors.js';
 import { NAME, type NodeId } from '../shared/ids.js';
 import type { Resources } from '../shared/resources.js';
 import { formatDuration, parseCpus, parseDuration, parseMiB } from '../shared/units.js';
+import { ISOLATIONS, type Isolation } from './model/isolation.js';
 
 /** How `berth agent` is set up, parsed once. */
 export interface AgentConfig {
@@ -27,6 +28,14 @@ export interface AgentConfig {
   readonly labels: Readonly<Record<string, string>>;
   /** A folder in memory for tasks' secrets; one is looked for when null. */
   readonly secretsDir: string | null;
+  /** How tasks are kept apart; null: as far as this node can. */
+  readonly isolation: Isolation | null;
+  /** Whom isolated tasks run as. */
+  readonly userName: string;
+  /** Whom jobs may ask to run as. */
+  readonly allowedUsers: readonly string[];
+  /** Processes and threads that a task may have at once, where tasks have control groups. */
+  readonly maxProcesses: number;
   readonly logLevel: string;
   /** What every task's environment starts from. */
   readonly taskEnv: Readonly<Record<string, string>>;
@@ -44,6 +53,9 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const MAX_GPUS = 1_024;
 const GPU_PERIOD = { leastMs: 1_000, mostMs: 3_600_000, defaultMs: 30_000 };
 const GPU_TIME_LIMIT = { leastMs: 100, mostMs: 300_000, defaultMs: 20_000 };
+const DEFAULT_USER = 'nobody';
+const DEFAULT_PROCESSES = 4_096;
+const MAX_PROCESSES = 4_194_304;
 
 const SETTINGS = {
   url: { parse: parseText, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
@@ -67,6 +79,19 @@ const SETTINGS = {
     placeholder: 'HOST',
     help: 'where other nodes reach this one (its address on the way to the coordinator)',
   },
+  isolation: {
+    parse: parseIsolation,
+    placeholder: 'MODE',
+    help: 'full, cgroup or none: how tasks are kept apart (as far as this node can)',
+  },
+  taskUser: { parse: parseText, placeholder: 'NAME', help: 'whom fully isolated tasks run as (nobody)' },
+  allowUser: {
+    parse: parseLines,
+    placeholder: 'NAME',
+    help: 'whom jobs may name as "user"; may be repeated',
+    isRepeatable: true,
+  },
+  taskProcesses: { parse: parseProcesses, placeholder: 'N', help: 'processes that an isolated task may have (4096)' },
   label: {
     parse: parseLabels,
     placeholder: 'KEY=VALUE',
@@ -121,6 +146,10 @@ export async function readAgentConfig(
     address: values.address ?? null,
     labels: values.label ?? {},
     secretsDir: values.secretsDir ?? null,
+    isolation: values.isolation ?? null,
+    userName: values.taskUser ?? DEFAULT_USER,
+    allowedUsers: values.allowUser ?? [],
+    maxProcesses: values.taskProcesses ?? DEFAULT_PROCESSES,
     logLevel: values.logLevel ?? 'info',
     taskEnv: {
       PATH: env.PATH ?? DEFAULT_PATH,
@@ -198,6 +227,21 @@ function within(value: string, { leastMs, mostMs }: { readonly leastMs: number; 
   const durationMs = fit(parseDuration(value));
   if (durationMs instanceof Unfit || (durationMs >= leastMs && durationMs <= mostMs)) return durationMs;
   return new Unfit(`${value} is not from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`);
+}
+
+function parseIsolation(value: string): Isolation | Unfit {
+  const known = ISOLATIONS.find((each) => each === value);
+  return known ?? new Unfit(`"${value}" is none of ${ISOLATIONS.join(', ')}`);
+}
+
+function parseLines(value: string): readonly string[] {
+  return value.split('\n');
+}
+
+function parseProcesses(value: string): number | Unfit {
+  const count = Number(value);
+  if (/^[1-9]\d*$/.test(value) && count <= MAX_PROCESSES) return count;
+  return new Unfit(`"${value}" is not a number of processes from 1 to ${MAX_PROCESSES}`);
 }
 
 function parseLabels(value: string): Readonly<Record<string, string>> | Unfit {

@@ -18,6 +18,7 @@ import { readBootId, takeInventory } from './discovery/inventory.js';
 import { readIsolation } from './discovery/limits.js';
 import { reportOf, reportText } from './discovery/report.js';
 import { Sampler } from './discovery/sampler.js';
+import { type IsolationPlan, isolationAttributes, planIsolation } from './driver/process/isolation.js';
 import { processDriver } from './driver/process/process-driver.js';
 import { findSecretsRoot, SecretFolder } from './driver/secret-folder.js';
 import type { Dialer } from './link/dialer.js';
@@ -77,18 +78,25 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
   const task = { nodeName: nodeId, env: taskEnv, hasGpus };
   const secretsRoot = secretsRootOf(config, log);
   const secrets = secretsRoot === undefined ? undefined : new SecretFolder(join(secretsRoot, 'process'));
+  let plan: Promise<IsolationPlan> | undefined;
+  const isolation = (): Promise<IsolationPlan> => {
+    plan ??= planIsolation(config);
+    return plan;
+  };
   let inventory: Promise<Inventory> | undefined;
   let sampler: Sampler | undefined;
   const agent: Agent = new Agent({
     ...base,
     nodeId,
     version: VERSION,
-    store: new FileAgentStore(stateDir, systemRandom),
-    drivers: new Map([['process', processDriver({ ...base, task, secrets, directory: join(stateDir, 'process') })]]),
+    store: new FileAgentStore(stateDir, base),
+    drivers: new Map([
+      ['process', processDriver({ ...base, task, secrets, isolation, directory: join(stateDir, 'process') })],
+    ]),
     dial: dialerOf(config, log),
     // Taken once, when the state directory exists: but for its GPUs a node does not change while its agent runs.
     inventory: async () => {
-      inventory ??= inventoryOf(config, { log, keepsSecrets: secretsRoot !== undefined });
+      inventory ??= inventoryOf(config, { log, keepsSecrets: secretsRoot !== undefined, isolation });
       const [taken] = await Promise.all([inventory, gpus?.start()]);
       return gpus?.addTo(taken) ?? taken;
     },
@@ -116,8 +124,16 @@ function watchGpus({ gpuWatch, stateDir }: AgentConfig, log: Log, changed: () =>
   return new GpuWatch({ ...base, source: nvidiaSmi({ ...gpuWatch, clock: systemClock }), files, changed });
 }
 
-function inventoryOf(config: AgentConfig, more: { log: Log; keepsSecrets: boolean }): Promise<Inventory> {
-  return takeInventory({ ...config, ...more, diskAt: config.stateDir, bootId: readBootId(), drivers: ['process'] });
+interface InventoryParts {
+  readonly log: Log;
+  readonly keepsSecrets: boolean;
+  readonly isolation: () => Promise<IsolationPlan>;
+}
+
+async function inventoryOf(config: AgentConfig, { isolation, ...more }: InventoryParts): Promise<Inventory> {
+  const drivers = ['process'] as const;
+  const inventory = await takeInventory({ ...config, ...more, diskAt: config.stateDir, bootId: readBootId(), drivers });
+  return { ...inventory, attributes: { ...inventory.attributes, ...isolationAttributes(await isolation()) } };
 }
 
 /** Without one, tasks that have secrets go to other nodes. */

@@ -112,7 +112,7 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'agent store', files: ['agent/store/'], mayImport: ['shared', 'agent model', 'agent ports'] },
   { name: 'agent link', files: ['agent/link/'], mayImport: ['shared', 'agent ports'] },
   { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared'] },
-  { name: 'agent config', files: ['agent/config.ts'], mayImport: ['shared'] },
+  { name: 'agent config', files: ['agent/config.ts'], mayImport: ['shared', 'agent model'] },
   {
     name: 'agent main',
     files: ['agent/main.ts'],

@@ -3,6 +3,7 @@ import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Adapter, Low } from 'lowdb';
 import { present } from '../../shared/assert.js';
+import type { Clock } from '../../shared/clock.js';
 import { AppError } from '../../shared/errors.js';
 import type { Random } from '../../shared/random.js';
 import type { Attempt } from '../model/attempt.js';
@@ -24,10 +25,12 @@ interface AgentFile {
 export class FileAgentStore implements AgentStore {
   readonly #directory: string;
   readonly #random: Random;
+  readonly #clock: Clock;
   #lock: DirectoryLock | undefined;
   #commits: GroupCommit | undefined;
 
-  constructor(directory: string, random: Random) {
+  constructor(directory: string, { random, clock }: { readonly random: Random; readonly clock: Clock }) {
+    this.#clock = clock;
     this.#directory = directory;
     this.#random = random;
   }
@@ -66,7 +69,7 @@ export class FileAgentStore implements AgentStore {
     if (low.data === fresh) await low.write();
     const identity = low.data.identity;
     const attempts = new Map(low.data.attempts.map((attempt) => [attempt.allocationId, attempt]));
-    this.#commits = new GroupCommit(attempts, async (next) => {
+    this.#commits = new GroupCommit(attempts, this.#clock, async (next) => {
       low.data = { format: FORMAT, identity, attempts: [...next.values()] };
       await low.write();
     });

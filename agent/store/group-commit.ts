@@ -1,3 +1,4 @@
+import { type Clock, sleep } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { Attempt } from '../model/attempt.js';
 import type { AttemptChanges } from './store.js';
@@ -10,15 +11,21 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** Writes do not follow one another faster than this: what a write costs does not depend on how much it brings. */
+const REST_MS = 5;
+
 /** Writes one state at a time; changes that come meanwhile go together into the next. */
 export class GroupCommit {
   readonly #write: (attempts: Attempts) => Promise<void>;
   #attempts: Attempts;
   #waiting: Waiting[] = [];
   #running: Promise<void> | undefined;
+  readonly #clock: Clock;
+  #restUntil = 0;
 
-  constructor(attempts: Attempts, write: (attempts: Attempts) => Promise<void>) {
+  constructor(attempts: Attempts, clock: Clock, write: (attempts: Attempts) => Promise<void>) {
     this.#attempts = attempts;
+    this.#clock = clock;
     this.#write = write;
   }
 
@@ -39,6 +46,9 @@ export class GroupCommit {
     // Whatever else this turn brings is in the first write.
     await undefined;
     while (this.#waiting.length > 0) {
+      const restMs = this.#restUntil - this.#clock.monotonic();
+      if (restMs > 0) await sleep(this.#clock, restMs);
+      this.#restUntil = this.#clock.monotonic() + REST_MS;
       const group = this.#waiting;
       this.#waiting = [];
       const attempts = changed(this.#attempts, group);

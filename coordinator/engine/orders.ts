@@ -94,6 +94,7 @@ function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder
     attempt: ref.attempt,
     taskCount: step.count,
     ...{ driver, image, run, env, workdir, resources, timeLimitMs, stop },
+    ...(step.spec.user === undefined ? {} : { user: step.spec.user }),
     gpus: node.inventory.gpus.filter((device) => allocation.gpus.includes(device.index)),
     gpuPart: partOf(allocation, node),
     ...(checkpoint === undefined ? {} : { checkpoint }),

@@ -50,6 +50,8 @@ export class LocalCluster {
     const url = await this.#ready(() => this.#urlOf(coordinator, join(coordinatorDir, 'coordinator.json')));
     this.#spawn('agent', [
       ...['--state-dir', join(stateDir, 'agent'), '--url', url],
+      // Tasks of a trial are its user's own.
+      ...['--isolation', 'none'],
       ...['--token-file', join(coordinatorDir, 'agent.token'), ...agentFlags],
     ]);
     const node = await this.#ready(() => this.#readyNode(coordinatorDir));

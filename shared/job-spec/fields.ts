@@ -12,7 +12,6 @@ const UNSUPPORTED = {
   volumes: 'volumes are not supported by this version; use paths that exist on the node',
   inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
   outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
-  user: 'running as another user is not supported by this version; tasks run as the user of their node',
   network: 'choosing a network is not supported by this version; remove the field',
 };
 
@@ -31,6 +30,7 @@ export const STEP_FIELDS = [
   'args',
   'env',
   'secrets',
+  'user',
   'workdir',
   'resources',
   'exclusive',

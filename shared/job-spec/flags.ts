@@ -32,6 +32,7 @@ export interface RunFlagValues {
   readonly label?: readonly string[];
   readonly constraint?: readonly string[];
   readonly image?: string;
+  readonly user?: string;
   readonly workdir?: string;
   readonly retry?: string;
   readonly retryBackoff?: string;
@@ -198,6 +199,7 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     help: 'condition on the node: label:zone=eu, arch=x64, label:ssd, !label:spot',
   },
   { flag: '--image', value: 'IMAGE', key: 'image', field: 'image', help: 'run in this container image' },
+  { flag: '--user', value: 'NAME', key: 'user', field: 'user', help: 'whom the node runs it as, if it may' },
   { flag: '--workdir', value: 'PATH', key: 'workdir', field: 'workdir', help: 'absolute directory on the node' },
   {
     flag: '--retry',
@@ -262,6 +264,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     args: values.args,
     env: pairs(values.env),
     secrets: values.secret?.map(secretInput),
+    user: values.user,
     workdir: values.workdir,
     resources: unlessEmpty({
       cpus: values.cpus,

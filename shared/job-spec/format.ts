@@ -34,6 +34,7 @@ function formatStep(step: StepSpec): JsonObject {
     ...(step.image === null ? {} : { image: step.image }),
     ...formatRun(step.run),
     ...filled({ env: step.env, secrets: (step.secrets ?? []).map((secret) => ({ ...secret })) }),
+    ...(step.user === undefined ? {} : { user: step.user }),
     ...(step.workdir === null ? {} : { workdir: step.workdir }),
     resources: formatResources(step.resources),
     ...(step.exclusive ? { exclusive: true } : {}),

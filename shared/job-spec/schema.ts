@@ -200,6 +200,13 @@ const stepFields = {
     }),
   ),
   secrets: Type.Optional(secrets),
+  user: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z_][A-Za-z0-9_.-]*$',
+      maxLength: SPEC_LIMITS.maxUserLength,
+      description: 'Whom the node runs it as; its agent must allow that. Not with an image.',
+    }),
+  ),
   workdir: Type.Optional(Type.String({ pattern: '^/', description: 'Absolute path; default a fresh directory.' })),
   resources: Type.Optional(resources),
   exclusive: Type.Optional(
@@ -236,6 +243,8 @@ const runRules = [
   },
   { not: { required: ['command', 'args'] } },
   { not: { required: ['array', 'count'] } },
+  { not: { required: ['user', 'image'] } },
+  { not: { required: ['user', 'driver'], properties: { driver: { const: 'docker' } } } },
   { not: { required: ['driver', 'image'], properties: { driver: { const: 'process' } } } },
   { anyOf: [{ required: ['image'] }, { not: { required: ['driver'], properties: { driver: { const: 'docker' } } } }] },
 ];

@@ -35,6 +35,8 @@ export interface StepSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Absent when there are none. */
   readonly secrets?: readonly SecretUse[];
+  /** Whom the node runs it as, if it may; absent: as the node has it. */
+  readonly user?: string;
   /** Absolute path; a fresh directory of the attempt's own when null. */
   readonly workdir: string | null;
   readonly resources: ResourceSpec;
@@ -139,6 +141,7 @@ export const SPEC_LIMITS = {
   maxValueLength: 256,
   /** Of a path or an image reference. */
   maxPathLength: 4_096,
+  maxUserLength: 32,
   maxConstraintValues: 64,
 } as const;
 

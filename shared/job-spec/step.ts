@@ -52,6 +52,7 @@ export function readStep(field: Field, name: string): StepSpec {
     run: readRun(field),
     env,
     ...(secrets === undefined ? {} : { secrets }),
+    ...readUser(field),
     workdir: readOr(child(field, 'workdir'), readWorkdir, null),
     resources: readResources(child(field, 'resources')),
     ...readExclusive(field),
@@ -62,6 +63,23 @@ export function readStep(field: Field, name: string): StepSpec {
     ...(checkpoint.value === undefined ? {} : { checkpoint: readStop(checkpoint) }),
     ...(logLimitMiB === undefined ? {} : { logLimitMiB }),
   };
+}
+
+const USER_NAME = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
+
+/** A container's user is its image's affair. */
+function readUser(step: Field): Pick<StepSpec, 'user'> {
+  const field = child(step, 'user');
+  if (field.value === undefined) return {};
+  const user = readText(field, 'the name of a user');
+  if (user === undefined) return {};
+  if (child(step, 'driver').value === 'docker' || child(step, 'image').value !== undefined) {
+    invalid(field, 'does not go with an image; remove it');
+  }
+  if (!USER_NAME.test(user) || user.length > SPEC_LIMITS.maxUserLength) {
+    invalid(field, 'is no name of a user; write it as in /etc/passwd');
+  }
+  return { user };
 }
 
 /** A node of its own has whole devices, so a part of one would say nothing. */

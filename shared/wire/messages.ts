@@ -133,6 +133,8 @@ export interface StartOrder {
   readonly image: string | null;
   readonly run: RunSpec;
   readonly env: Readonly<Record<string, string>>;
+  /** Absent: as the node has it. */
+  readonly user?: string;
   readonly workdir: string | null;
   readonly resources: Resources;
   /** The devices that are this attempt's alone, or that it shares. */

@@ -51,7 +51,7 @@ class Node {
   agent(flags: readonly string[] = []): ChildProcess {
     const { port } = this.#server.address() as AddressInfo;
     const argv = ['--url', `http://127.0.0.1:${port}`, '--state-dir', join(this.folder, 'state'), '--name', 'n1'];
-    const token = ['--token-file', join(this.folder, 'token'), '--log-level', 'warn'];
+    const token = ['--token-file', join(this.folder, 'token'), '--log-level', 'warn', '--isolation', 'none'];
     const program = `import('${MAIN}').then((m) => m.main(process.argv.slice(1))).then((code) => { process.exitCode = code; });`;
     const child = spawn(process.execPath, ['-e', program, '--', ...argv, ...token, ...flags], {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { NO_ISOLATION } from '../../agent/driver/process/isolation.js';
 import { processDriver } from '../../agent/driver/process/process-driver.js';
 import { findSecretsRoot, SecretFolder } from '../../agent/driver/secret-folder.js';
 import { systemClock } from '../../shared/clock.js';
@@ -38,7 +39,13 @@ async function driverWithSecrets(t: Test): Promise<Opened> {
   const root = join(memoryFolder(t), 'process');
   const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin' }, hasGpus: () => false };
   const base = { clock: systemClock, random: systemRandom, log: silentLog, bootId: 'boot-1' };
-  const options = { ...base, task, directory: join(temporaryFolder(t), 'state'), secrets: new SecretFolder(root) };
+  const options = {
+    ...base,
+    task,
+    directory: join(temporaryFolder(t), 'state'),
+    isolation: async () => NO_ISOLATION,
+    secrets: new SecretFolder(root),
+  };
   const open = async (): Promise<Watched> => {
     const watched = await Watched.open(processDriver(options));
     t.teardown(() => watched.driver.close());

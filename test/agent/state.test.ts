@@ -14,12 +14,13 @@ import { systemRandom } from '../../shared/random.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { fakeOrder, idOf } from './rig.js';
 
+const base = { random: systemRandom, clock: systemClock };
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 
 t.test('the identity and the attempts survive, in a file that is only ours', async (t) => {
   const folder = join(temporaryFolder(t), 'state');
-  const first = new FileAgentStore(folder, systemRandom);
+  const first = new FileAgentStore(folder, base);
   const { identity, attempts } = await first.open();
   t.match(identity, /^[0-9a-f]{32}$/);
   t.equal(attempts.size, 0);
@@ -35,7 +36,7 @@ t.test('the identity and the attempts survive, in a file that is only ours', asy
   t.equal(statSync(join(folder, 'agent.json')).mode & 0o777, 0o600);
   t.equal(statSync(folder).mode & 0o777, 0o700);
 
-  const next = new FileAgentStore(folder, systemRandom);
+  const next = new FileAgentStore(folder, base);
   t.teardown(() => next.close());
   const again = await next.open();
   t.equal(again.identity, identity);
@@ -44,14 +45,14 @@ t.test('the identity and the attempts survive, in a file that is only ours', asy
 
 t.test('a state that cannot be written keeps nothing of the change, and goes on when it can', async (t) => {
   const folder = temporaryFolder(t);
-  const store = new FileAgentStore(folder, systemRandom);
+  const store = new FileAgentStore(folder, base);
   await store.open();
   mkdirSync(join(folder, 'agent.json.new'));
   await t.rejects(store.save({ put: [accepted(fakeOrder(idOf(1)))] }), { code: 'store-unavailable' });
   rmdirSync(join(folder, 'agent.json.new'));
   await store.save({ put: [accepted(fakeOrder(idOf(2)))] });
   await store.close();
-  const next = new FileAgentStore(folder, systemRandom);
+  const next = new FileAgentStore(folder, base);
   t.teardown(() => next.close());
   t.strictSame([...(await next.open()).attempts.keys()], [idOf(2)]);
 });
@@ -59,7 +60,7 @@ t.test('a state that cannot be written keeps nothing of the change, and goes on 
 t.test('a damaged file is refused with advice, and left as it is', async (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, 'agent.json');
-  const store = new FileAgentStore(folder, systemRandom);
+  const store = new FileAgentStore(folder, base);
   await store.open();
   await store.save({ put: [accepted(fakeOrder(idOf(1)))] });
   await store.close();
@@ -67,7 +68,7 @@ t.test('a damaged file is refused with advice, and left as it is', async (t) => 
   for (const damaged of ['', whole.slice(0, -40), '{}', whole.replace('"format":1', '"format":99')]) {
     truncateSync(path);
     writeFileSync(path, damaged);
-    await t.rejects(new FileAgentStore(folder, systemRandom).open(), { code: 'store-corrupt', hint: /move it away/ });
+    await t.rejects(new FileAgentStore(folder, base).open(), { code: 'store-corrupt', hint: /move it away/ });
     t.equal(readFileSync(path, 'utf8'), damaged);
   }
 });
@@ -77,21 +78,22 @@ t.test('one agent has a state directory, until it is closed or killed', async (t
   const program = `
     const { FileAgentStore } = await import('${new URL('../../agent/store/file-store.js', import.meta.url)}');
     const { systemRandom } = await import('${new URL('../../shared/random.js', import.meta.url)}');
-    await new FileAgentStore(${JSON.stringify(folder)}, systemRandom).open();
+    const { systemClock } = await import('${new URL('../../shared/clock.js', import.meta.url)}');
+    await new FileAgentStore(${JSON.stringify(folder)}, { random: systemRandom, clock: systemClock }).open();
     console.log('open');
     setInterval(() => {}, 1e6);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(child.stdout, 'data');
-  const store = new FileAgentStore(folder, systemRandom);
+  const store = new FileAgentStore(folder, base);
   await t.rejects(store.open(), { code: 'state-dir-busy' });
   child.kill('SIGKILL');
   await once(child, 'exit');
   await store.open();
-  await t.rejects(new FileAgentStore(folder, systemRandom).open(), { code: 'state-dir-busy' });
+  await t.rejects(new FileAgentStore(folder, base).open(), { code: 'state-dir-busy' });
   await store.close();
-  const next = new FileAgentStore(folder, systemRandom);
+  const next = new FileAgentStore(folder, base);
   await next.open();
   await next.close();
 });

@@ -1,19 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { processDriver } from '../../agent/driver/process/process-driver.js';
 import { type ProcessEntry, ProcessTableReader } from '../../agent/driver/process/process-table.js';
 import { systemClock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
-import { silentLog } from '../../shared/log.js';
-import { systemRandom } from '../../shared/random.js';
-import type { StartOrder } from '../../shared/wire/messages.js';
-import { type Behaviour, type DriverBench, taskDriverConformance, Watched } from '../conformance/task-driver.js';
+import { type DriverBench, taskDriverConformance, Watched } from '../conformance/task-driver.js';
 import { FakeMachine } from '../fakes/fake-driver.js';
 import { gpus } from '../kit/builders.js';
-import { temporaryFolder } from '../kit/temporary-folder.js';
+import { type ProcessBench, plain, processBench } from '../kit/process-bench.js';
 import { until } from '../kit/until.js';
-import { anOrder } from '../kit/wire-samples.js';
 
 const id = 'j1.0#1' as AllocationId;
 
@@ -22,12 +17,7 @@ const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 
 t.test('the fake driver', async (t) => taskDriverConformance(t, fakeBench));
-t.test('the process driver', async (t) => taskDriverConformance(t, processBench));
-
-function plain(allocationId: AllocationId, parts: Partial<StartOrder>): StartOrder {
-  const base = { allocationId, env: {}, workdir: null, gpus: [], timeLimitMs: null };
-  return anOrder({ ...base, ...parts });
-}
+t.test('the process driver', async (t) => taskDriverConformance(t, (t) => processBench(t)));
 
 function fakeBench(): DriverBench {
   const machine = new FakeMachine(systemClock);
@@ -42,40 +32,6 @@ function fakeBench(): DriverBench {
       return plain(id, { env, workdir: workdir ?? null });
     },
   };
-}
-
-interface ProcessBench extends DriverBench {
-  readonly folder: string;
-  shell(id: AllocationId, script: string, parts?: Partial<StartOrder>): StartOrder;
-}
-
-function processBench(t: Test, bootId = () => 'boot-1'): ProcessBench {
-  const folder = temporaryFolder(t);
-  const witness = join(folder, 'witness');
-  mkdirSync(witness);
-  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin', HOME: '/root' }, hasGpus: () => true };
-  const options = { directory: join(folder, 'state'), task, clock: systemClock, random: systemRandom, log: silentLog };
-  const shell = (id: AllocationId, script: string, parts: Partial<StartOrder> = {}): StartOrder =>
-    plain(id, { run: { kind: 'command', argv: ['sh', '-c', script] }, ...parts });
-  return {
-    folder,
-    factory: (listener) => processDriver({ ...options, bootId: bootId() })(listener),
-    startCount: (id) => readdirSync(witness).filter((name) => name.startsWith(`${id}.`)).length,
-    outputByte: () => 'x'.charCodeAt(0),
-    shell,
-    order: (id, behaviour) =>
-      shell(id, scriptOf(`${witness}/${id}`, behaviour), { workdir: behaviour.workdir ?? null }),
-  };
-}
-
-/** Every start leaves a file of its own. */
-function scriptOf(witness: string, { runMs, exit, outputBytes, ignoresTerm }: Behaviour): string {
-  const lines = ignoresTerm ? ["trap '' TERM"] : [];
-  lines.push(`: > '${witness}'.$$`);
-  if (outputBytes) lines.push(`head -c ${outputBytes} /dev/zero | tr '\\0' x`);
-  if (runMs) lines.push(`sleep ${runMs / 1_000}`);
-  lines.push(typeof exit === 'string' ? `kill -${exit.slice(3)} $$` : `exit ${exit ?? 0}`);
-  return lines.join('\n');
 }
 
 async function withDriver(t: Test): Promise<ProcessBench & { readonly watched: Watched }> {
@@ -266,7 +222,7 @@ t.test('an attempt whose watcher was killed without a driver is lost, and its pr
 
 t.test('after a reboot, what is not known to have ended is lost', async (t) => {
   let boot = 1;
-  const bench = processBench(t, () => `boot-${boot}`);
+  const bench = processBench(t, { bootId: () => `boot-${boot}` });
   const watched = await Watched.open(bench.factory);
   await watched.driver.recover([]);
   await watched.driver.start(bench.shell(id, 'exit 3'));
@@ -286,7 +242,7 @@ t.test('after a reboot, what is not known to have ended is lost', async (t) => {
 });
 
 t.test('nothing of removed attempts is left on disk, and empty files serve again', async (t) => {
-  const { watched, shell, folder } = await withDriver(t);
+  const { watched, shell, folder, factory } = await withDriver(t);
   for (let round = 0; round < 5; round += 1) {
     const id = `j${round}.0#1` as AllocationId;
     await watched.driver.start(shell(id, round === 2 ? 'echo text; echo kept > file; mkdir -p a/b' : 'ls -A; :'));
@@ -294,17 +250,16 @@ t.test('nothing of removed attempts is left on disk, and empty files serve again
     t.equal(await outputOf(watched, id), round === 2 ? 'text\n' : '', 'a fresh directory and a fresh output');
     await watched.driver.remove(id);
   }
-  for (const name of ['output', 'work', 'scripts']) t.strictSame(readdirSync(join(folder, 'state', name)), [], name);
+  const left = (name: string) =>
+    readdirSync(join(folder, 'state', name)).map((each) => join(folder, 'state', name, each));
+  for (const file of left('output')) t.equal(statSync(file).size, 0, 'a file that waits for another attempt is empty');
+  for (const work of left('work')) t.strictSame(readdirSync(work), [], 'and so is a directory');
+  t.strictSame(left('scripts'), []);
   await watched.driver.close();
-  const next = await Watched.open((listener) => processBenchAt(folder)(listener));
+  const next = await Watched.open(factory);
   await next.driver.recover([]);
-  t.strictSame(readdirSync(join(folder, 'state', 'ledger')), [], 'a later driver clears the ledgers');
+  for (const name of ['output', 'work', 'scripts', 'ledger'])
+    t.strictSame(readdirSync(join(folder, 'state', name)), [], `a later driver clears: ${name}`);
   t.ok(existsSync(join(folder, 'state')));
   await next.driver.close();
 });
-
-function processBenchAt(folder: string) {
-  const task = { nodeName: 'n1', env: { PATH: '/usr/bin:/bin' }, hasGpus: () => false };
-  const options = { directory: join(folder, 'state'), bootId: 'boot-1', task };
-  return processDriver({ ...options, clock: systemClock, random: systemRandom, log: silentLog });
-}

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { type Cluster, startCluster } from '../kit/cluster.js';
 import { rounded, say } from './figures.js';
+import { isolationOf } from './isolation-flag.js';
 import { cpuSecondsOf } from './process-figures.js';
 import { slurmTasksPerSecond } from './slurm.js';
 import { spawnLimitPerSecond } from './spawn-limit.js';
@@ -21,11 +22,12 @@ export async function throughput(args: string[]): Promise<object> {
       rounds: { type: 'string', default: '2' },
       'vs-slurm': { type: 'boolean', default: false },
       'slurm-tasks': { type: 'string', default: '1000' },
+      isolation: { type: 'string', default: 'none' },
     },
   });
   const limits = [await spawnLimit()];
   const rounds: Round[] = [];
-  const cluster = await startCluster({ cpus: CPUS });
+  const cluster = await startCluster({ cpus: CPUS, isolation: isolationOf(values.isolation) });
   try {
     for (let round = 0; round < Number(values.rounds); round += 1) {
       rounds.push(await runArray(cluster, Number(values.tasks)));
@@ -37,6 +39,7 @@ export async function throughput(args: string[]): Promise<object> {
   const best = rounds.reduce((left, right) => (right.tasksPerSecond > left.tasksPerSecond ? right : left));
   const spawnLimitBest = Math.max(...limits);
   const figures = {
+    isolation: values.isolation,
     taskCount: Number(values.tasks),
     tasksPerSecond: rounded(best.tasksPerSecond),
     spawnLimitPerSecond: rounded(spawnLimitBest),

@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Api } from './api.js';
+import { cellGroups, removeGroups } from './cells.js';
 import { BERTH_ENTRY, type CommandOptions, type CommandResult, runCommand } from './command.js';
 import { Daemon } from './daemon.js';
 
@@ -14,6 +15,8 @@ export interface ClusterOptions {
   readonly memory?: string;
   /** More flags of each agent. */
   readonly agentFlags?: readonly string[];
+  /** How the agents keep tasks apart; not at all by default, so that tasks may use the cluster's folder. */
+  readonly isolation?: 'full' | 'cgroup' | 'none';
 }
 
 /** A real coordinator and real agents on loopback, all of whose files lie under one temporary folder. */
@@ -98,6 +101,7 @@ function agentDaemon(parts: AgentParts): Daemon {
     '--name': name,
     '--cpus': String(options.cpus ?? DEFAULT_CPUS),
     '--memory': options.memory ?? DEFAULT_MEMORY,
+    '--isolation': options.isolation ?? 'none',
   };
   return new Daemon({
     name,
@@ -155,6 +159,8 @@ function canListen(port: number): Promise<boolean> {
 
 async function stopCluster(folder: string, daemons: readonly Daemon[]): Promise<void> {
   await Promise.all(daemons.map((daemon) => daemon.stop()));
+  const agents = readdirSync(folder).map((name) => join(folder, name, 'process'));
+  await removeGroups(agents.flatMap(cellGroups));
   killAll(folder, daemons);
   // A killed task may still be writing its last line into the folder.
   rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });

@@ -85,6 +85,10 @@ export const BODIES: readonly Body[] = [
     kind: 'sync',
     sync: { keep: [id(1)], stop: [{ allocationId: id(2), reason: 'stale' }], start: [anOrder()], forget: [id(4)] },
   },
+  {
+    kind: 'sync',
+    sync: { keep: [], stop: [], start: [anOrder({ user: 'ann' })], forget: [] },
+  },
   { kind: 'sync', sync: { keep: [], stop: [], start: [], forget: [] } },
   {
     kind: 'orders',

@@ -91,6 +91,7 @@ t.test('every flag sets the field that its table row names', async (t) => {
       FLAGS[key] ??
       {
         exclusive: true,
+        user: 'ann',
         gpuModel: ['a100'],
         gpuShare: '0.5',
         gpuMig: '1g.5gb',

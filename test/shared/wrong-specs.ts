@@ -101,6 +101,8 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], resources: { gpus: { share: 0.5, mig: '1g.5gb' } } }, /share: does not go with "mig"/],
   [{ command: ['a'], resources: { gpus: { memory: '1GiB', mig: '1g.5gb' } } }, /memory: does not go with "mig"/],
   [{ command: ['a'], resources: { gpus: { mig: 'small' } } }, /mig: "small" is not the profile of a MIG slice; write/],
+  [{ command: ['a'], user: '0day' }, 'user: is no name of a user; write it as in /etc/passwd'],
+  [{ command: ['a'], user: 'ann', image: 'x:1' }, 'user: does not go with an image; remove it'],
   [{ command: ['a'], exclusive: 'yes' }, 'exclusive: "yes" is not true or false'],
   [
     { command: ['a'], resources: { exclusive: true } },

@@ -1,6 +1,9 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync, unlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { AllocationId } from '../../../shared/ids.js';
+import type { Cell } from './cell.js';
 import { type LedgerEntry, LedgerReader } from './ledger.js';
+import type { Places } from './places.js';
 
 const chunk = Buffer.alloc(64 * 1024);
 
@@ -10,13 +13,17 @@ export class LedgerFile {
   readonly file: number;
   /** Attempts in it that have not been removed. */
   readonly attempts = new Set<AllocationId>();
+  /** Where its worker's attempts run; null when they are not kept apart. */
+  readonly cell: Cell | null;
   readonly #reader: LedgerReader;
   #offset = 0;
 
   /** Makes the file when there is none. */
-  constructor(path: string, lastWords: (id: AllocationId) => string) {
+  constructor(places: Places, name: string, cell: Cell | null) {
+    const path = places.ledger(name);
     this.path = path;
-    this.#reader = new LedgerReader(lastWords);
+    this.cell = cell;
+    this.#reader = new LedgerReader(places.lastWords);
     this.file = openSync(path, 'a+', 0o600);
   }
 
@@ -46,6 +53,11 @@ export class LedgerFile {
     const theirs = statSync(path, { throwIfNoEntry: false });
     const ours = fstatSync(this.file);
     return theirs?.ino === ours.ino && theirs.dev === ours.dev;
+  }
+
+  /** The name of its worker. */
+  get name(): string {
+    return basename(this.path);
   }
 
   close(): void {

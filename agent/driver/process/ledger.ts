@@ -6,7 +6,12 @@ import { isWordOf } from './signal-words.js';
 /** What one line of a worker's ledger says; worker.sh writes them. */
 export type LedgerEntry =
   | { readonly kind: 'run'; readonly allocationId: AllocationId; readonly run: Run }
-  | { readonly kind: 'exit'; readonly allocationId: AllocationId; readonly end: DriverEnd | 'revoked' };
+  | {
+      readonly kind: 'exit';
+      readonly allocationId: AllocationId;
+      readonly end: DriverEnd | 'revoked';
+      readonly isDirty: boolean;
+    };
 
 /** The start of an attempt: its worker's process, and when, in milliseconds since boot (which no clock change moves). */
 export interface Run {
@@ -16,7 +21,7 @@ export interface Run {
 
 /** A torn line, left by a full disk, may precede what counts. */
 const RUN = /run (j\S+) (\d+) (\d+\.\d+)$/;
-const EXIT = /exit (j\S+) (\d+|revoked) (\d+\.\d+)$/;
+const EXIT = /exit (j\S+) (\d+|revoked) (\d+\.\d+)( dirty)?$/;
 const FAIL = /fail (j\S+) (.*)$/;
 
 /** Reads a ledger as it grows. Only whole lines count, and of these only the forms above. */
@@ -52,7 +57,8 @@ export class LedgerReader {
     const exit = EXIT.exec(line);
     if (exit) {
       const allocationId = exit[1] as AllocationId;
-      return { kind: 'exit', allocationId, end: this.#endOf(allocationId, exit[2] ?? '', uptimeMs(exit[3])) };
+      const end = this.#endOf(allocationId, exit[2] ?? '', uptimeMs(exit[3]));
+      return { kind: 'exit', allocationId, end, isDirty: exit[4] !== undefined };
     }
     const failure = FAIL.exec(line);
     if (failure) this.#failure = failure[2];

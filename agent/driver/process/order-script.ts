@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { SHELL_OWN } from '../../../shared/secrets.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
 import type { SecretPlaces } from '../secret-folder.js';
@@ -16,46 +17,97 @@ export interface OrderPlaces {
   /** The worker's ledger, which is told when the working directory cannot be entered. */
   readonly ledger: string;
   readonly secrets: SecretPlaces;
+  /** Where the task gives up the privileges of its worker. */
+  readonly drop?: PrivilegeDrop;
+  /** How secrets come to a task that cannot enter the agent's folders: where they are, from the driver's own. */
+  readonly secretsBind?: { readonly source: string; readonly target: string; readonly owner: string };
+  /** A folder, from the driver's own, that the task is to have as its working directory. */
+  readonly bind?: { readonly source: string; readonly owner: string };
+}
+
+export interface PrivilegeDrop {
+  /** A program that becomes its further arguments without any privileges. */
+  readonly argv: readonly string[];
+  /** What is true of the task's user, and not of the agent's. */
+  readonly variables: Readonly<Record<string, string>>;
 }
 
 /** The shell text that runs the attempt's command: enter the directory, set the environment for it alone, run it. */
 export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlaces): string {
   const failed = `echo ${quoted(`fail ${order.allocationId} cannot enter the working directory ${places.workdir}`)}`;
-  const { directory, envFile } = places.secrets;
-  const own = { ...(directory === null ? {} : { BERTH_SECRETS_DIR: directory }), [MARKER]: places.marker };
-  const variables = { ...taskEnvironment(order, base), ...own };
   const argv = order.run.kind === 'command' ? order.run.argv : [places.script, ...order.run.args];
+  const { drop } = places;
+  const { directory, envFile } = secretsOf(places);
+  const given = { ...base.env, ...drop?.variables };
+  const own = { ...(directory === null ? {} : { BERTH_SECRETS_DIR: directory }), [MARKER]: places.marker };
+  const variables = { ...taskEnvironment(order, { ...base, env: given }), ...own };
+  // The job's own variables could make whatever runs before the drop do something else.
+  const isTrusted = (name: string): boolean => drop === undefined || !Object.hasOwn(order.env, name);
+  const line = commandLine(argv, { variables, isTrusted, prefix: drop?.argv ?? [], envFile });
   return [
-    `cd -- ${quoted(places.workdir)} 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; return 1; }`,
+    `{ ${entering(places)}; } 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; return 1; }`,
     'unset OLDPWD',
-    commandLine(argv, { variables, envFile }),
+    // The worker of a task with another user lets that user open the task's output again (`>/dev/stderr`).
+    ...(drop ? ['umask 0022', line, 'status=$?', 'umask 0', ...leaving(places), 'return $status'] : [line]),
     // The file is written over, not cut: the end of a longer order may follow.
     'return',
     '',
   ].join('\n');
 }
 
-interface Environment {
+/** Where the task sees its secrets. */
+function secretsOf({ secrets, secretsBind }: OrderPlaces): SecretPlaces {
+  if (secretsBind === undefined) return secrets;
+  const inside = (path: string | null): string | null =>
+    path === null ? null : join(secretsBind.target, basename(path));
+  return { directory: inside(secrets.directory), envFile: inside(secrets.envFile) };
+}
+
+function entering({ workdir, bind, secretsBind }: OrderPlaces): string {
+  const change = `cd -- ${quoted(workdir)}`;
+  const { source = '', target = '', owner } = secretsBind ?? {};
+  const secrets = `mkdir -- ${quoted(target)} && mount --bind -- ${quoted(source)} ${quoted(target)}`;
+  const enter =
+    secretsBind === undefined ? change : `${secrets} && chown -R -- ${owner} ${quoted(target)} && ${change}`;
+  if (bind === undefined) return enter;
+  return `mount --bind -- ${quoted(bind.source)} ${quoted(workdir)} && ${enter} && chown -Rh -- ${bind.owner} .`;
+}
+
+function leaving({ workdir, bind, secretsBind }: OrderPlaces): string[] {
+  // What is still in there is killed in a moment.
+  const own = bind === undefined ? [] : ['cd /', `umount --lazy -- ${quoted(workdir)}`];
+  if (secretsBind === undefined) return own;
+  const target = quoted(secretsBind.target);
+  return [...own, `umount --lazy -- ${target}`, `rmdir -- ${target}`];
+}
+
+interface CommandParts {
   readonly variables: Readonly<Record<string, string>>;
+  /** Whether a variable may be set before `prefix`. */
+  readonly isTrusted: (name: string) => boolean;
+  readonly prefix: readonly string[];
   /** Shell text that exports more of them; null when there are none. */
   readonly envFile: string | null;
 }
 
-function commandLine([name = '', ...args]: readonly string[], { variables, envFile }: Environment): string {
+/** Descriptor 9 is the worker's way back to its own directory. */
+const CLOSED = '9<&-';
+
+function commandLine([name = '', ...args]: readonly string[], parts: CommandParts): string {
+  const { variables, isTrusted, prefix, envFile } = parts;
   const env = Object.entries(variables);
-  const assigned = env.filter(([name]) => isShellName(name)).map(([name, value]) => `${name}=${quoted(value)}`);
-  const passed = env.filter(([name]) => !isShellName(name)).map(([name, value]) => `${name}=${value}`);
-  if (envFile !== null) {
-    // In a shell of its own: the next attempt of this one must not have them.
-    const words = passed.length > 0 ? [ENV_PROGRAM, ...passed, name, ...args] : [name, ...args];
-    return `( . ${quoted(envFile)}; export ${assigned.join(' ')}; exec ${words.map(quoted).join(' ')} )`;
-  }
-  if (passed.length > 0)
-    return `${assigned.join(' ')} ${[ENV_PROGRAM, ...passed, name, ...args].map(quoted).join(' ')}`;
-  const program = findProgram(name, variables.PATH ?? '');
+  const isAssigned = (name: string): boolean => isShellName(name) && isTrusted(name);
+  const assigned = env.filter(([name]) => isAssigned(name)).map(([name, value]) => `${name}=${quoted(value)}`);
+  const passed = env.filter(([name]) => !isAssigned(name)).map(([name, value]) => `${name}=${value}`);
+  // In a shell of its own: neither the worker's next attempt nor what drops privileges may have them.
+  const more = envFile === null ? [] : ['/bin/sh', '-c', '. "$0"; exec "$@"', envFile];
+  const own = passed.length > 0 ? [...more, ENV_PROGRAM, ...passed, name] : [...more, name];
+  const [program = '', ...rest] = [...prefix, ...own, ...args];
+  const found = findProgram(program, variables.PATH ?? '');
+  const words = [found ?? program, ...rest].map(quoted).join(' ');
   // By its bare name a shell could take it for a command of its own.
-  if (program === undefined) return `( export ${assigned.join(' ')}; exec ${[name, ...args].map(quoted).join(' ')} )`;
-  return `${assigned.join(' ')} ${[program, ...args].map(quoted).join(' ')}`;
+  if (found === undefined) return `( export ${assigned.join(' ')}; exec ${words} ${CLOSED} )`;
+  return `${assigned.join(' ')} ${words} ${CLOSED}`;
 }
 
 /** What no shell script can carry; undefined when there is nothing. */

@@ -21,7 +21,7 @@ import type { OutputBytes } from '../driver.js';
 /** Empty files and directories kept for reuse. */
 const MAX_SPARES = 256;
 const MAX_LINE_BYTES = 4_096;
-const FOLDERS = ['ledger', 'orders', 'output', 'scripts', 'work', 'spare'] as const;
+const FOLDERS = ['cells', 'ledger', 'orders', 'output', 'scripts', 'work', 'deleted'] as const;
 type Folder = (typeof FOLDERS)[number];
 const DONE = Promise.resolve();
 
@@ -34,15 +34,16 @@ const DONE = Promise.resolve();
  */
 export class Places {
   readonly root: string;
-  readonly #spareFiles: string[] = [];
-  readonly #spareFolders: string[] = [];
+  /** They keep the names of removed attempts until they get those of others. */
+  readonly #spareFiles = new Set<string>();
+  readonly #spareFolders = new Set<string>();
   /** Attempts that have a script; most have none, and looking for one costs as much as deleting it. */
   readonly #scripts: Set<string>;
-  #spareCount = 0;
+  #deletedCount = 0;
 
   constructor(root: string) {
     this.root = root;
-    rmSync(this.folder('spare'), { recursive: true, force: true });
+    rmSync(this.folder('deleted'), { recursive: true, force: true });
     for (const name of FOLDERS) mkdirSync(this.folder(name), { recursive: true, mode: 0o700 });
     this.#scripts = new Set(readdirSync(this.folder('scripts')));
   }
@@ -71,15 +72,19 @@ export class Places {
     return join(this.root, 'work', id);
   }
 
-  /** Everything that an attempt finds when it starts; what an earlier try left is used again. */
-  prepare(order: StartOrder): void {
-    const id = order.allocationId;
+  /** Where an attempt's output goes; what an earlier try left is used again. */
+  prepareOutput(id: AllocationId): void {
     for (const path of [this.output(id, 'stdout'), this.output(id, 'stderr')]) {
-      const spare = this.#spareFiles.pop();
+      const spare = takeOne(this.#spareFiles);
       if (spare) renameSync(spare, path);
     }
+  }
+
+  /** What else an attempt finds when it starts, outside a cell. */
+  prepareFiles(order: StartOrder): void {
+    const id = order.allocationId;
     if (order.workdir === null) {
-      const spare = this.#spareFolders.pop();
+      const spare = takeOne(this.#spareFolders);
       if (spare) renameSync(spare, this.work(id));
       else mkdirSync(this.work(id), { recursive: true, mode: 0o700 });
     }
@@ -109,10 +114,13 @@ export class Places {
 
   /** Idempotent. The names are free at once; deleting a large tree takes until the promise resolves. */
   remove(id: AllocationId): Promise<void> {
-    rmSync(this.output(id, 'stdout'), { force: true });
-    rmSync(this.output(id, 'stderr'), { force: true });
+    // Asked again, it finds what waits for another attempt.
+    for (const path of [this.output(id, 'stdout'), this.output(id, 'stderr')]) {
+      if (!this.#spareFiles.has(path)) rmSync(path, { force: true });
+    }
     this.#removeScript(id);
-    return existsSync(this.work(id)) ? rm(this.#toSpare(this.work(id)), { recursive: true, force: true }) : DONE;
+    const work = this.work(id);
+    return this.#spareFolders.has(work) || !existsSync(work) ? DONE : this.#deleteFolder(work);
   }
 
   /** The same, keeping what is empty. Only for attempts of which no process can be left that holds a file open. */
@@ -142,7 +150,7 @@ export class Places {
     const found = lstatSync(path, { throwIfNoEntry: false });
     if (!found) return;
     const isClean = found.isFile() && found.size === 0 && found.nlink === 1 && (found.mode & 0o600) === 0o600;
-    if (isClean && this.#spareFiles.length < MAX_SPARES) this.#spareFiles.push(this.#toSpare(path));
+    if (isClean && this.#spareFiles.size < MAX_SPARES) this.#spareFiles.add(path);
     else unlinkSync(path);
   }
 
@@ -150,18 +158,26 @@ export class Places {
     const found = lstatSync(path, { throwIfNoEntry: false });
     if (!found) return DONE;
     const isClean = found.isDirectory() && (found.mode & 0o7777) === 0o700 && readdirSync(path).length === 0;
-    const spare = this.#toSpare(path);
-    if (!isClean || this.#spareFolders.length >= MAX_SPARES) return rm(spare, { recursive: true, force: true });
-    this.#spareFolders.push(spare);
+    if (!isClean || this.#spareFolders.size >= MAX_SPARES) return this.#deleteFolder(path);
+    this.#spareFolders.add(path);
     return DONE;
   }
 
-  #toSpare(path: string): string {
-    this.#spareCount += 1;
-    const spare = join(this.root, 'spare', String(this.#spareCount));
-    renameSync(path, spare);
-    return spare;
+  /** The name is free at once. */
+  #deleteFolder(path: string): Promise<void> {
+    this.#deletedCount += 1;
+    const elsewhere = join(this.root, 'deleted', String(this.#deletedCount));
+    renameSync(path, elsewhere);
+    return rm(elsewhere, { recursive: true, force: true });
   }
+}
+
+function takeOne(paths: Set<string>): string | undefined {
+  for (const path of paths) {
+    paths.delete(path);
+    return path;
+  }
+  return undefined;
 }
 
 function sizeOf(path: string): number {

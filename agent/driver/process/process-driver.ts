@@ -12,10 +12,13 @@ import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } f
 import type { SecretFolder, SecretPlaces } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
+import type { Cell } from './cell.js';
+import type { IsolationPlan } from './isolation.js';
 import type { LedgerEntry, Run } from './ledger.js';
 import type { LedgerFile } from './ledger-file.js';
-import { orderScript, unrunnable } from './order-script.js';
+import { unrunnable } from './order-script.js';
 import { Places } from './places.js';
+import { makeCell, prepare, refusedUser } from './prepare.js';
 import { readProcess, uptimeMs } from './process-table.js';
 import { Sweeper } from './sweeper.js';
 import { endOfDead, takeOver } from './takeover.js';
@@ -30,6 +33,8 @@ export interface ProcessDriverOptions {
   readonly task: TaskBase;
   /** Absent where there is no place in memory; then no order has secrets. */
   readonly secrets?: SecretFolder | undefined;
+  /** How tasks are kept apart; asked once. */
+  readonly isolation: () => Promise<IsolationPlan>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -46,11 +51,13 @@ const NOTHING = new Uint8Array(0);
 
 /** Runs attempts as plain processes of this machine, by way of long-lived shells (worker.sh). */
 export function processDriver(options: ProcessDriverOptions): DriverFactory {
-  return async (listener) => new ProcessDriver(options, listener);
+  return async (listener) => new ProcessDriver({ ...options, isolation: await options.isolation() }, listener);
 }
 
+type PlannedOptions = Omit<ProcessDriverOptions, 'isolation'> & { readonly isolation: IsolationPlan };
+
 class ProcessDriver implements TaskDriver {
-  readonly #options: ProcessDriverOptions;
+  readonly #options: PlannedOptions;
   readonly #listener: DriverListener;
   readonly #places: Places;
   readonly #sweeper: Sweeper;
@@ -64,15 +71,16 @@ class ProcessDriver implements TaskDriver {
   #cancelCheck: Cancel = () => {};
   #isClosed = false;
 
-  constructor(options: ProcessDriverOptions, listener: DriverListener) {
+  constructor(options: PlannedOptions, listener: DriverListener) {
     this.#options = options;
     this.#listener = listener;
     this.#places = new Places(options.directory);
     const exited = (worker: Worker, signal: string | null): void => this.#workerExited(worker, signal);
-    this.#pool = new WorkerPool({ ...options, places: this.#places, exited });
+    const makeOne = (name: string): Cell | null => makeCell(this.#places, name, options);
+    this.#pool = new WorkerPool({ ...options, places: this.#places, makeCell: makeOne, exited });
     this.#sweeper = new Sweeper({ ...options, isWorker: (pid) => this.#pool.hasPid(pid) });
     this.#watcher = this.#watch();
-    const { records, ledgers, wasRebooted } = takeOver(this.#places, options.bootId);
+    const { records, ledgers, wasRebooted } = takeOver(this.#places, options.bootId, options.clock);
     this.#records = records;
     this.#adopted = new Set(ledgers);
     this.#wasRebooted = wasRebooted;
@@ -86,6 +94,12 @@ class ProcessDriver implements TaskDriver {
     const worker = this.#pool.acquire();
     const record = newRecord(id, worker.ledger);
     this.#records.set(id, record);
+    const refusal = refusedUser(order, this.#options.isolation);
+    if (refusal !== undefined) {
+      this.#pool.release(worker);
+      this.#end(record, { kind: 'rejected', message: refusal });
+      return;
+    }
     const impossible = unrunnable(order);
     if (impossible !== undefined) {
       this.#pool.release(worker);
@@ -93,8 +107,7 @@ class ProcessDriver implements TaskDriver {
       return;
     }
     try {
-      this.#places.prepare(order);
-      worker.run(id, this.#orderText(order, worker));
+      worker.run(id, prepare(this.#places, order, worker, { ...this.#options, secrets: this.#secretsOf(order) }));
     } catch (cause) {
       this.#pool.release(worker);
       this.#options.secrets?.remove(id);
@@ -107,8 +120,8 @@ class ProcessDriver implements TaskDriver {
     const record = this.#records.get(allocationId);
     // Between two commands of the worker there is nothing to signal, and the command is about to start or has ended.
     for (let round = 0; record && !record.end && !this.#isClosed && round < MAX_SIGNAL_TRIES; round += 1) {
-      const found = record.run && (await this.#sweeper.signal(this.#root(record, record.run), signal));
-      if (found && found.count > 0 && signal !== 'SIGKILL') return;
+      const count = record.run ? await this.#send(record, record.run, signal) : 0;
+      if (count > 0 && signal !== 'SIGKILL') return;
       if (!record.end) await this.#changeOf(record, SIGNAL_RETRY_MS);
     }
     while (record?.end && signal === 'SIGKILL' && !record.isGone && !this.#isClosed)
@@ -146,6 +159,7 @@ class ProcessDriver implements TaskDriver {
     const record = this.#records.get(allocationId);
     if (record && !record.isGone) return;
     if (record) this.#drop(record);
+    await record?.ledger.cell?.removeFiles(allocationId);
     await (record?.isTraceless ? this.#places.recycle(allocationId) : this.#places.remove(allocationId));
   }
 
@@ -168,15 +182,13 @@ class ProcessDriver implements TaskDriver {
     return { kind: 'ended', end: record.end, output: this.#places.outputBytes(id) };
   }
 
-  #orderText(order: StartOrder, worker: Worker): string {
-    const id = order.allocationId;
-    return orderScript(order, this.#options.task, {
-      marker: this.#places.work(id),
-      workdir: order.workdir ?? this.#places.work(id),
-      script: this.#places.script(id),
-      ledger: worker.ledger.path,
-      secrets: this.#secretsOf(order),
-    });
+  /** Returns how many processes it met; after SIGKILL none is left. */
+  async #send(record: AttemptRecord, run: Run, signal: string): Promise<number> {
+    const { cell } = record.ledger;
+    if (cell === null) return (await this.#sweeper.signal(this.#root(record, run), signal)).count;
+    if (signal !== 'SIGKILL') return cell.signal(run.pid, signal);
+    await cell.clear(run.pid);
+    return 0;
   }
 
   #secretsOf(order: StartOrder): SecretPlaces {
@@ -230,6 +242,7 @@ class ProcessDriver implements TaskDriver {
     const record = this.#records.get(entry.allocationId);
     if (!record || record.end) return;
     if (entry.kind === 'exit') {
+      if (entry.isDirty) record.ledger.cell?.spoil();
       this.#end(record, entry.end === 'revoked' ? { kind: 'lost', message: 'its order was revoked' } : entry.end);
     } else if (!record.run) {
       record.run = entry.run;
@@ -246,15 +259,21 @@ class ProcessDriver implements TaskDriver {
       if (this.#isClosed) return;
       this.#options.secrets?.remove(record.id);
       const worker = this.#pool.get(basename(record.ledger.path));
+      const { usage = {}, wasOutOfMemory = false } = record.ledger.cell?.group.end() ?? {};
       if (worker?.attempt === record.id) this.#pool.release(worker);
       const output = this.#places.outputBytes(record.id);
-      this.#listener({ kind: 'ended', allocationId: record.id, end, output });
+      record.end = wasOutOfMemory && end.kind === 'signaled' ? { ...end, oom: true } : end;
+      this.#listener({ kind: 'ended', allocationId: record.id, end: record.end, output, usage });
     });
   }
 
   async #clear(record: AttemptRecord): Promise<void> {
     try {
-      if (record.run) {
+      const { cell } = record.ledger;
+      if (record.run && cell) {
+        await cell.clear(record.run.pid);
+        record.isTraceless = true;
+      } else if (record.run) {
         const { hasStranger } = await this.#sweeper.clear(this.#root(record, record.run));
         record.isTraceless = !hasStranger;
       }
@@ -312,7 +331,7 @@ class ProcessDriver implements TaskDriver {
 
   #deleteOldLedgers(): void {
     for (const ledger of this.#adopted) {
-      if (ledger.attempts.size > 0) continue;
+      if (ledger.attempts.size > 0 || ledger.cell?.remove() === false) continue;
       this.#adopted.delete(ledger);
       ledger.delete();
     }
@@ -334,7 +353,11 @@ class ProcessDriver implements TaskDriver {
 
 /** The end of an attempt whose worker this process saw die: by a SIGKILL to the whole session, or it never came to run. */
 function endOfKilled(record: AttemptRecord, signal: string | null): DriverEnd {
-  if (!record.run) return { kind: 'start-failed', message: 'its start could not be put on file; is the disk full?' };
+  if (!record.run)
+    return {
+      kind: 'start-failed',
+      message: 'its worker ended before it began; is the disk full, or may nothing be mounted?',
+    };
   if (signal !== 'SIGKILL') return { kind: 'lost', message: 'the process that watched the task ended' };
   return { kind: 'signaled', signal, ranMs: uptimeMs() - record.run.atUptimeMs };
 }

@@ -1,9 +1,11 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Clock } from '../../../shared/clock.js';
 import type { AllocationId } from '../../../shared/ids.js';
 import { noteBoot, REBOOTED } from '../boot.js';
 import type { DriverEnd } from '../driver.js';
 import { type AttemptRecord, newRecord } from './attempt-record.js';
+import { Cell } from './cell.js';
 import type { LedgerEntry } from './ledger.js';
 import { LedgerFile } from './ledger-file.js';
 import type { Places } from './places.js';
@@ -16,17 +18,25 @@ export interface Takeover {
   readonly wasRebooted: boolean;
 }
 
-/** Revokes what was ordered and not begun, then reads what was begun. See worker.sh for why in this order. */
-export function takeOver(places: Places, bootId: string): Takeover {
+/**
+ * Revokes what was ordered and not begun, then reads what was begun. See worker.sh for why in this order. What is known
+ * to have begun keeps its order: its worker may be just about to read it.
+ */
+export function takeOver(places: Places, bootId: string, clock: Clock): Takeover {
   const wasRebooted = noteBoot(join(places.root, 'boot-id'), bootId);
-  for (const name of readdirSync(places.folder('orders'))) rmSync(places.order(name), { force: true });
   const records = new Map<AllocationId, AttemptRecord>();
-  const ledgers: LedgerFile[] = [];
-  for (const name of readdirSync(places.folder('ledger'))) {
-    const ledger = new LedgerFile(places.ledger(name), places.lastWords);
-    ledgers.push(ledger);
-    for (const entry of ledger.read()) keep(records, ledger, entry);
+  const names = readdirSync(places.folder('ledger'));
+  const ledgers = names.map((name) => new LedgerFile(places, name, Cell.adopt(places.folder('cells'), name, clock)));
+  const read = (): void => {
+    for (const ledger of ledgers) for (const entry of ledger.read()) keep(records, ledger, entry);
+  };
+  read();
+  const running = [...records.values()].filter((record) => record.end === null).map(({ ledger }) => ledger.name);
+  const begun = new Set(wasRebooted ? [] : running);
+  for (const name of readdirSync(places.folder('orders'))) {
+    if (!begun.has(name)) rmSync(places.order(name), { force: true });
   }
+  read();
   for (const record of records.values()) record.end ??= endOfDead(record, wasRebooted);
   return { records, ledgers, wasRebooted };
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../../../shared/clock.js';
 import { AppError } from '../../../shared/errors.js';
 import type { Random } from '../../../shared/random.js';
+import type { Cell } from './cell.js';
 import type { Places } from './places.js';
 import { Worker } from './worker.js';
 
@@ -8,11 +9,15 @@ const MAX_WORKERS = 4_096;
 /** A ledger has about 80 bytes an attempt; a worker leaves before its own grows long. */
 const MAX_ATTEMPTS_PER_WORKER = 1_000;
 const MAX_IDLE_MS = 10_000;
+/** Kept however long they are idle: to make an isolated one takes longer than to run most commands. */
+const MIN_IDLE = 1;
 
 export interface WorkerPoolOptions {
   readonly places: Places;
   readonly clock: Clock;
   readonly random: Random;
+  /** Where a new worker's attempts run; null when they are not kept apart. */
+  readonly makeCell: (name: string) => Cell | null;
   readonly exited: (worker: Worker, signal: string | null) => void;
 }
 
@@ -39,19 +44,23 @@ export class WorkerPool {
       throw new AppError('task-start-failed', `${MAX_WORKERS} tasks run on this node already`);
     }
     this.#count += 1;
-    const worker: Worker = new Worker(this.#options.places, `${this.#prefix}-${this.#count}`, (signal) =>
-      this.#exited(worker, signal),
-    );
+    const name = `${this.#prefix}-${this.#count}`;
+    const cell = this.#options.makeCell(name);
+    const exited = (signal: string | null): void => this.#exited(worker, signal);
+    const worker: Worker = new Worker(this.#options.places, { name, cell, exited });
     this.#all.set(worker.name, worker);
     this.#pids.add(worker.pid);
     return worker;
   }
 
+  /** It has run its attempt. One whose cell keeps traces of that runs no other. */
   release(worker: Worker): void {
+    const { cell } = worker.ledger;
+    const isReusable = cell === null || worker.attempt === null || cell.isClean(worker.attempt);
     worker.attempt = null;
     worker.idleSince = this.#options.clock.monotonic();
     if (!this.#all.has(worker.name)) return;
-    if (worker.attemptCount < MAX_ATTEMPTS_PER_WORKER) this.#idle.push(worker);
+    if (isReusable && worker.attemptCount < MAX_ATTEMPTS_PER_WORKER) this.#idle.push(worker);
     else worker.dismiss();
   }
 
@@ -67,11 +76,14 @@ export class WorkerPool {
     return [...this.#all.values()].filter((worker) => worker.attempt !== null);
   }
 
-  /** Dismisses those that have been idle for long. */
+  /** Dismisses those that have been idle for long, but for the one used last. */
   trim(): void {
     const idleBefore = this.#options.clock.monotonic() - MAX_IDLE_MS;
-    for (const worker of this.#idle) if (worker.idleSince < idleBefore) worker.dismiss();
-    this.#idle = this.#idle.filter((worker) => worker.idleSince >= idleBefore);
+    const isKept = (worker: Worker, at: number): boolean =>
+      worker.idleSince >= idleBefore || at >= this.#idle.length - MIN_IDLE;
+    const kept = this.#idle.filter(isKept);
+    for (const worker of this.#idle) if (!kept.includes(worker)) worker.dismiss();
+    this.#idle = kept;
   }
 
   close(): void {

@@ -3,12 +3,20 @@ import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../../../shared/errors.js';
 import type { AllocationId } from '../../../shared/ids.js';
+import type { Cell } from './cell.js';
 import { LedgerFile } from './ledger-file.js';
 import type { Places } from './places.js';
 
 const SCRIPT = fileURLToPath(new URL('./worker.sh', import.meta.url));
-/** All that a worker itself needs, which is `sleep` when the disk is full. */
-const WORKER_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const LAUNCHER = fileURLToPath(new URL('./launch.sh', import.meta.url));
+/** All that a worker itself needs: to isolate itself, and `sleep` when the disk is full. */
+export const WORKER_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export interface WorkerOptions {
+  readonly name: string;
+  readonly cell: Cell | null;
+  readonly exited: (signal: string | null) => void;
+}
 
 /**
  * A shell that runs attempts one after another, so that an attempt costs no start of a program but its own.
@@ -30,12 +38,12 @@ export class Worker {
   readonly #orderFile: number;
 
   /** Throws `task-start-failed` when no process can be made. */
-  constructor(places: Places, name: string, exited: (signal: string | null) => void) {
+  constructor(places: Places, { name, cell, exited }: WorkerOptions) {
     this.name = name;
-    this.ledger = new LedgerFile(places.ledger(name), places.lastWords);
+    this.ledger = new LedgerFile(places, name, cell);
     this.#orderPath = places.order(name);
     this.#orderFile = openSync(this.#orderPath, 'w', 0o600);
-    this.#child = spawn('/bin/sh', [SCRIPT, name], {
+    this.#child = spawn('/bin/sh', cell ? [LAUNCHER, name, ...cell.launchArguments(SCRIPT)] : [SCRIPT, name], {
       cwd: places.root,
       detached: true,
       stdio: ['pipe', 'ignore', this.ledger.file],

@@ -80,6 +80,7 @@ export function startFromWire(start: WireStart, where: string): StartOrder {
     image: start.image || null,
     run: runFromWire(start, where),
     env: { ...start.env },
+    ...(start.user ? { user: start.user } : {}),
     workdir: start.workdir || null,
     resources: resourcesFromWire(start, where),
     gpus: field.each(start.gpus, gpuFromWire, `${where}.gpus`),

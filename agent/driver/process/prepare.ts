@@ -1,0 +1,86 @@
+import { userInfo } from 'node:os';
+import { dirname, relative } from 'node:path';
+import type { Clock } from '../../../shared/clock.js';
+import type { StartOrder } from '../../../shared/wire/messages.js';
+import type { SecretPlaces } from '../secret-folder.js';
+import type { TaskBase } from '../task-environment.js';
+import { Cell } from './cell.js';
+import { type FullIsolation, type IsolationPlan, privilegeDrop } from './isolation.js';
+import { type OrderPlaces, orderScript } from './order-script.js';
+import type { Places } from './places.js';
+import type { TaskUser } from './task-user.js';
+import type { Worker } from './worker.js';
+
+export interface PrepareOptions {
+  readonly task: TaskBase;
+  readonly isolation: IsolationPlan;
+  readonly clock: Clock;
+}
+
+export interface PrepareParts extends PrepareOptions {
+  readonly secrets: SecretPlaces;
+}
+
+/** Where the attempts of a new worker run; null when they are not kept apart. */
+export function makeCell(places: Places, name: string, { isolation, clock }: PrepareOptions): Cell | null {
+  if (isolation.kind === 'none') return null;
+  const { kind, home } = isolation;
+  return Cell.make({ isolation: kind, home, directory: places.folder('cells'), clock }, name);
+}
+
+/** Makes ready what an attempt finds when it starts; returns its order to the worker. Throws what the system throws. */
+export function prepare(places: Places, order: StartOrder, worker: Worker, parts: PrepareParts): string {
+  const { isolation, task, secrets } = parts;
+  const { cell } = worker.ledger;
+  const id = order.allocationId;
+  const ledger = `/proc/self/fd/9/ledger/${worker.name}`;
+  places.prepareOutput(id);
+  if (cell && isolation.kind !== 'none') cell.begin({ ...order.resources, maxProcesses: isolation.maxProcesses });
+  if (cell && isolation.kind === 'full') {
+    const user = userOf(order, isolation);
+    cell.prepare(order, user);
+    const home = cell.workdirOf(id);
+    const drop = privilegeDrop(isolation, user, home);
+    const secretsBind = bindOf(secrets, cell, { target: `${home}.secrets`, owner: `${user.uid}:${user.gid}` });
+    const base = { marker: home, script: cell.scriptOf(id), ledger, drop, secrets, ...secretsBind };
+    const { workdir } = order;
+    if (workdir === null || !isBelow(workdir, dirname(places.root)))
+      return orderScript(order, task, { ...base, workdir: workdir ?? home });
+    // The agent's own folder is nobody else's to enter.
+    const bind = { source: relative(places.root, workdir), owner: `${user.uid}:${user.gid}` };
+    return orderScript(order, task, { ...base, workdir: home, bind });
+  }
+  places.prepareFiles(order);
+  const work = places.work(id);
+  const script = places.script(id);
+  return orderScript(order, task, { marker: work, workdir: order.workdir ?? work, script, ledger, secrets });
+}
+
+/** Secrets lie together in one folder, which is nobody else's to enter. */
+function bindOf(
+  { directory, envFile }: SecretPlaces,
+  cell: Cell,
+  place: { readonly target: string; readonly owner: string },
+): Pick<OrderPlaces, 'secretsBind'> {
+  const one = directory ?? envFile;
+  return one === null ? {} : { secretsBind: { ...place, source: cell.seenByWorker(dirname(one)) } };
+}
+
+/** Why this node does not run a task as the user that it asks for; undefined when it does. */
+export function refusedUser({ user }: StartOrder, isolation: IsolationPlan): string | undefined {
+  if (user === undefined) return undefined;
+  if (isolation.kind === 'full') {
+    if (isolation.users.has(user)) return undefined;
+    return `this node does not run tasks as "${user}"; its agent would need --allow-user ${user}`;
+  }
+  if (user === userInfo().username) return undefined;
+  return `this node runs all tasks as "${userInfo().username}"; another user takes an agent with full isolation`;
+}
+
+function userOf({ user }: StartOrder, isolation: FullIsolation): TaskUser {
+  return (user === undefined ? undefined : isolation.users.get(user)) ?? isolation.user;
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return path.startsWith(`${folder}/`);
+}
