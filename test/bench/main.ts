@@ -2,6 +2,7 @@ import { footprint } from './footprint.js';
 import { kueue } from './kueue.js';
 import { latency } from './latency.js';
 import { logs } from './logs.js';
+import { overhead } from './overhead.js';
 import { planning } from './plan.js';
 import { scale } from './scale.js';
 import { throughput } from './throughput.js';
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
   kueue,
   latency,
   logs,
+  overhead,
   plan: planning,
   scale,
   throughput,
