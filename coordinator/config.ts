@@ -75,7 +75,7 @@ const SETTINGS = {
   quotas: {
     parse: parseQuotas,
     placeholder: 'OWNER=LIMITS',
-    help: 'what namespace:NAME or user:NAME may hold: cpus=64,memory=1TiB,gpus=8,tasks=500,queued=10000; * is everybody else',
+    help: 'what namespace:NAME, user:NAME or all jobs of a name, job:NAME, may hold: cpus=64,memory=1TiB,gpus=8,tasks=500,queued=10000; * is each of the others',
     isRepeatable: true,
   },
   weights: {
@@ -153,6 +153,7 @@ function limitsOf(values: GivenValues<typeof SETTINGS>): Limits {
   return {
     namespaces: quotas?.namespaces ?? NO_LIMITS.namespaces,
     users: quotas?.users ?? NO_LIMITS.users,
+    jobs: quotas?.jobs ?? NO_LIMITS.jobs,
     namespaceWeights: weights?.namespaces ?? NO_LIMITS.namespaceWeights,
     userWeights: weights?.users ?? NO_LIMITS.userWeights,
     licences: licences ?? NO_LIMITS.licences,

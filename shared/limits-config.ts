@@ -1,13 +1,14 @@
 import { Unfit } from './config.js';
 import { PRIORITY_CLASSES } from './job-spec/priority.js';
-import type { PreemptionClass, Quota } from './limits.js';
+import type { PreemptionClass, Quota, QuotaOwner } from './limits.js';
 import { didYouMean } from './suggest.js';
 import { parseCpus, parseMiB, shown } from './units.js';
 
-/** Values for namespaces and for users, by name. */
+/** Values for namespaces, for users and for jobs of a name, by name. */
 export interface ByOwner<Value> {
   readonly namespaces: ReadonlyMap<string, Value>;
   readonly users: ReadonlyMap<string, Value>;
+  readonly jobs: ReadonlyMap<string, Value>;
 }
 
 const MAX_WEIGHT = 1_000_000;
@@ -15,12 +16,12 @@ const MAX_COUNT = 1_000_000_000;
 
 /** Lines of `namespace:research=cpus=64,tasks=500`. Every problem is reported. */
 export function parseQuotas(text: string): ByOwner<Quota> | Unfit {
-  return readOwned(text, readQuota);
+  return readOwned(text, ['namespace', 'user', 'job'], readQuota);
 }
 
 /** Lines of `namespace:research=3`. */
 export function parseWeights(text: string): ByOwner<number> | Unfit {
-  return readOwned(text, (value) => {
+  return readOwned(text, ['namespace', 'user'], (value) => {
     const weight = Number(value);
     if (value.trim() !== '' && weight > 0 && weight <= MAX_WEIGHT) return weight;
     return `${shown(value)} is not a weight; write a number above 0, up to ${MAX_WEIGHT}`;
@@ -69,26 +70,31 @@ function readPriorityName(text: string): number | string {
 /** As label names: letters, digits, dots, dashes and underscores. */
 export const LICENCE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$/;
 
-const OWNER = /^(namespace|user):(\S+)$/;
+type OwnerKind = QuotaOwner['owner'];
+
+const OWNER = /^(\w+):(\S+)$/;
 
 /** A value for each owner, or what is wrong with each line that has none. `read` returns a text when it cannot. */
 function readOwned<Value extends object | number>(
   text: string,
+  kinds: readonly OwnerKind[],
   read: (value: string) => Value | string,
 ): ByOwner<Value> | Unfit {
-  const found = { namespaces: new Map<string, Value>(), users: new Map<string, Value>() };
+  const found = { namespace: new Map<string, Value>(), user: new Map<string, Value>(), job: new Map<string, Value>() };
   const problems: string[] = [];
   for (const line of linesOf(text)) {
     const [owner, text] = divided(line);
-    const [, kind, name = ''] = OWNER.exec(owner) ?? [];
-    const values = kind === 'user' ? found.users : found.namespaces;
+    const [, given, name = ''] = OWNER.exec(owner) ?? [];
+    const kind = kinds.find((each) => each === given);
     const value = read(text);
-    if (kind === undefined) problems.push(`${shown(owner)} is nobody; write namespace:NAME or user:NAME`);
-    else if (values.has(name)) problems.push(`${owner} is given twice`);
+    if (kind === undefined)
+      problems.push(`${shown(owner)} is nobody; write ${kinds.map((each) => `${each}:NAME`).join(' or ')}`);
+    else if (found[kind].has(name)) problems.push(`${owner} is given twice`);
     else if (typeof value === 'string') problems.push(`${owner}: ${value}`);
-    else values.set(name, value);
+    else found[kind].set(name, value);
   }
-  return problems.length > 0 ? new Unfit(problems.join('; ')) : found;
+  if (problems.length > 0) return new Unfit(problems.join('; '));
+  return { namespaces: found.namespace, users: found.user, jobs: found.job };
 }
 
 const QUOTA_FIELDS: Readonly<Record<string, (value: string) => Quota | string>> = {

@@ -2,6 +2,8 @@
 export interface Limits {
   readonly namespaces: ReadonlyMap<string, Quota>;
   readonly users: ReadonlyMap<string, Quota>;
+  /** By the name of jobs: for all of a name, in each namespace by itself. */
+  readonly jobs: ReadonlyMap<string, Quota>;
   /** Namespaces share the cluster, and users their namespace, in proportion to their weights; 1 when absent. */
   readonly namespaceWeights: ReadonlyMap<string, number>;
   readonly userWeights: ReadonlyMap<string, number>;
@@ -44,6 +46,7 @@ export const EVERYBODY = '*';
 export const NO_LIMITS: Limits = {
   namespaces: new Map(),
   users: new Map(),
+  jobs: new Map(),
   namespaceWeights: new Map(),
   userWeights: new Map(),
   licences: new Map(),
@@ -51,19 +54,36 @@ export const NO_LIMITS: Limits = {
   secretKeys: new Set(),
 };
 
-/** A quota with whose it is: `namespace research`. */
-export interface OwnedQuota {
-  readonly owner: 'namespace' | 'user';
+/** Whose a quota is: a namespace's, a user's, or that of all jobs of a name in one namespace. */
+export interface QuotaOwner {
+  readonly owner: 'namespace' | 'user' | 'job';
   readonly name: string;
+}
+
+export interface OwnedQuota extends QuotaOwner {
   readonly quota: Quota;
 }
 
-/** The quotas that a user's work in a namespace has to keep; at most two. */
-export function quotasOf(limits: Limits, who: { readonly namespace: string; readonly user: string }): OwnedQuota[] {
+/** Whose work has to keep quotas. */
+export interface Submitter {
+  readonly namespace: string;
+  readonly user: string;
+  readonly jobName: string;
+}
+
+/** As the end of "the quota of ...". */
+export function ownerWords({ owner, name }: QuotaOwner): string {
+  return owner === 'job' ? `jobs named ${name}` : `${owner} ${name}`;
+}
+
+/** The quotas that a job's tasks have to keep; at most three. */
+export function quotasOf(limits: Limits, who: Submitter): OwnedQuota[] {
   const found: OwnedQuota[] = [];
   const namespace = limits.namespaces.get(who.namespace) ?? limits.namespaces.get(EVERYBODY);
   if (namespace) found.push({ owner: 'namespace', name: who.namespace, quota: namespace });
   const user = limits.users.get(who.user) ?? limits.users.get(EVERYBODY);
   if (user) found.push({ owner: 'user', name: who.user, quota: user });
+  const job = limits.jobs.get(who.jobName) ?? limits.jobs.get(EVERYBODY);
+  if (job) found.push({ owner: 'job', name: who.jobName, quota: job });
   return found;
 }

@@ -1,5 +1,6 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, NodeId } from '../../shared/ids.js';
+import type { QuotaOwner, Submitter } from '../../shared/limits.js';
 import { gpuWorthMillis } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
@@ -33,17 +34,36 @@ export interface AccountView {
   meanAt(now: EpochMs): Holdings;
 }
 
+/** There may be any number of names, so nothing is remembered of one that has neither. */
+export type NamedAccountView = Pick<AccountView, 'running' | 'waitingCount'>;
+
 export interface AccountsView {
   namespace(name: string): AccountView;
   /** In all namespaces. */
   user(name: string): AccountView;
   member(namespace: string, user: string): AccountView;
+  /** Of the jobs of a name in a namespace. */
+  named(namespace: string, jobName: string): NamedAccountView;
   /** How many of a licence live allocations hold. */
   licencesHeld(name: string): number;
+  /** Names of jobs, by namespace, that have tasks which wait or run. */
+  readonly namedCount: number;
   /** Live allocations of a node that end by a time limit, if not before, or that are being stopped. */
   endingOn(nodeId: NodeId): ReadonlySet<AllocationId>;
   /** Of all known nodes. */
   readonly capacity: Holdings;
+}
+
+/** The account that a quota of such an owner is kept on. */
+export function accountOf(accounts: AccountsView, owner: QuotaOwner['owner'], who: Submitter): NamedAccountView {
+  switch (owner) {
+    case 'namespace':
+      return accounts.namespace(who.namespace);
+    case 'user':
+      return accounts.user(who.user);
+    case 'job':
+      return accounts.named(who.namespace, who.jobName);
+  }
 }
 
 /**
@@ -112,6 +132,7 @@ export class Accounts implements AccountsView {
   readonly #namespaces = new Map<string, Account>();
   readonly #users = new Map<string, Account>();
   readonly #members = new Map<string, Account>();
+  readonly #named = new Map<string, NamedAccountView>();
   readonly #licences = new Map<string, number>();
   readonly #ending = new Map<NodeId, Set<AllocationId>>();
 
@@ -124,7 +145,15 @@ export class Accounts implements AccountsView {
   }
 
   member(namespace: string, user: string): AccountView {
-    return this.#members.get(memberKey(namespace, user)) ?? EMPTY;
+    return this.#members.get(pairKey(namespace, user)) ?? EMPTY;
+  }
+
+  named(namespace: string, jobName: string): NamedAccountView {
+    return this.#named.get(pairKey(namespace, jobName)) ?? EMPTY;
+  }
+
+  get namedCount(): number {
+    return this.#named.size;
   }
 
   licencesHeld(name: string): number {
@@ -139,6 +168,7 @@ export class Accounts implements AccountsView {
   held({ job, step, allocation }: Held, sign: 1 | -1, at: EpochMs): void {
     const amount = heldBy(allocation);
     for (const account of this.#accountsOf(job)) account.change(amount, sign, at);
+    this.#changeNamed(job, amount, { sign, waiting: 0 });
     this.#count(step, allocation, sign);
   }
 
@@ -146,6 +176,7 @@ export class Accounts implements AccountsView {
   stillHeld({ job, step, allocation }: Held): void {
     const amount = heldBy(allocation);
     for (const account of this.#accountsOf(job)) account.running = addHoldings(account.running, amount);
+    this.#changeNamed(job, amount, { sign: 1, waiting: 0 });
     this.#count(step, allocation, 1);
   }
 
@@ -168,6 +199,19 @@ export class Accounts implements AccountsView {
     enter(this.#namespaces, namespaces);
     enter(this.#users, users);
     enter(this.#members, members);
+  }
+
+  #changeNamed(
+    { spec: { namespace, name } }: Job,
+    amount: Holdings,
+    { sign, waiting }: { readonly sign: 1 | -1; readonly waiting: number },
+  ): void {
+    const key = pairKey(namespace, name);
+    const known = this.#named.get(key) ?? EMPTY;
+    const running = addHoldings(known.running, amount, sign);
+    const waitingCount = known.waitingCount + waiting;
+    if (running.taskCount === 0 && waitingCount === 0) this.#named.delete(key);
+    else this.#named.set(key, { running, waitingCount });
   }
 
   #count(step: Step, allocation: Allocation, sign: 1 | -1): void {
@@ -193,6 +237,7 @@ export class Accounts implements AccountsView {
 
   waiting(job: Job, difference: number): void {
     for (const account of this.#accountsOf(job)) account.waitingCount += difference;
+    this.#changeNamed(job, NO_HOLDINGS, { sign: 1, waiting: difference });
   }
 
   /** A node came, changed or went. */
@@ -205,7 +250,7 @@ export class Accounts implements AccountsView {
     return [
       accountIn(this.#namespaces, namespace),
       accountIn(this.#users, submittedBy),
-      accountIn(this.#members, memberKey(namespace, submittedBy)),
+      accountIn(this.#members, pairKey(namespace, submittedBy)),
     ];
   }
 }
@@ -270,7 +315,7 @@ function accountIn(accounts: Map<string, Account>, key: string): Account {
 }
 
 /** A namespace's name has no space. */
-function memberKey(namespace: string, user: string): string {
+function pairKey(namespace: string, user: string): string {
   return `${namespace} ${user}`;
 }
 

@@ -191,7 +191,13 @@ export class Indexes implements IndexView {
     const place = placeOf(job, step);
     const known = this.#lanes.find(place);
     if (known) return known;
-    const made: MutableReady = { ...place, jobId: job.id, step: step.name, retries: new Set() };
+    const made: MutableReady = {
+      ...place,
+      jobId: job.id,
+      step: step.name,
+      jobName: job.spec.name,
+      retries: new Set(),
+    };
     this.#lanes.add(made);
     return made;
   }

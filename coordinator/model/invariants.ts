@@ -2,6 +2,7 @@ import type { AllocationId, NodeId } from '../../shared/ids.js';
 import { allocationIdOf, taskIdOf } from '../../shared/ids.js';
 import { rangesCount } from '../../shared/ranges.js';
 import { addResources, fits, NO_RESOURCES, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
+import type { NamedAccountView } from './accounts.js';
 import { allocationsOf, heldGpuMillis } from './allocation.js';
 import { type Job, NO_TASKS, type Step, type TaskCounts, unfinishedCount } from './job.js';
 import type { ClusterView } from './state.js';
@@ -164,23 +165,28 @@ function checkQueue(view: ClusterView, broken: Report): void {
 /** Quotas and fair shares are only as good as these sums. */
 function checkAccounts(view: ClusterView, broken: Report): void {
   const { accounts } = view.index;
-  const running = new Map<string, number>();
-  const waiting = new Map<string, number>();
+  const sums = new Map<string, { readonly account: NamedAccountView; running: number; waiting: number }>();
   const licences = new Map<string, number>();
-  const add = (counts: Map<string, number>, key: string, count: number): void =>
-    void counts.set(key, (counts.get(key) ?? 0) + count);
   for (const { spec, steps } of view.jobs.values()) {
+    const owners = [
+      [`namespace ${spec.namespace}`, accounts.namespace(spec.namespace)],
+      [`jobs ${spec.name} of ${spec.namespace}`, accounts.named(spec.namespace, spec.name)],
+    ] as const;
     for (const step of steps.values()) {
       const live = liveCount(view, step);
-      add(running, spec.namespace, live);
-      add(waiting, spec.namespace, step.counts.blocked + step.counts.queued);
-      for (const [name, count] of Object.entries(step.spec.resources.licences ?? {})) add(licences, name, count * live);
+      for (const [owner, account] of owners) {
+        const sum = sums.get(owner) ?? { account, running: 0, waiting: 0 };
+        sums.set(owner, sum);
+        sum.running += live;
+        sum.waiting += step.counts.blocked + step.counts.queued;
+      }
+      for (const [name, count] of Object.entries(step.spec.resources.licences ?? {}))
+        licences.set(name, (licences.get(name) ?? 0) + count * live);
     }
   }
-  for (const [name, count] of running) {
-    const account = accounts.namespace(name);
-    if (account.running.taskCount !== count) broken(`tasks that namespace ${name} runs are out of date`);
-    if (account.waitingCount !== waiting.get(name)) broken(`tasks that wait in namespace ${name} are out of date`);
+  for (const [owner, { account, running, waiting }] of sums) {
+    if (account.running.taskCount !== running) broken(`tasks that ${owner} run are out of date`);
+    if (account.waitingCount !== waiting) broken(`tasks that wait in ${owner} are out of date`);
   }
   for (const [name, count] of licences)
     if (accounts.licencesHeld(name) !== count) broken(`held licences ${name} are out of date`);

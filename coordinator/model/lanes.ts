@@ -9,6 +9,7 @@ export interface ReadyStep {
   readonly priority: number;
   readonly namespace: string;
   readonly user: string;
+  readonly jobName: string;
   readonly demand: DemandClass;
   readonly sequence: number;
   /** Position of the step in its job. */

@@ -1,10 +1,10 @@
 import { type Refusal, refuse } from '../../shared/errors.js';
 import type { JobSpec, StepSpec } from '../../shared/job-spec/spec.js';
 import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
-import { type Limits, type OwnedQuota, quotasOf } from '../../shared/limits.js';
+import { type Limits, type OwnedQuota, ownerWords, quotasOf, type Submitter } from '../../shared/limits.js';
 import { didYouMean } from '../../shared/suggest.js';
 import { cpusOf } from '../../shared/units.js';
-import { type Holdings, holdingsOf, scaleHoldings } from '../model/accounts.js';
+import { accountOf, type Holdings, holdingsOf, scaleHoldings } from '../model/accounts.js';
 import type { DemandClass } from '../model/demand.js';
 import type { ClusterView } from '../model/state.js';
 
@@ -21,19 +21,23 @@ interface Submitted {
  */
 export function refuseIfQuotaIsFull(view: ClusterView, { spec, by }: Submitted, limits: Limits): Refusal | undefined {
   const taskCount = spec.steps.reduce((sum, step) => sum + taskCountOf(step), 0);
-  for (const { owner, name, quota } of quotasOf(limits, { namespace: spec.namespace, user: by })) {
+  const who = submitterOf({ spec, by });
+  for (const { owner, name, quota } of quotasOf(limits, who)) {
     const limit = quota.waitingCount;
     if (limit === undefined) continue;
-    const { accounts } = view.index;
-    const { waitingCount } = owner === 'namespace' ? accounts.namespace(name) : accounts.user(name);
+    const { waitingCount } = accountOf(view.index.accounts, owner, who);
     if (waitingCount + taskCount <= limit) continue;
     return refuse(
       'queue-full',
-      `${waitingCount} tasks of ${owner} ${name} are waiting, with these ${taskCount} more there would be ${waitingCount + taskCount}; the quota is ${limit}`,
+      `${waitingCount} tasks of ${ownerWords({ owner, name })} are waiting, with these ${taskCount} more there would be ${waitingCount + taskCount}; the quota is ${limit}`,
       { hint: taskCount > limit ? 'submit fewer tasks at once' : 'wait for tasks to start, or cancel some' },
     );
   }
   return undefined;
+}
+
+function submitterOf({ spec: { namespace, name }, by }: Submitted): Submitter {
+  return { namespace, user: by, jobName: name };
 }
 
 /** Refuses a step that asks for more than its quotas, or for licences that the cluster does not have. */
@@ -42,7 +46,7 @@ export function refuseIfNeverAllowed(
   demands: readonly DemandClass[],
   limits: Limits,
 ): Refusal | undefined {
-  const quotas = quotasOf(limits, { namespace: spec.namespace, user: by });
+  const quotas = quotasOf(limits, submitterOf({ spec, by }));
   for (const [position, step] of spec.steps.entries()) {
     const demand = demands[position];
     const beyond = licenceMissing(step, limits) ?? (demand && quotaTooSmall(demand, quotas));
@@ -92,7 +96,10 @@ function quotaTooSmall(demand: DemandClass, quotas: readonly OwnedQuota[]): Beyo
       const limit = quota[resource];
       if (limit === undefined || needed[resource] <= limit) continue;
       const { field, text } = RESOURCE_WORDS[resource];
-      return { field, message: `it needs ${text(needed[resource])}, the quota of ${owner} ${name} is ${text(limit)}` };
+      return {
+        field,
+        message: `it needs ${text(needed[resource])}, the quota of ${ownerWords({ owner, name })} is ${text(limit)}`,
+      };
     }
   }
   return undefined;

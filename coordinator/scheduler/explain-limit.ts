@@ -1,5 +1,6 @@
 import { assertNever } from '../../shared/assert.js';
-import { cpusOf } from '../../shared/units.js';
+import { ownerWords } from '../../shared/limits.js';
+import { cpusOf, formatMiB } from '../../shared/units.js';
 import type { Counted, LimitReached } from './headroom.js';
 import type { WaitReason } from './wait-reason.js';
 
@@ -11,8 +12,7 @@ export function explainLimit({ what, limit, used, needed }: LimitReached): WaitR
       return { code: 'max-parallel', message: `runs ${used} tasks at once, as maxParallel says`, details: numbers };
     case 'quota': {
       const { owner, name, resource } = what;
-      const { text, noun } = AMOUNTS[resource];
-      const message = `waits for the quota of ${owner} ${name}: needs ${text(needed)} ${noun}, ${text(used)} of ${text(limit)} are in use`;
+      const message = `waits for the quota of ${ownerWords(what)}: ${AMOUNTS[resource]({ limit, used, needed })}`;
       return { code: 'quota', message, details: { owner, name, resource, ...numbers } };
     }
     case 'licence': {
@@ -33,14 +33,16 @@ export function explainLimit({ what, limit, used, needed }: LimitReached): WaitR
   }
 }
 
-interface Amount {
-  readonly text: (amount: number) => string;
-  readonly noun: string;
-}
+type Amounts = Pick<LimitReached, 'limit' | 'used' | 'needed'>;
 
-const AMOUNTS: Readonly<Record<Counted, Amount>> = {
-  taskCount: { text: String, noun: 'running tasks' },
-  cpuMillis: { text: (millis) => String(cpusOf(millis)), noun: 'CPUs' },
-  memoryMiB: { text: String, noun: 'MiB of memory' },
-  gpuMillis: { text: (millis) => String(cpusOf(millis)), noun: 'GPUs' },
+const inUse =
+  (noun: string, text: (amount: number) => string) =>
+  ({ limit, used, needed }: Amounts): string =>
+    `needs ${text(needed)} ${noun}, ${text(used)} of ${text(limit)} are in use`;
+
+const AMOUNTS: Readonly<Record<Counted, (amounts: Amounts) => string>> = {
+  taskCount: ({ limit, used }) => `${used} of ${limit} tasks are placed`,
+  cpuMillis: inUse('CPUs', (millis) => String(cpusOf(millis))),
+  memoryMiB: inUse('of memory', formatMiB),
+  gpuMillis: inUse('GPUs', (millis) => String(cpusOf(millis))),
 };

@@ -66,7 +66,13 @@ export function explainLimits(view: ClusterView, place: Place, limits: Limits): 
 
 /** The step, as limits read it. */
 export function limitedBy({ job, step }: Place): Limited {
-  return { jobId: job.id, step: step.name, namespace: job.spec.namespace, user: job.submittedBy };
+  return {
+    jobId: job.id,
+    step: step.name,
+    namespace: job.spec.namespace,
+    user: job.submittedBy,
+    jobName: job.spec.name,
+  };
 }
 
 /** What the job itself makes them wait for: a hold, other steps, a pause after a failure. Cost: O(retries). */

@@ -1,7 +1,7 @@
 import { present } from '../../shared/assert.js';
-import { type Limits, quotasOf } from '../../shared/limits.js';
+import { type Limits, type QuotaOwner, quotasOf } from '../../shared/limits.js';
 import { secretKey } from '../../shared/secrets.js';
-import { addHoldings, type Holdings, holdingsOf, NO_HOLDINGS, scaleHoldings } from '../model/accounts.js';
+import { accountOf, addHoldings, type Holdings, holdingsOf, NO_HOLDINGS, scaleHoldings } from '../model/accounts.js';
 import type { DemandClass } from '../model/demand.js';
 import { holdingsOn } from '../model/hold.js';
 import type { Step } from '../model/job.js';
@@ -12,7 +12,7 @@ import { type ClusterView, stepOf } from '../model/state.js';
 /** What counts against a limit. */
 export type LimitName =
   | { readonly kind: 'max-parallel' }
-  | { readonly kind: 'quota'; readonly owner: 'namespace' | 'user'; readonly name: string; readonly resource: Counted }
+  | ({ readonly kind: 'quota'; readonly resource: Counted } & QuotaOwner)
   | { readonly kind: 'licence'; readonly name: string }
   /** It does not exist, so no task may start. */
   | { readonly kind: 'secret'; readonly name: string; readonly namespace: string };
@@ -28,7 +28,7 @@ export interface LimitReached {
 }
 
 /** Whose step it is, as far as limits read it. */
-export type Limited = Pick<ReadyStep, 'jobId' | 'step' | 'namespace' | 'user'>;
+export type Limited = Pick<ReadyStep, 'jobId' | 'step' | 'namespace' | 'user' | 'jobName'>;
 
 interface Counter {
   readonly what: LimitName;
@@ -60,7 +60,7 @@ const COUNTED: readonly Counted[] = ['taskCount', 'cpuMillis', 'memoryMiB', 'gpu
  * How much more may start under the quotas, the licences and the steps' own `maxParallel`, while a plan is made.
  *
  * Used amounts come from the view and grow with each task taken; nothing is written to the view.
- * Cost: O(limits of the step) for a step's first task and for each one taken; at most 2 quotas of 4 resources.
+ * Cost: O(limits of the step) for a step's first task and for each one taken; at most 3 quotas of 4 resources.
  */
 export class Headroom {
   readonly #view: ClusterView;
@@ -126,14 +126,14 @@ export class Headroom {
   #ofQuotas(entry: Limited, needed: Holdings): Charge[] {
     const charges: Charge[] = [];
     for (const { owner, name, quota } of quotasOf(this.#limits, entry)) {
-      const account =
-        owner === 'namespace' ? this.#view.index.accounts.namespace(name) : this.#view.index.accounts.user(name);
+      const account = accountOf(this.#view.index.accounts, owner, entry);
+      const whose = owner === 'job' ? `job ${entry.namespace} ${name}` : `${owner} ${name}`;
       for (const resource of COUNTED) {
         const limit = quota[resource];
         if (limit === undefined || needed[resource] === 0) continue;
         const what = { kind: 'quota', owner, name, resource } as const;
         const make = (): Counter => ({ what, limit, used: account.running[resource] });
-        charges.push({ counter: this.#counter(`${owner} ${name} ${resource}`, make), amount: needed[resource] });
+        charges.push({ counter: this.#counter(`${whose} ${resource}`, make), amount: needed[resource] });
       }
     }
     return charges;

@@ -42,22 +42,22 @@ t.test('no more than maxParallel tasks of a step are placed at once', (t) => {
 });
 
 const QUOTA_ROWS: readonly (readonly [string, Quota, Parameters<typeof oneStep>[0], number, string])[] = [
-  ['cpus', { cpuMillis: 5_000 }, { resources: { cpuMillis: 2_000 } }, 2, '2 CPUs, 4 of 5 are in use'],
+  ['cpus', { cpuMillis: 5_000 }, { resources: { cpuMillis: 2_000 } }, 2, 'needs 2 CPUs, 4 of 5 are in use'],
   [
     'memory',
     { memoryMiB: 2_048 },
     { resources: { memoryMiB: 1_024 } },
     2,
-    '1024 MiB of memory, 2048 of 2048 are in use',
+    'needs 1GiB of memory, 2GiB of 2GiB are in use',
   ],
   [
     'gpus',
     { gpuMillis: 3_000 },
     { resources: { gpus: { count: 1, model: null, minMemoryMiB: null } } },
     3,
-    '1 GPUs, 3 of 3 are in use',
+    'needs 1 GPUs, 3 of 3 are in use',
   ],
-  ['tasks', { taskCount: 4 }, {}, 4, '1 running tasks, 4 of 4 are in use'],
+  ['tasks', { taskCount: 4 }, {}, 4, '4 of 4 tasks are placed'],
 ];
 
 t.test('a quota holds back what its namespace or its user would have beyond it, and says so', (t) => {
@@ -65,7 +65,7 @@ t.test('a quota holds back what its namespace or its user would have beyond it, 
     const byNamespace = { namespaces: new Map([['lab', quota]]) };
     const cluster = limited(byNamespace).submit(oneStep({ array: '0-9', ...step }, { namespace: 'lab' }));
     t.equal(placedCount(cluster), count, name);
-    const message = `waits for the quota of namespace lab: needs ${numbers}`;
+    const message = `waits for the quota of namespace lab: ${numbers}`;
     t.match(why(cluster, 'j1', byNamespace), { code: 'quota', message }, name);
     const byUser = { users: new Map([['*', quota]]) };
     const other = limited(byUser).submit(oneStep({ array: '0-4', ...step }, { namespace: 'a' }));
@@ -73,7 +73,7 @@ t.test('a quota holds back what its namespace or its user would have beyond it, 
     t.equal(other.view.index.accounts.user('tester').running.taskCount, count, 'in all namespaces together');
     t.match(why(other, 'j2', byUser), {
       code: 'quota',
-      message: `waits for the quota of user tester: needs ${numbers}`,
+      message: `waits for the quota of user tester: ${numbers}`,
     });
   }
   t.end();
@@ -196,6 +196,7 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
   const { limits } = await readCoordinatorConfig(
     [
       ...['--quotas', 'namespace:lab=cpus=64,memory=1TiB,gpus=1.5,tasks=500,queued=9', '--quotas', 'user:*=tasks=2'],
+      ...['--quotas', 'job:nightly=tasks=10,queued=100'],
       ...['--weights', 'namespace:lab=3', '--weights', 'user:ann=0.5', '--licences', 'matlab=2'],
       ...['--preemption', 'high=low', '--preemption', '500=0'],
     ],
@@ -206,6 +207,7 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
       ['lab', { cpuMillis: 64_000, memoryMiB: 1_048_576, gpuMillis: 1_500, taskCount: 500, waitingCount: 9 }],
     ]),
     users: new Map([['*', { taskCount: 2 }]]),
+    jobs: new Map([['nightly', { taskCount: 10, waitingCount: 100 }]]),
     namespaceWeights: new Map([['lab', 3]]),
     userWeights: new Map([['ann', 0.5]]),
     licences: new Map([['matlab', 2]]),
