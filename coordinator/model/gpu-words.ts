@@ -23,17 +23,17 @@ function memoryWords(minMemoryMiB: number | undefined): string {
   return minMemoryMiB === undefined ? '' : ` with ${formatMiB(minMemoryMiB)} or more`;
 }
 
-/** The devices of a node, in words: `2 NVIDIA A100, 7 MIG 1g.5gb of NVIDIA A100, 1 Tesla T4 out of use`. */
+/** The devices of a node, in words: `2 x NVIDIA A100, 7 x MIG 1g.5gb of NVIDIA A100, 1 x Tesla T4 (out of use)`. */
 export function deviceWords(devices: readonly GpuDevice[]): string {
   const counts = new Map<string, number>();
   for (const device of devices) {
     const name = nameOf(device);
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  return counts.size === 0 ? 'no GPU' : [...counts].map(([name, count]) => `${count} ${name}`).join(', ');
+  return counts.size === 0 ? 'no GPU' : [...counts].map(([name, count]) => `${count} x ${name}`).join(', ');
 }
 
 function nameOf({ model, mig, fault }: GpuDevice): string {
   const name = mig === undefined ? model : `MIG ${mig} of ${model}`;
-  return fault === undefined ? name : `${name} out of use`;
+  return fault === undefined ? name : `${name} (out of use)`;
 }

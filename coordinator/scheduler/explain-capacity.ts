@@ -89,10 +89,15 @@ function explainBusy(view: ClusterView, findings: readonly ClassFinding[]): Wait
   }
   if (!nearest) return undefined;
   const { node, short } = nearest;
-  const message =
-    short.dimension === 'node'
-      ? `${noneIsEmpty(usableCount)}${node.id} ${holders(view.index.usage(node.id).live.size)}`
-      : `waits for ${describeShortfall(short)} on ${node.id}${others(usableCount - 1)}`;
+  const usage = view.index.usage(node.id);
+  const others = othersOf(usableCount - 1);
+  if (short.dimension === 'node') {
+    return { code: 'capacity', message: `${noneIsEmpty(usableCount)}${node.id} ${holders(usage.live.size)}` };
+  }
+  const [holder] = usage.isExclusive ? usage.live : [];
+  const message = holder
+    ? `waits for room on ${node.id}, which ${holder} has to itself${others && `,${others}`}`
+    : `waits for ${describeShortfall(short)} on ${node.id}${others}`;
   return { code: 'capacity', message };
 }
 
@@ -106,7 +111,7 @@ function holders(liveCount: number): string {
   return liveCount === 1 ? 'runs 1 task' : `runs ${liveCount} tasks`;
 }
 
-function others(count: number): string {
+function othersOf(count: number): string {
   if (count === 0) return '';
   return count === 1 ? ' or on 1 other node' : ` or on ${count} other nodes`;
 }

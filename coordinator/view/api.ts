@@ -143,7 +143,20 @@ export interface WaitingTasks {
   /** Range text: `1-100`. */
   readonly tasks: string;
   readonly count: number;
-  readonly reason: { readonly code: string; readonly message: string };
+  readonly reason: {
+    readonly code: string;
+    readonly message: string;
+    readonly details?: { readonly nodeClasses?: readonly NodeClassReason[]; readonly nodeClassCount?: number };
+  };
+}
+
+/** Why nodes of one kind do not take a task. */
+export interface NodeClassReason {
+  /** A node of the kind. */
+  readonly example: string;
+  readonly nodeCount: number;
+  /** As the end of "n1: ...". */
+  readonly message: string;
 }
 
 export interface WhenView {

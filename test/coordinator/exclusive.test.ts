@@ -53,6 +53,7 @@ t.test('a task with a node to itself holds, and is told of, all of it', (t) => {
   const { running } = cluster.view.index.accounts.namespace('default');
   t.strictSame(running, { cpuMillis: 16_000, memoryMiB: 65_536, gpuMillis: 2_000, taskCount: 1 });
   t.strictSame(placed(cluster.submit(oneStep({ resources: { cpuMillis: 1 } }))), [], 'nothing beside it');
+  t.match(why(cluster, 'j2'), { code: 'capacity', message: 'waits for room on n1, which j1.0#1 has to itself' });
   t.strictSame(placed(cluster.exits('j1.0#1')), ['j2.0#1 n1']);
   t.strictSame(placed(cluster.submit(alone())), [], 'nor it beside anything');
   t.match(why(cluster, 'j3'), {

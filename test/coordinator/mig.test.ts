@@ -45,7 +45,7 @@ t.test('a slice goes to who asks for its profile, and to nobody else', (t) => {
   t.match(refused, {
     refused: 'impossible-resources',
     detail:
-      /g: needs 1 MIG slice 3g\.20gb, it has 1 NVIDIA A100-SXM4-80GB, 2 MIG 1g\.5gb of NVIDIA A100-SXM4-40GB, 1 MIG 2g/,
+      /g: needs 1 MIG slice 3g\.20gb, it has 1 x NVIDIA A100-SXM4-80GB, 2 x MIG 1g\.5gb of NVIDIA A100-SXM4-40GB, 1 x MIG 2g/,
   });
   t.end();
 });
@@ -59,7 +59,7 @@ t.test('a device that is out of use takes nothing, and a job waits for it to com
   t.equal(cluster.submit(asking({ count: 2 })).refusal(), undefined, 'two there are, if both are healthy');
   t.match(why(cluster, 'j2'), {
     code: 'unavailable',
-    message: /g needs 2 GPUs, it has 1 NVIDIA A100-SXM4-80GB, 1 NVIDIA A100-SXM4-80GB out of use$/,
+    message: /g needs 2 GPUs, it has 1 x NVIDIA A100-SXM4-80GB, 1 x NVIDIA A100-SXM4-80GB \(out of use\)$/,
   });
   t.match(cluster.submit(asking({ count: 3 })).reply, { refused: 'impossible-resources' });
   cluster.exits('j1.0#1').exits('j1.1#1');

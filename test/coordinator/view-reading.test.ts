@@ -126,14 +126,21 @@ t.test('show tells a task’s attempts, why tells its waiting', async (t) => {
   t.equal(await show.run('show', 'j2.0'), 0);
   t.match(show.stdout, /j2\.0#1 +n1 +ended +0,1 +- +1m1s +5\+0B +killed by SIGKILL/);
   t.match(show.stdout, /j2\.0#1 +2\.5s +- +- +4ms +1m1s +- +59s +1\.5MiB +- +512B/);
+  const nodeClasses = [
+    { example: 'n1', nodeCount: 3, state: 'busy', message: 'needs 2 CPUs (1 free)' },
+    { example: 'g1', nodeCount: 1, state: 'away', message: 'is drained' },
+  ];
+  const reason = { code: 'capacity', message: 'no free GPU', details: { nodeClasses, nodeClassCount: 4 } };
   api.waiting.set('j2', {
     job: 'j2',
     phase: 'active',
-    waiting: [{ step: 'main', tasks: '1-100', count: 100, reason: { code: 'no-gpu', message: 'no free GPU' } }],
+    waiting: [{ step: 'main', tasks: '1-100', count: 100, reason }],
   });
   const why = new Session(api);
   t.equal(await why.run('why', 'j2'), 0);
   t.match(why.stdout, /main +1-100 +100 +no free GPU/);
+  const kinds = '  n1 and 2 like it: needs 2 CPUs (1 free)\n  g1: is drained\n  and 2 more kinds\n';
+  t.ok(why.stdout.endsWith(`\nWhat keeps main from each kind of node:\n${kinds}`), why.stdout);
   const nothing = new Session(api);
   t.equal(await nothing.run('why', 'j1'), 0);
   t.equal(nothing.stdout, 'no task of j1 waits; it is finished\n');

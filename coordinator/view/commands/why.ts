@@ -39,5 +39,18 @@ async function why(context: Context, target: string, { output }: FormatFlags): P
     columns: COLUMNS,
     name: (waiting) => `${job.id}.${waiting.step}`,
   });
+  if (isTabular(output)) for (const waiting of view.waiting) context.out.write(nodeLines(waiting));
   return EXIT.succeeded;
+}
+
+/** What each kind of node lacks, when there is more than one: the reason itself names the nearest. */
+function nodeLines({ step, reason: { details } }: WaitingTasks): string {
+  const { nodeClasses = [], nodeClassCount = 0 } = details ?? {};
+  if (nodeClasses.length < 2) return '';
+  const lines = nodeClasses.map(({ example, nodeCount, message }) => {
+    const others = nodeCount === 1 ? '' : ` and ${nodeCount - 1} like it`;
+    return `  ${example}${others}: ${message}\n`;
+  });
+  const more = nodeClassCount - nodeClasses.length;
+  return `\nWhat keeps ${step} from each kind of node:\n${lines.join('')}${more > 0 ? `  and ${more} more kinds\n` : ''}`;
 }
