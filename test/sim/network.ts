@@ -96,10 +96,16 @@ class Pipe implements Channel {
     this.#carry(() => this.peer?.receive(copy));
   }
 
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   ping(): void {
     if (!this.#isOpen) return;
     this.#carry(() => {
-      this.peer?.alive();
+      // An end that is closed answers nothing, also when word of its closing was lost.
+      if (!this.peer?.isOpen) return;
+      this.peer.alive();
       this.#carry(() => this.alive());
     });
   }
