@@ -10,10 +10,10 @@ import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import type { AppendFault, MemoryStore } from '../../coordinator/store/memory.js';
 import type { Clock } from '../../shared/clock.js';
-import { NO_LIMITS } from '../../shared/limits.js';
 import { silentLog } from '../../shared/log.js';
 import { VERSION } from '../../shared/version.js';
 import type { Channel } from '../../shared/wire/channel.js';
+import { beyondLimits, SIM_LIMITS } from './limits.js';
 import { Mortal } from './mortal.js';
 import type { SimLogs } from './sim-logs.js';
 import type { Story } from './story.js';
@@ -64,8 +64,8 @@ export class CoordinatorHost {
         memory,
         clock,
         log: silentLog,
-        rules: { nodeLeaseMs, limits: NO_LIMITS },
-        planning: DEFAULT_PLAN_POLICY,
+        rules: { nodeLeaseMs, limits: SIM_LIMITS },
+        planning: { ...DEFAULT_PLAN_POLICY, limits: SIM_LIMITS },
         pricing: new ImmediatePricing(),
         perform: (effects) => this.#gateway?.perform(effects),
         // A store that fails, or a bug: the process ends, and its supervisor starts it again.
@@ -79,6 +79,7 @@ export class CoordinatorHost {
     engine.onCommitted((events) => {
       for (const { event } of events) story.event(event);
       for (const claim of violations(engine.view)) story.broken(claim);
+      for (const claim of beyondLimits(engine.view, SIM_LIMITS)) story.broken(claim);
     });
     this.#gateway = new AgentGateway({
       engine,

@@ -1,6 +1,7 @@
-import type { JobSpec, RetrySpec, StepSpec } from '../../shared/job-spec/spec.js';
+import type { GpuSpec, JobSpec, RetrySpec, StepSpec } from '../../shared/job-spec/spec.js';
 import { below, type Random } from '../../shared/random.js';
 import { aJob, aStep } from '../kit/builders.js';
+import { MIG_PROFILE, MOST_GPUS } from './machines.js';
 
 /** What a simulated command does, told to the fake driver by its environment. */
 export interface Behaviour {
@@ -17,7 +18,19 @@ export function randomJob(random: Random, number: number): JobSpec {
   const stepCount = below(random, 4) === 0 ? 2 + below(random, 2) : 1;
   const names = Array.from({ length: stepCount }, (_, position) => (stepCount === 1 ? 'main' : `s${position}`));
   const steps = names.map((name, position) => randomStep(random, name, names.slice(0, position)));
-  return aJob({ name: `job-${number}`, priority: below(random, 3) - 1, steps, hold: below(random, 12) === 0 });
+  return aJob({
+    name: below(random, 3) === 0 ? 'nightly' : `job-${number}`,
+    namespace: below(random, 2) === 0 ? 'a' : 'b',
+    priority: below(random, 3) - 1,
+    steps,
+    hold: below(random, 12) === 0,
+    // The machine that has what it needs may not have joined yet.
+    allowFutureNodes: true,
+  });
+}
+
+export function randomUser(random: Random): string {
+  return below(random, 2) === 0 ? 'ann' : 'bob';
 }
 
 function randomStep(random: Random, name: string, earlier: readonly string[]): StepSpec {
@@ -31,11 +44,61 @@ function randomStep(random: Random, name: string, earlier: readonly string[]): S
     needs: earlier.filter(() => below(random, 2) === 0),
     array: `0-${below(random, MAX_TASKS)}`,
     env: environmentOf(behaviour),
-    resources: { cpuMillis: 500 * (1 + below(random, 4)), memoryMiB: 256 * (1 + below(random, 4)) },
-    timeLimitMs: below(random, 6) === 0 ? 1_000 + below(random, MAX_RUN_MS) : null,
+    ...randomDemand(random),
+    ...(below(random, 5) === 0 ? { maxParallel: 1 + below(random, 3) } : {}),
+    timeLimitMs: randomTimeLimit(random, behaviour),
     retry: randomRetry(random),
     stop: { signal: 'SIGTERM', graceMs: below(random, 3_000) },
   });
+}
+
+function randomDemand(random: Random): Pick<StepSpec, 'resources' | 'exclusive'> {
+  const isExclusive = below(random, 8) === 0;
+  const licences = randomLicences(random);
+  return {
+    resources: {
+      cpuMillis: 500 * (1 + below(random, 4)),
+      memoryMiB: 256 * (1 + below(random, 4)),
+      diskMiB: 0,
+      gpus: isExclusive ? null : randomGpus(random),
+      ...(licences ? { licences } : {}),
+    },
+    ...(isExclusive ? { exclusive: true } : {}),
+  };
+}
+
+function randomGpus(random: Random): GpuSpec | null {
+  const whole = { count: 1, model: null, minMemoryMiB: null };
+  switch (below(random, 8)) {
+    case 0:
+      return { ...whole, count: 1 + below(random, MOST_GPUS) };
+    case 1:
+      return { ...whole, shareMillis: 100 * (1 + below(random, 9)) };
+    case 2:
+      return { ...whole, memoryMiB: 8_192 * (1 + below(random, 9)), model: ['h100', 'a100'] };
+    case 3:
+      return { ...whole, mig: MIG_PROFILE };
+    default:
+      return null;
+  }
+}
+
+function randomLicences(random: Random): Readonly<Record<string, number>> | undefined {
+  if (below(random, 5) > 0) return undefined;
+  return below(random, 2) === 0 ? { l: 1 + below(random, 3) } : { m: 1 };
+}
+
+/** None, one that ends some tasks, or one that only lets the planner look ahead. */
+function randomTimeLimit(random: Random, { runMs }: Behaviour): number | null {
+  switch (below(random, 6)) {
+    case 0:
+      return 1_000 + below(random, MAX_RUN_MS);
+    case 1:
+    case 2:
+      return runMs + 10_000;
+    default:
+      return null;
+  }
 }
 
 function environmentOf({ runMs, exitCode, outputBytes }: Behaviour): Record<string, string> {

@@ -6,15 +6,15 @@ import { isRefusal } from '../../shared/errors.js';
 import type { JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { below, type Random, seededRandom } from '../../shared/random.js';
-import { anInventory } from '../kit/builders.js';
 import { ManualClock } from '../kit/manual-clock.js';
 import { AgentHost } from './agent-host.js';
 import { CoordinatorHost } from './coordinator-host.js';
 import type { Fault } from './fault.js';
+import { machineOf } from './machines.js';
 import { SimNetwork } from './network.js';
 import { SimLogs } from './sim-logs.js';
 import { Story } from './story.js';
-import { randomJob } from './workload.js';
+import { randomJob, randomUser } from './workload.js';
 
 export interface SimResult {
   readonly seed: number;
@@ -36,6 +36,7 @@ export interface WorldOptions {
 interface Submission {
   readonly spec: JobSpec;
   readonly key: string;
+  readonly by: string;
   jobId: JobId | undefined;
 }
 
@@ -44,6 +45,8 @@ export const SIM = {
   troubledMs: 120_000,
   /** Every job must have finished this long after calm has come. */
   calmMs: 3_600_000,
+  /** Output that was on its way when the last job finished arrives within this time, also what has to be sent again. */
+  outputMs: 40_000,
   nodeLeaseMs: 30_000,
   clientRetryMs: 2_000,
 } as const;
@@ -160,7 +163,7 @@ export class World {
     while (this.clock.monotonic() < until) {
       await this.#openAll();
       await this.clock.advance(10_000);
-      if (this.#isOver()) return;
+      if (this.#isOver()) return this.clock.advance(SIM.outputMs);
     }
   }
 
@@ -185,7 +188,9 @@ export class World {
   #planSubmissions(): void {
     const count = 3 + below(this.random, 8);
     for (let number = 1; number <= count; number += 1) {
-      const submission: Submission = { spec: randomJob(this.random, number), key: `key-${number}`, jobId: undefined };
+      const spec = randomJob(this.random, number);
+      const by = randomUser(this.random);
+      const submission: Submission = { spec, key: `key-${number}`, by, jobId: undefined };
       this.submissions.push(submission);
       this.clock.after(below(this.random, SIM.troubledMs - 20_000), () => void this.#submit(submission));
     }
@@ -193,9 +198,9 @@ export class World {
 
   /** Repeats the request under its key until it is answered, as the client does. */
   async #submit(submission: Submission): Promise<void> {
-    const { spec, key } = submission;
+    const { spec, key, by } = submission;
     const again = (): void => void this.clock.after(SIM.clientRetryMs, () => void this.#submit(submission));
-    const input = { type: 'submitJob', spec, by: 'sim', key: { value: key, digest: key } } as const;
+    const input = { type: 'submitJob', spec, by, key: { value: key, digest: key } } as const;
     const timeOut = this.clock.after(SIM.clientRetryMs, () => {
       if (submission.jobId === undefined) void this.#submit(submission);
     });
@@ -223,7 +228,7 @@ export class World {
     const { clock, random, story } = this;
     return new AgentHost({
       ...{ name, clock, random, story },
-      inventory: anInventory(),
+      inventory: machineOf(random, position),
       dial: () => {
         if (!this.coordinator.engine) return undefined;
         const pair = this.network.connect(name);
