@@ -73,7 +73,7 @@ t.test('a GPU that turns bad takes nothing new, what runs on it goes on, and a g
   t.equal(cluster.allocation('j1.0#1')?.phase.kind, 'running');
   t.strictSame(cluster.submit(needsGpu).types(), ['job.submitted'], 'it may come back');
   const demand = cluster.job('j2')?.steps.get('main')?.demand;
-  t.match(demand && explainCapacity(cluster.view, demand).message, /needs 1 GPU, it has 1 .* out of use/);
+  t.match(demand && explainCapacity(cluster.view, demand).message, /needs 1 GPU, it has 1 x .* \(out of use\)/);
   const two = oneStep({ resources: { gpus: { count: 2, model: null, minMemoryMiB: null } } });
   t.equal(cluster.submit(two).refusal(), 'impossible-resources', 'even if it comes back');
   t.strictSame(cluster.exits('j1.0#1').types(), ['allocation.ended', 'task.finished', 'job.finished']);

@@ -211,7 +211,7 @@ t.test('a reservation of any demand is the earliest moment that trying everythin
         for (const { allocationId } of cluster.all('allocation.committed')) cluster.reports(allocationId, 'running');
       }
       const demand = classes.demandOf(aStep(stepOfDemand(head)));
-      const found = reserve(cluster.view, { demand, holdMs: 1 }, { now: cluster.clock.now() })?.startAt;
+      const found = reserve(cluster.view, { demand, holdMs: 1 }, { now: cluster.clock.now() })?.startAt ?? undefined;
       const expected = earliest(cluster, demand);
       if (found !== expected) throw new Error(`reserved for ${found}, could start at ${expected}`);
     }),
