@@ -82,7 +82,7 @@ function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder
   const job = present(view.jobs.get(ref.jobId), `job ${ref.jobId}`);
   const step = present(stepOf(view, ref), `step of ${allocation.id}`);
   const node = present(view.nodes.get(nodeId), `node ${nodeId}`);
-  const { driver, image, run, env, workdir, timeLimitMs, stop, checkpoint } = step.spec;
+  const { driver, image, container, run, env, workdir, timeLimitMs, stop, checkpoint } = step.spec;
   return {
     allocationId: allocation.id,
     jobId: job.id,
@@ -93,6 +93,7 @@ function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder
     index: ref.index,
     attempt: ref.attempt,
     taskCount: step.count,
+    ...(container === undefined ? {} : { container }),
     ...{ driver, image, run, env, workdir, resources, timeLimitMs, stop },
     ...(step.spec.user === undefined ? {} : { user: step.spec.user }),
     gpus: node.inventory.gpus.filter((device) => allocation.gpus.includes(device.index)),

@@ -12,7 +12,7 @@ const UNSUPPORTED = {
   volumes: 'volumes are not supported by this version; use paths that exist on the node',
   inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
   outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
-  network: 'choosing a network is not supported by this version; remove the field',
+  privileged: 'a container with all power over its node is not supported; name what it needs in "container.capAdd"',
 };
 
 const JOB_FIELDS = ['name', 'namespace', 'priority', 'labels', 'hold', 'allowFutureNodes'] as const;
@@ -25,6 +25,7 @@ export const STEP_FIELDS = [
   'gang',
   'driver',
   'image',
+  'container',
   'command',
   'script',
   'args',
@@ -43,12 +44,24 @@ export const STEP_FIELDS = [
 ] as const;
 
 const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus', 'licences'] as const;
+const CONTAINER_FIELDS = [
+  'user',
+  'readOnly',
+  'tmpfs',
+  'shmSize',
+  'network',
+  'pidsLimit',
+  'capAdd',
+  'pull',
+  'entrypoint',
+] as const;
 const RETRY_FIELDS = ['maxAttempts', 'backoff', 'on'] as const;
 const STOP_FIELDS = ['signal', 'grace'] as const;
 
 const NESTED_STEP_FIELDS = Object.fromEntries([
   ...RESOURCE_FIELDS.map((name) => [name, `resources.${name}`] as const),
   ['licenses', 'resources.licences'],
+  ...CONTAINER_FIELDS.map((name) => [name, `container.${name}`] as const),
   ...RETRY_FIELDS.map((name) => [name, `retry.${name}`] as const),
   ...STOP_FIELDS.map((name) => [name, `stop.${name}`] as const),
 ]);
@@ -72,6 +85,10 @@ export const RESOURCES_SHAPE: ObjectShape = {
 
 export const GPUS_SHAPE: ObjectShape = { fields: ['count', 'model', 'minMemory', 'share', 'memory', 'mig'] };
 
+export const CONTAINER_SHAPE: ObjectShape = {
+  fields: CONTAINER_FIELDS,
+  unsupported: { privileged: UNSUPPORTED.privileged },
+};
 export const RETRY_SHAPE: ObjectShape = { fields: RETRY_FIELDS };
 export const STOP_SHAPE: ObjectShape = { fields: STOP_FIELDS };
 export const SECRET_SHAPE: ObjectShape = { fields: ['name', 'env', 'file'] };

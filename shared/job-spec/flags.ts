@@ -33,6 +33,8 @@ export interface RunFlagValues {
   readonly constraint?: readonly string[];
   readonly image?: string;
   readonly user?: string;
+  readonly pull?: string;
+  readonly network?: string;
   readonly workdir?: string;
   readonly retry?: string;
   readonly retryBackoff?: string;
@@ -200,6 +202,20 @@ export const RUN_FLAGS: readonly RunFlag[] = [
   },
   { flag: '--image', value: 'IMAGE', key: 'image', field: 'image', help: 'run in this container image' },
   { flag: '--user', value: 'NAME', key: 'user', field: 'user', help: 'whom the node runs it as, if it may' },
+  {
+    flag: '--pull',
+    value: 'WHEN',
+    key: 'pull',
+    field: 'container.pull',
+    help: 'when the image is pulled: missing, newer, always, never',
+  },
+  {
+    flag: '--network',
+    value: 'MODE',
+    key: 'network',
+    field: 'container.network',
+    help: 'network of the container: none, bridge, or host where it is allowed',
+  },
   { flag: '--workdir', value: 'PATH', key: 'workdir', field: 'workdir', help: 'absolute directory on the node' },
   {
     flag: '--retry',
@@ -259,6 +275,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     count: integerOrText(values.count),
     maxParallel: integerOrText(values.maxParallel),
     image: values.image,
+    container: unlessEmpty({ pull: values.pull, network: values.network }),
     command: values.command,
     script: values.script,
     args: values.args,

@@ -1,5 +1,5 @@
 import { cpusOf, formatDuration, formatMiB } from '../units.js';
-import type { Constraint, GpuSpec, JobSpec, ResourceSpec, RunSpec, StepSpec, StopSpec } from './spec.js';
+import type { Constraint, ContainerSpec, GpuSpec, JobSpec, ResourceSpec, RunSpec, StepSpec, StopSpec } from './spec.js';
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
 export interface JsonObject {
@@ -32,6 +32,7 @@ function formatStep(step: StepSpec): JsonObject {
     ...(step.gang === undefined ? {} : { gang: true }),
     driver: step.driver,
     ...(step.image === null ? {} : { image: step.image }),
+    ...(step.container === undefined ? {} : { container: formatContainer(step.container) }),
     ...formatRun(step.run),
     ...filled({ env: step.env, secrets: (step.secrets ?? []).map((secret) => ({ ...secret })) }),
     ...(step.user === undefined ? {} : { user: step.user }),
@@ -49,6 +50,10 @@ function formatStep(step: StepSpec): JsonObject {
 
 function formatStop({ signal, graceMs }: StopSpec): JsonObject {
   return { signal, grace: formatDuration(graceMs) };
+}
+
+function formatContainer({ shmMiB, ...same }: ContainerSpec): JsonObject {
+  return { ...same, ...(shmMiB === undefined ? {} : { shmSize: formatMiB(shmMiB) }) };
 }
 
 function formatRun(run: RunSpec): JsonObject {

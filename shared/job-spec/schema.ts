@@ -1,9 +1,10 @@
 import Type from 'typebox';
 import { RETRYABLE_ENDS, SIGNAL_NAMES } from '../outcome.js';
 import { SECRET_NAME } from '../secrets.js';
+import { USER_PATTERN } from './container.js';
 import { STEP_FIELDS } from './fields.js';
 import { PRIORITY_CLASSES } from './priority.js';
-import { SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
+import { CONTAINER_NETWORKS, PULL_POLICIES, SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
 
 /**
  * The input form as JSON Schema, for editors and the API's description.
@@ -114,6 +115,37 @@ const constraint = Type.Union([
   ),
 ]);
 
+const container = Type.Object(
+  {
+    user: Type.Optional(
+      Type.String({ pattern: USER_PATTERN, examples: ['1000:1000', 'nobody'], description: "Default the image's." }),
+    ),
+    readOnly: Type.Optional(Type.Boolean({ description: 'Its file system cannot be written to.' })),
+    tmpfs: Type.Optional(
+      Type.Array(Type.String({ pattern: '^/[^,:]+$' }), {
+        maxItems: SPEC_LIMITS.maxTmpfs,
+        description: 'Absolute paths that are in memory.',
+      }),
+    ),
+    shmSize: Type.Optional(size('Shared memory, /dev/shm.')),
+    network: Type.Optional(names(CONTAINER_NETWORKS, 'Default as its node has it; host only where it is allowed.')),
+    pidsLimit: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxPids, description: 'Processes at once.' }),
+    ),
+    capAdd: Type.Optional(
+      Type.Array(Type.String({ pattern: '^[A-Z_]+$' }), {
+        maxItems: SPEC_LIMITS.maxCapabilities,
+        description: 'Capabilities to keep; all others are dropped.',
+      }),
+    ),
+    pull: Type.Optional(names(PULL_POLICIES, 'When the image is pulled. Default missing.')),
+    entrypoint: Type.Optional(
+      Type.Literal('image', { description: "The command goes to the image's entry point instead of replacing it." }),
+    ),
+  },
+  { ...closed, description: 'How the container differs from the usual.' },
+);
+
 const retry = Type.Object(
   {
     maxAttempts: Type.Optional(Type.Integer({ minimum: 1, maximum: SPEC_LIMITS.maxAttempts, description: 'In all.' })),
@@ -187,6 +219,7 @@ const stepFields = {
   ),
   driver: Type.Optional(names(['process', 'docker'], 'Default docker when an image is given, else process.')),
   image: Type.Optional(Type.String({ pattern: '^\\S+$', description: 'Container image; for the docker driver.' })),
+  container: Type.Optional(container),
   command: Type.Optional(
     Type.Array(scalar, { minItems: 1, maxItems: SPEC_LIMITS.maxArgs, description: 'Program and arguments; no shell.' }),
   ),
@@ -245,6 +278,7 @@ const runRules = [
   { not: { required: ['array', 'count'] } },
   { not: { required: ['user', 'image'] } },
   { not: { required: ['user', 'driver'], properties: { driver: { const: 'docker' } } } },
+  { anyOf: [{ required: ['image'] }, { not: { required: ['container'] } }] },
   { not: { required: ['driver', 'image'], properties: { driver: { const: 'process' } } } },
   { anyOf: [{ required: ['image'] }, { not: { required: ['driver'], properties: { driver: { const: 'docker' } } } }] },
 ];

@@ -31,6 +31,8 @@ export interface StepSpec {
   readonly driver: DriverName;
   /** Container image; only with `driver: docker`. */
   readonly image: string | null;
+  /** How its container differs from the node's usual one; absent when it does not. */
+  readonly container?: ContainerSpec;
   readonly run: RunSpec;
   readonly env: Readonly<Record<string, string>>;
   /** Absent when there are none. */
@@ -56,6 +58,32 @@ export interface StepSpec {
   /** What is kept of each of a task's output streams; absent for as much as the coordinator keeps. */
   readonly logLimitMiB?: number;
 }
+
+/** Every field is absent when it is as usual. */
+export interface ContainerSpec {
+  /** `UID`, `UID:GID` or names that the image knows; the image's own when absent. */
+  readonly user?: string;
+  readonly readOnly?: true;
+  /** Absolute paths that are in memory, empty at the start. */
+  readonly tmpfs?: readonly string[];
+  readonly shmMiB?: number;
+  /** The node says which when absent; `host` only where its operator allows it. */
+  readonly network?: ContainerNetwork;
+  readonly pidsLimit?: number;
+  /** Capabilities to keep; all others are dropped. */
+  readonly capAdd?: readonly string[];
+  /** `missing` when absent. */
+  readonly pull?: PullPolicy;
+  /** The command is passed to the image's entry point instead of replacing it. */
+  readonly entrypoint?: 'image';
+}
+
+export const CONTAINER_NETWORKS = ['none', 'bridge', 'host'] as const;
+export type ContainerNetwork = (typeof CONTAINER_NETWORKS)[number];
+
+/** `newer`: the registry's if it can be had, else the node's. */
+export const PULL_POLICIES = ['missing', 'newer', 'always', 'never'] as const;
+export type PullPolicy = (typeof PULL_POLICIES)[number];
 
 /** What runs: an argument vector, never re-joined into a shell string; or a script with its `#!` line. */
 export type RunSpec =
@@ -143,6 +171,10 @@ export const SPEC_LIMITS = {
   maxPathLength: 4_096,
   maxUserLength: 32,
   maxConstraintValues: 64,
+  maxTmpfs: 64,
+  maxCapabilities: 64,
+  /** What Linux can count at most. */
+  maxPids: 4_194_304,
 } as const;
 
 export const MAX_BACKOFF_MS = 60 * 60 * 1000;

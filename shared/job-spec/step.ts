@@ -2,6 +2,7 @@ import { MAIN_STEP, STEP_NAME } from '../ids.js';
 import { shown } from '../units.js';
 import { readArray } from './array.js';
 import { readConstraints } from './constraints.js';
+import { readContainerOf } from './container.js';
 import { readEnv } from './env.js';
 import { STEP_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord, item } from './findings.js';
@@ -49,6 +50,7 @@ export function readStep(field: Field, name: string): StepSpec {
     ...(readOr(child(field, 'gang'), readBoolean, false) ? readGang(field, { array, maxParallel }) : {}),
     driver: readDriver(field, image),
     image,
+    ...readContainerOf(field, image),
     run: readRun(field),
     env,
     ...(secrets === undefined ? {} : { secrets }),

@@ -1,5 +1,5 @@
 import type { AllocationId, JobId, NodeId, TaskId } from '../ids.js';
-import type { DriverName, RunSpec, SecretUse, StopSpec } from '../job-spec/spec.js';
+import type { ContainerSpec, DriverName, RunSpec, SecretUse, StopSpec } from '../job-spec/spec.js';
 import type { AllocationEnd, StopReason } from '../outcome.js';
 import type { GpuDevice, Resources } from '../resources.js';
 import type { Usage } from '../usage.js';
@@ -131,6 +131,7 @@ export interface StartOrder {
   readonly taskCount: number;
   readonly driver: DriverName;
   readonly image: string | null;
+  readonly container?: ContainerSpec;
   readonly run: RunSpec;
   readonly env: Readonly<Record<string, string>>;
   /** Absent: as the node has it. */

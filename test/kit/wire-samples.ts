@@ -115,6 +115,10 @@ export const BODIES: readonly Body[] = [
     orders: {
       start: [
         anOrder({
+          container: {
+            ...{ user: '1000:1000', readOnly: true, tmpfs: ['/tmp'], shmMiB: 64, network: 'bridge', pidsLimit: 9 },
+            ...{ capAdd: ['CHOWN'], pull: 'newer', entrypoint: 'image' },
+          },
           secrets: [
             { name: 'a', env: 'A', value: Uint8Array.of(0, 255) },
             { name: 'b', file: 'b', env: 'B', value: new Uint8Array(0) },

@@ -7,7 +7,15 @@ import { contradictions } from '../../shared/job-spec/contradictions.js';
 import { formatJobSpec } from '../../shared/job-spec/format.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { jobSpecJsonSchema, jobSpecSchema } from '../../shared/job-spec/schema.js';
-import { type Constraint, type GpuSpec, type JobSpec, SPEC_LIMITS } from '../../shared/job-spec/spec.js';
+import {
+  CONTAINER_NETWORKS,
+  type Constraint,
+  type ContainerSpec,
+  type GpuSpec,
+  type JobSpec,
+  PULL_POLICIES,
+  SPEC_LIMITS,
+} from '../../shared/job-spec/spec.js';
 import { RETRYABLE_ENDS } from '../../shared/outcome.js';
 import { WRONG_SPECS } from './wrong-specs.js';
 
@@ -69,10 +77,29 @@ const secretUse = fc
     ...(as === 'env' ? {} : { file: `${name}.file` }),
   }));
 
+const container: fc.Arbitrary<ContainerSpec | undefined> = fc.option(
+  fc.record(
+    {
+      user: fc.constantFrom('nobody', '1000:1000'),
+      readOnly: fc.constant(true as const),
+      tmpfs: fc.constant(['/tmp', '/run/x y']),
+      shmMiB: size,
+      network: fc.constantFrom(...CONTAINER_NETWORKS),
+      pidsLimit: fc.integer({ min: 1, max: SPEC_LIMITS.maxPids }),
+      capAdd: fc.constant(['CHOWN']),
+      pull: fc.constantFrom(...PULL_POLICIES),
+      entrypoint: fc.constant('image' as const),
+    },
+    { requiredKeys: ['user'] },
+  ),
+  { nil: undefined },
+);
+
 const anyStep = fc.record({
   name: stepName,
   array: fc.constantFrom('0', '1-100', '1-9:2,20', '0-1'),
   image: fc.option(fc.constantFrom('python:3.12', 'a/b@sha256:0')),
+  container,
   run,
   env: record(fc.constantFrom('PATH', '__proto__', 'toString', 'x_1')),
   secrets: fc.uniqueArray(secretUse, { maxLength: 3, selector: ({ name }) => name }),
@@ -110,8 +137,9 @@ const anySpec: fc.Arbitrary<JobSpec> = fc.record({
   priority: fc.integer({ min: -1_000, max: 1_000 }),
   labels: record(fc.constantFrom('a', 'team.x', 'constructor')),
   steps: fc.uniqueArray(anyStep, { minLength: 1, maxLength: 4, selector: ({ name }) => name }).map((steps) =>
-    steps.map(({ exclusive, secrets, logLimitMiB, ...one }, position) => ({
+    steps.map(({ container, exclusive, secrets, logLimitMiB, ...one }, position) => ({
       ...one,
+      ...(container === undefined || one.image === null ? {} : { container }),
       ...(logLimitMiB === null ? {} : { logLimitMiB }),
       ...(exclusive && !isPart(one.resources.gpus) ? { exclusive } : {}),
       ...(secrets.length === 0 ? {} : { secrets }),

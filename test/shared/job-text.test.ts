@@ -33,6 +33,8 @@ const FLAGS: RunFlagValues = {
   label: ['k=v w'],
   constraint: ['label:zone=eu'],
   image: 'python:3.12',
+  pull: 'newer',
+  network: 'bridge',
   workdir: '/x',
   retry: '3',
   retryBackoff: '1s',
@@ -49,6 +51,7 @@ const SCRIPT = `#!/bin/bash
 
 # a comment
 #BERTH --env K=V --env EQ=a=b --label 'k=v w' --constraint "label:zone=eu" --image python:3.12 --workdir /x
+#BERTH --pull newer --network bridge
 #BERTH --retry 3 --retry-backoff 1s --retry-on exited --retry-on lost --stop-signal INT --stop-grace 5s --hold
 #BERTH --allow-future-nodes
 ##BERTH --cpus 99
@@ -64,6 +67,7 @@ hold: true
 allowFutureNodes: true
 array: 1-10
 image: python:3.12
+container: {pull: newer, network: bridge}
 script: |
 ${SCRIPT.split('\n')
   .map((line) => `  ${line}`)

@@ -12,6 +12,7 @@ export type WireGpu = berth.wire.Gpu.$Properties;
 export type WireHeld = berth.wire.Held.$Properties;
 export type WireSync = berth.wire.Sync.$Properties;
 export type WireStart = berth.wire.Start.$Properties;
+export type WireContainer = berth.wire.Container.$Properties;
 export type WireStop = berth.wire.Stop.$Properties;
 export type WireSecret = berth.wire.Secret.$Properties;
 export type WireReport = berth.wire.Report.$Properties;

@@ -1,6 +1,7 @@
 import type { RunSpec } from '../../job-spec/spec.js';
 import type { GpuPart, StartOrder, StopOrder, Sync } from '../messages.js';
 import { gpuFromWire, gpuToWire, resourcesFromWire, resourcesToWire, whole } from './amounts.js';
+import { containerFromWire, containerToWire } from './containers.js';
 import * as field from './fields.js';
 import type { WireStart, WireStop, WireSync } from './generated.js';
 import { DRIVERS } from './hello.js';
@@ -28,6 +29,7 @@ export function syncFromWire(sync: WireSync): Sync {
 export function startToWire(order: StartOrder): WireStart {
   const {
     image,
+    container,
     run,
     env,
     workdir,
@@ -46,6 +48,7 @@ export function startToWire(order: StartOrder): WireStart {
     ...names,
     ...resourcesToWire(resources),
     image: image ?? '',
+    ...(container === undefined ? {} : { container: containerToWire(container) }),
     workdir: workdir ?? '',
     argv: [...(run.kind === 'command' ? run.argv : run.args)],
     script: run.kind === 'script' ? run.script : '',
@@ -78,6 +81,7 @@ export function startFromWire(start: WireStart, where: string): StartOrder {
     taskCount: field.count(start.taskCount, `${where}.taskCount`),
     driver: field.oneOf(start.driver, DRIVERS, `${where}.driver`),
     image: start.image || null,
+    ...(start.container ? { container: containerFromWire(start.container, `${where}.container`) } : {}),
     run: runFromWire(start, where),
     env: { ...start.env },
     ...(start.user ? { user: start.user } : {}),
