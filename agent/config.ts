@@ -37,6 +37,11 @@ export interface AgentConfig {
   /** Processes and threads that a task may have at once, where tasks have control groups. */
   readonly maxProcesses: number;
   readonly logLevel: string;
+  /** Where Docker is asked for containers; null: nowhere. */
+  readonly dockerSocket: string | null;
+  readonly dockerNetwork: 'none' | 'bridge';
+  readonly dockerAllow: readonly DockerPermission[];
+  readonly registryCredentials: string | null;
   /** What every task's environment starts from. */
   readonly taskEnv: Readonly<Record<string, string>>;
 }
@@ -56,6 +61,10 @@ const GPU_TIME_LIMIT = { leastMs: 100, mostMs: 300_000, defaultMs: 20_000 };
 const DEFAULT_USER = 'nobody';
 const DEFAULT_PROCESSES = 4_096;
 const MAX_PROCESSES = 4_194_304;
+
+const DEFAULT_DOCKER_HOST = 'unix:///var/run/docker.sock';
+const DOCKER_PERMISSIONS = ['host-network', 'capabilities'] as const;
+type DockerPermission = (typeof DOCKER_PERMISSIONS)[number];
 
 const SETTINGS = {
   url: { parse: parseText, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
@@ -102,6 +111,27 @@ const SETTINGS = {
     parse: parseText,
     placeholder: 'DIR',
     help: "a tmpfs folder for tasks' secrets (one of its own in /run or /dev/shm)",
+  },
+  dockerHost: {
+    parse: parseDockerHost,
+    placeholder: 'URL',
+    help: `socket of Docker or Podman, or "none" (DOCKER_HOST, else ${DEFAULT_DOCKER_HOST})`,
+  },
+  dockerNetwork: {
+    parse: parseDockerNetwork,
+    placeholder: 'MODE',
+    help: 'network of a container that asks for none in particular: none or bridge (none)',
+  },
+  dockerAllow: {
+    parse: parseDockerAllow,
+    placeholder: 'WHAT',
+    help: `what containers may ask for: ${DOCKER_PERMISSIONS.join(', ')}; may be repeated`,
+    isRepeatable: true,
+  },
+  registryCredentials: {
+    parse: parseText,
+    placeholder: 'FILE',
+    help: 'JSON of {"REGISTRY": {"username", "password"}}, readable by its owner alone',
   },
   ...DAEMON_SETTINGS,
 } as const satisfies Settings;
@@ -151,6 +181,10 @@ export async function readAgentConfig(
     allowedUsers: values.allowUser ?? [],
     maxProcesses: values.taskProcesses ?? DEFAULT_PROCESSES,
     logLevel: values.logLevel ?? 'info',
+    dockerSocket: socketOf(values.dockerHost ?? env.DOCKER_HOST ?? DEFAULT_DOCKER_HOST),
+    dockerNetwork: values.dockerNetwork ?? 'none',
+    dockerAllow: values.dockerAllow ?? [],
+    registryCredentials: values.registryCredentials ?? null,
     taskEnv: {
       PATH: env.PATH ?? DEFAULT_PATH,
       HOME: homedir(),
@@ -242,6 +276,29 @@ function parseProcesses(value: string): number | Unfit {
   const count = Number(value);
   if (/^[1-9]\d*$/.test(value) && count <= MAX_PROCESSES) return count;
   return new Unfit(`"${value}" is not a number of processes from 1 to ${MAX_PROCESSES}`);
+}
+
+const SOCKET_URL = /^unix:\/\/(\/.+)$/;
+
+/** A DOCKER_HOST of another kind is not for us: over a network a daemon would run containers on another machine. */
+function socketOf(host: string): string | null {
+  return SOCKET_URL.exec(host)?.[1] ?? null;
+}
+
+function parseDockerHost(value: string): string | Unfit {
+  if (value === 'none' || SOCKET_URL.test(value)) return value;
+  return new Unfit(`"${value}" is no socket of this machine; write unix:///PATH, or none`);
+}
+
+function parseDockerNetwork(value: string): 'none' | 'bridge' | Unfit {
+  return value === 'none' || value === 'bridge' ? value : new Unfit(`"${value}" is neither none nor bridge`);
+}
+
+function parseDockerAllow(value: string): readonly DockerPermission[] | Unfit {
+  const allowed = value.split('\n').map((word) => DOCKER_PERMISSIONS.find((name) => name === word) ?? word);
+  const unknown = allowed.find((name) => !DOCKER_PERMISSIONS.some((known) => known === name));
+  if (unknown !== undefined) return new Unfit(`"${unknown}" is not one of ${DOCKER_PERMISSIONS.join(', ')}`);
+  return allowed as readonly DockerPermission[];
 }
 
 function parseLabels(value: string): Readonly<Record<string, string>> | Unfit {

@@ -18,6 +18,7 @@ import { readBootId, takeInventory } from './discovery/inventory.js';
 import { readIsolation } from './discovery/limits.js';
 import { reportOf, reportText } from './discovery/report.js';
 import { Sampler } from './discovery/sampler.js';
+import { type NodeDocker, nodeDocker } from './driver/docker/node-docker.js';
 import { type IsolationPlan, isolationAttributes, planIsolation } from './driver/process/isolation.js';
 import { processDriver } from './driver/process/process-driver.js';
 import { findSecretsRoot, SecretFolder } from './driver/secret-folder.js';
@@ -69,6 +70,16 @@ async function serve(config: AgentConfig): Promise<void> {
   }
 }
 
+function dockerOf(config: AgentConfig, log: Log, hasGpus: () => boolean): NodeDocker | undefined {
+  const { stateDir, nodeId, dockerSocket, dockerNetwork, dockerAllow, registryCredentials } = config;
+  return nodeDocker({
+    ...{ stateDir, nodeId, log, hasGpus, clock: systemClock, random: systemRandom, bootId: readBootId() },
+    socketPath: dockerSocket,
+    policy: { network: dockerNetwork, allow: dockerAllow },
+    credentialsFile: registryCredentials,
+  });
+}
+
 function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readonly stop: () => void } {
   const { nodeId, stateDir, taskEnv, gpuCount } = config;
   const bootId = readBootId();
@@ -83,6 +94,8 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     plan ??= planIsolation(config);
     return plan;
   };
+  const docker = dockerOf(config, log, hasGpus);
+  const unwatch = docker?.watch(() => void agent.inventoryChanged());
   let inventory: Promise<Inventory> | undefined;
   let sampler: Sampler | undefined;
   const agent: Agent = new Agent({
@@ -92,13 +105,14 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     store: new FileAgentStore(stateDir, base),
     drivers: new Map([
       ['process', processDriver({ ...base, task, secrets, isolation, directory: join(stateDir, 'process') })],
+      ...(docker ? [['docker', docker.factory] as const] : []),
     ]),
     dial: dialerOf(config, log),
-    // Taken once, when the state directory exists: but for its GPUs a node does not change while its agent runs.
+    // Taken once, when the state directory exists: a node does not change while its agent runs but for GPUs and Docker.
     inventory: async () => {
       inventory ??= inventoryOf(config, { log, keepsSecrets: secretsRoot !== undefined, isolation });
-      const [taken] = await Promise.all([inventory, gpus?.start()]);
-      return gpus?.addTo(taken) ?? taken;
+      const [taken, found] = await Promise.all([inventory, docker?.attributes(), gpus?.start()]);
+      return withDocker(gpus?.addTo(taken) ?? taken, found);
     },
     heartbeat: async () => {
       sampler ??= new Sampler(systemClock, stateDir);
@@ -106,7 +120,11 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
       return gpus?.samples.length ? { ...sample, gpus: gpus.samples } : sample;
     },
   });
-  return { agent, stop: () => gpus?.stop() };
+  const stop = (): void => {
+    gpus?.stop();
+    unwatch?.();
+  };
+  return { agent, stop };
 }
 
 function dialerOf({ url, tokenFile, caFile }: AgentConfig, log: Log): Dialer {
@@ -143,6 +161,15 @@ function secretsRootOf({ secretsDir, stateDir }: AgentConfig, log: Log): string 
   return root;
 }
 
+function withDocker(inventory: Inventory, found: Readonly<Record<string, string>> | undefined): Inventory {
+  if (found === undefined) return inventory;
+  return {
+    ...inventory,
+    attributes: { ...inventory.attributes, ...found },
+    drivers: [...inventory.drivers, 'docker'],
+  };
+}
+
 async function discover(argv: readonly string[]): Promise<void> {
   const { output, rest } = takeOutputFlag(argv);
   const config = await readAgentConfig(rest, process.env);
@@ -156,7 +183,7 @@ async function discover(argv: readonly string[]): Promise<void> {
     gpuWatch ? nvidiaSmi({ ...gpuWatch, clock: systemClock }).read(signal) : { kind: 'absent' as const },
   ]);
   const versions = { berth: VERSION, node: process.versions.node };
-  const report = reportOf({ inventory, gpus, isolation: readIsolation(), versions });
+  const report = reportOf({ inventory: withDocker(inventory, found), gpus, isolation: readIsolation(), versions });
   console.log(output === 'table' ? reportText(report) : JSON.stringify(report, null, 2));
 }
 

@@ -102,6 +102,7 @@ function agentDaemon(parts: AgentParts): Daemon {
     '--cpus': String(options.cpus ?? DEFAULT_CPUS),
     '--memory': options.memory ?? DEFAULT_MEMORY,
     '--isolation': options.isolation ?? 'none',
+    '--docker-host': 'none',
   };
   return new Daemon({
     name,

@@ -1,0 +1,107 @@
+import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { AllocationId } from '../../../shared/ids.js';
+import type { ContainerSpec } from '../../../shared/job-spec/spec.js';
+import type { StartOrder } from '../../../shared/wire/messages.js';
+import { type TaskBase, taskEnvironment } from '../task-environment.js';
+import type { DockerPolicy } from './docker-policy.js';
+
+/** Whose container it is, and which attempt's. */
+export const OWNER_LABEL = 'berth.owner';
+export const ALLOCATION_LABEL = 'berth.allocation';
+
+export interface ContainerPlace {
+  /** Names this agent's state directory among all that use the same Docker. */
+  readonly owner: string;
+  readonly imageId: string;
+  /** Where the order's script lies on the node; unused for a command. */
+  readonly script: string;
+  readonly base: TaskBase;
+  readonly policy: DockerPolicy;
+}
+
+const SCRIPT_TARGET = '/.berth/script';
+const NANO_PER_MILLI = 1_000_000;
+const MIB = 1024 ** 2;
+const DEFAULT_PIDS = 4_096;
+/** Docker takes no less memory. */
+const MIN_MEMORY_MIB = 6;
+/**
+ * Docker's own copy of the output fills the gap of an agent's absence; `local` is the one form that keeps every byte
+ * as it was. Never rotated: the attempt's removal deletes it.
+ */
+const LOG_CONFIG = {
+  Type: 'local',
+  Config: { 'max-size': '1000000g', 'max-file': '1', compress: 'false' },
+} as const;
+
+/** The same for every attempt of an allocation: Docker itself then refuses a second container. */
+export function containerName(owner: string, id: AllocationId): string {
+  return `berth-${owner}-${id.replace('#', '-')}`;
+}
+
+/** The container of an order: no capability, no swap, no new privileges, no network but the node's. */
+export function containerOptions(order: StartOrder, place: ContainerPlace): ContainerCreateOptions {
+  const { run, workdir, gpus, container = {} } = order;
+  const { policy, base } = place;
+  const argv = run.kind === 'command' ? run.argv : [SCRIPT_TARGET, ...run.args];
+  return {
+    name: containerName(place.owner, order.allocationId),
+    Image: place.imageId,
+    ...programOf(argv, container),
+    // Without a GPU of its own a container sees none, even where the runtime would show them all.
+    Env: Object.entries({
+      ...(gpus.length === 0 ? { NVIDIA_VISIBLE_DEVICES: 'void' } : {}),
+      ...taskEnvironment(order, base),
+    }).map(([name, value]) => `${name}=${value}`),
+    ...(workdir === null ? {} : { WorkingDir: workdir }),
+    ...(container.user === undefined ? {} : { User: container.user }),
+    Labels: { [OWNER_LABEL]: place.owner, [ALLOCATION_LABEL]: order.allocationId },
+    AttachStdin: false,
+    AttachStdout: true,
+    AttachStderr: true,
+    OpenStdin: false,
+    Tty: false,
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: { ...limitsOf(order), ...wallOf(container, policy), ...bindsOf(order, place) },
+  };
+}
+
+/** An image's entry point is kept only where the order says so: its command is the whole command. */
+function programOf(argv: readonly string[], { entrypoint }: ContainerSpec) {
+  return entrypoint === 'image' ? { Cmd: [...argv] } : { Entrypoint: [...argv], Cmd: [] };
+}
+
+function limitsOf({ resources, gpus, container = {} }: StartOrder): HostConfig {
+  const memory = Math.max(resources.memoryMiB, MIN_MEMORY_MIB) * MIB;
+  return {
+    NanoCpus: resources.cpuMillis * NANO_PER_MILLI,
+    Memory: memory,
+    // Memory and swap together: as much as memory alone is no swap.
+    MemorySwap: memory,
+    PidsLimit: container.pidsLimit ?? DEFAULT_PIDS,
+    ...(container.shmMiB === undefined ? {} : { ShmSize: container.shmMiB * MIB }),
+    ...(gpus.length === 0
+      ? {}
+      : { DeviceRequests: [{ Driver: '', DeviceIDs: gpus.map(({ uuid }) => uuid), Capabilities: [['gpu']] }] }),
+  };
+}
+
+function wallOf(container: ContainerSpec, policy: DockerPolicy): HostConfig {
+  return {
+    NetworkMode: container.network ?? policy.network,
+    ReadonlyRootfs: container.readOnly ?? false,
+    Tmpfs: Object.fromEntries((container.tmpfs ?? []).map((path) => [path, 'rw,nosuid,nodev'])),
+    CapDrop: ['ALL'],
+    CapAdd: [...(container.capAdd ?? [])],
+    SecurityOpt: ['no-new-privileges'],
+    // Passes signals on and reaps: a program that is process 1 itself ignores SIGTERM unless it handles it.
+    Init: true,
+    RestartPolicy: { Name: 'no' },
+    LogConfig: LOG_CONFIG,
+  };
+}
+
+function bindsOf({ run }: StartOrder, { script }: ContainerPlace): HostConfig {
+  if (run.kind === 'command') return {};
+  return { Mounts: [{ Type: 'bind', Source: script, Target: SCRIPT_TARGET, ReadOnly: true }] };
+}

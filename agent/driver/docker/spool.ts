@@ -1,0 +1,108 @@
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { AllocationId } from '../../../shared/ids.js';
+import type { Random } from '../../../shared/random.js';
+import type { LogStream } from '../../../shared/wire/messages.js';
+import type { OutputBytes } from '../driver.js';
+
+const FOLDERS = ['output', 'scripts'] as const;
+const OWNER_LENGTH = 12;
+const NOTHING = new Uint8Array(0);
+
+/** The driver's directory: output that was taken from Docker, scripts, and the name under which it owns containers. */
+export class Spool {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+    for (const name of FOLDERS) mkdirSync(join(root, name), { recursive: true, mode: 0o700 });
+  }
+
+  /** Made once for the directory: a copied disk must not own the containers of the first. */
+  owner(random: Random): string {
+    const path = join(this.root, 'owner');
+    if (existsSync(path)) return readFileSync(path, 'utf8');
+    const owner = random
+      .token(OWNER_LENGTH)
+      .toLowerCase()
+      .replace(/[^a-z0-9]/g, '0');
+    writeFileSync(path, owner, { mode: 0o600 });
+    return owner;
+  }
+
+  get bootNote(): string {
+    return join(this.root, 'boot-id');
+  }
+
+  output(id: AllocationId, stream: LogStream): string {
+    return join(this.root, 'output', `${id}.${stream === 'stdout' ? 'out' : 'err'}`);
+  }
+
+  script(id: AllocationId): string {
+    return join(this.root, 'scripts', id);
+  }
+
+  /** Readable to whatever user the image has: the directories above it are closed, and the mount bypasses them. */
+  writeScript(id: AllocationId, text: string): void {
+    writeFileSync(this.script(id), text, { mode: 0o755 });
+  }
+
+  /** From here on a start may have been asked for: the files are what a later process knows it by. */
+  begin(id: AllocationId): void {
+    for (const stream of ['stdout', 'stderr'] as const) closeSync(openSync(this.output(id, stream), 'a', 0o600));
+  }
+
+  hasBegun(id: AllocationId): boolean {
+    return existsSync(this.output(id, 'stderr'));
+  }
+
+  /** Milliseconds since 1970 of `begin`. */
+  begunAt(id: AllocationId): number {
+    return statSync(this.output(id, 'stderr'), { throwIfNoEntry: false })?.birthtimeMs ?? 0;
+  }
+
+  outputBytes(id: AllocationId): OutputBytes {
+    return { stdoutBytes: sizeOf(this.output(id, 'stdout')), stderrBytes: sizeOf(this.output(id, 'stderr')) };
+  }
+
+  read(id: AllocationId, stream: LogStream, offset: number, maxBytes: number): Uint8Array {
+    const path = this.output(id, stream);
+    const size = sizeOf(path);
+    if (size <= offset) return NOTHING;
+    const file = openSync(path, 'r');
+    try {
+      const bytes = new Uint8Array(Math.min(maxBytes, size - offset));
+      return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, offset));
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Idempotent. */
+  remove(id: AllocationId): void {
+    rmSync(this.script(id), { force: true });
+    rmSync(this.output(id, 'stdout'), { force: true });
+    rmSync(this.output(id, 'stderr'), { force: true });
+  }
+
+  /** Attempts of which any file exists. */
+  attempts(): Set<AllocationId> {
+    const outputs = readdirSync(join(this.root, 'output')).map((name) => name.replace(/\.(out|err)$/, ''));
+    return new Set([...outputs, ...readdirSync(join(this.root, 'scripts'))] as AllocationId[]);
+  }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}

@@ -1,0 +1,92 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { type Cluster, startCluster } from '../kit/cluster.js';
+import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
+import { until } from '../kit/until.js';
+
+interface Scene {
+  readonly daemon: DockerDaemon;
+  readonly berth: Cluster['berth'];
+  readonly api: Cluster['api'];
+  /** Writes a file and returns its path. */
+  file(name: string, text: string): string;
+}
+
+// Containers are slow to start on a busy machine.
+t.setTimeout(300_000);
+
+t.test('jobs in containers, through the real programs and a real Docker daemon', dockerTests, async (t) => {
+  const daemon = startDocker(t);
+  const cluster = await startCluster({ agentFlags: ['--docker-host', `unix://${daemon.socketPath}`] });
+  t.teardown(() => cluster.stop());
+  const { berth, api, folder } = cluster;
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  for (const [title, run] of Object.entries(STORIES)) t.test(title, (t) => run(t, { daemon, berth, api, file }));
+});
+
+const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>> = {
+  'a command runs in its image, with its arguments as they were given': async (t, { berth }) => {
+    t.match(await berth(['run', '--image', 'busybox:local', '--', 'echo', 'hi']), { exitCode: 0, stdout: 'hi\n' });
+    const strange = ['two words', '$HOME', '"', "it's", '*', 'ü\nline', ''];
+    const result = await berth(['run', '--image', 'busybox:local', '--', 'printf', '[%s]', ...strange]);
+    t.equal(result.stdout, strange.map((argument) => `[${argument}]`).join(''), result.stderr);
+    t.match(await berth(['run', '--wait', '--image', 'busybox:local', '--', 'sh', '-c', 'exit 7']), { exitCode: 7 });
+  },
+
+  'a script runs inside, by its #! line': async (t, { berth, file }) => {
+    const script = '#!/bin/awk -f\nBEGIN { print "awk", ARGV[1] }\n';
+    const job = file('awk.yaml', JSON.stringify({ image: 'busybox:local', script, args: ['x'] }));
+    t.match(await berth(['submit', job, '--wait']), { exitCode: 0 });
+    t.match(await berth(['logs', 'last']), { stdout: 'awk x\n' });
+  },
+
+  'a task over its memory limit says so': async (t, { berth }) => {
+    const eat = 'head -c 200m /dev/zero | tail -c 200m >/dev/null; exit $?';
+    const args = ['run', '--wait', '--image', 'busybox:local', '--memory', '32MiB', '--', 'sh', '-c', `${eat}`];
+    const result = await berth(args);
+    t.equal(result.exitCode, 137, result.stderr);
+    t.match(await berth(['show', 'last']), { stdout: /memory limit/ });
+  },
+
+  'what the node does not allow is refused by name': async (t, { berth }) => {
+    const job = ['run', '--wait', '--retry', '1', '--network', 'host', '--image', 'busybox:local', '--', 'true'];
+    t.match(await berth(job), { exitCode: 125 });
+    t.match(await berth(['show', 'last']), { stdout: /host-network/ });
+  },
+
+  'a canceled container is gone, and so is one whose job is over': async (t, { daemon, berth }) => {
+    const submitted = await berth(['run', '-d', '--image', 'busybox:local', '--', 'sleep', '1000']);
+    const jobId = submitted.stdout.trim();
+    await until('the container runs', () => daemon.docker('ps', '-q').trim() !== '');
+    t.match(await berth(['cancel', jobId, '--reason', 'test']), { exitCode: 0 });
+    t.match(await berth(['wait', jobId]), { exitCode: 130 });
+    await until('no container is left', () => daemon.docker('ps', '-aq').trim() === '');
+  },
+
+  'a node whose Docker is away takes no containers, and says so': async (t, { daemon, berth, api }) => {
+    daemon.kill();
+    await until('the node has no Docker', async () => !(await driversOf(api)).includes('docker'));
+    const submitted = await berth([
+      'run',
+      '-d',
+      '--allow-future-nodes',
+      '--image',
+      'busybox:local',
+      '--',
+      'echo',
+      'back',
+    ]);
+    t.match(await berth(['why', submitted.stdout.trim()]), { stdout: /docker/ }, submitted.stderr);
+    daemon.restart();
+    t.match(await berth(['wait', submitted.stdout.trim()]), { exitCode: 0 });
+    t.match(await berth(['logs', submitted.stdout.trim()]), { stdout: 'back\n' });
+  },
+};
+
+async function driversOf(api: Cluster['api']): Promise<readonly string[]> {
+  return (await api.json<{ drivers: readonly string[] }>('GET', '/v1/nodes/n1')).drivers;
+}
