@@ -1,11 +1,11 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Api } from './api.js';
 import { cellGroups, removeGroups } from './cells.js';
 import { BERTH_ENTRY, type CommandOptions, type CommandResult, runCommand } from './command.js';
 import { Daemon } from './daemon.js';
+import { freePort } from './free-port.js';
 
 export interface ClusterOptions {
   /** How many agents, named n1, n2, … One by default. */
@@ -134,28 +134,6 @@ async function isNodeReady(api: Api, name: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-const FIRST_PORT = 20_000;
-const PORT_COUNT = 10_000;
-
-/**
- * A free port below the kernel's own range for outgoing connections (32768 and up): from there, an agent that redials
- * a coordinator which is down could be given that very port and connect to itself.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = FIRST_PORT + Math.floor(Math.random() * PORT_COUNT);
-    if (await canListen(port)) return port;
-  }
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
 
 async function stopCluster(folder: string, daemons: readonly Daemon[]): Promise<void> {

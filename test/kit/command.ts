@@ -13,7 +13,7 @@ export interface CommandResult {
 
 export interface CommandOptions {
   /** The whole environment of the command. */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
   readonly input?: string;
   readonly cwd?: string;
   /** After this long the command is killed; it then reads as 137. */

@@ -1,0 +1,143 @@
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { openEngine } from '../../agent/driver/docker/engine.js';
+import { Images } from '../../agent/driver/docker/images.js';
+import { credentialsIn, registryOf, withTag } from '../../agent/driver/docker/registry.js';
+import { systemClock } from '../../shared/clock.js';
+import type { AllocationId } from '../../shared/ids.js';
+import { silentLog } from '../../shared/log.js';
+import { Watched } from '../conformance/task-driver.js';
+import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
+import { dockerBench } from '../kit/docker-bench.js';
+import { type Registry, startRegistry } from '../kit/registry.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
+import { until } from '../kit/until.js';
+
+// Containers are slow to start on a busy machine.
+t.setTimeout(300_000);
+
+// A driver keeps no process alive by itself.
+const keepAlive = setInterval(() => {}, 60_000);
+t.teardown(() => clearInterval(keepAlive));
+
+const id = (sequence: number): AllocationId => `j${sequence}.0#1` as AllocationId;
+
+t.test('an image without a tag is its latest, and its first part may name a registry', async (t) => {
+  for (const [image, full, registry] of [
+    ['python', 'python:latest', 'docker.io'],
+    ['python:3', 'python:3', 'docker.io'],
+    ['lab/python', 'lab/python:latest', 'docker.io'],
+    ['lab.org/python', 'lab.org/python:latest', 'lab.org'],
+    ['lab:5000/a/b', 'lab:5000/a/b:latest', 'lab:5000'],
+    ['localhost/a@sha256:0', 'localhost/a@sha256:0', 'localhost'],
+  ] as const) {
+    t.strictSame([withTag(image), registryOf(image)], [full, registry]);
+  }
+});
+
+t.test('credentials are read by registry, and never from a file that others can read', async (t) => {
+  const path = join(temporaryFolder(t), 'credentials.json');
+  const write = (text: string): void => writeFileSync(path, text, { mode: 0o600 });
+  write('{"a:5000": {"username": "u", "password": "hush"}, "b": {"username": "u"}}');
+  const read = credentialsIn(path);
+  t.strictSame(read('a:5000'), { registry: 'a:5000', username: 'u', password: 'hush' });
+  t.equal(read('c'), undefined);
+  t.throws(() => read('b'), { code: 'invalid-request', message: /"b" needs a "username" and a "password"/ });
+  chmodSync(path, 0o644);
+  t.throws(() => read('a:5000'), { message: /chmod 600/ });
+  chmodSync(path, 0o600);
+  write('{hush');
+  t.throws(() => read('a:5000'), { message: /^registry credentials [^ ]+: it is no JSON$/ });
+  t.throws(() => credentialsIn('/no/such/file')('a'), { message: /ENOENT/ });
+});
+
+t.test('against a real registry with a password', dockerTests, async (t) => {
+  const daemon = startDocker(t);
+  const registry = await startRegistry(t);
+  for (const [title, run] of Object.entries(STORIES)) t.test(title, (t) => run(t, { daemon, registry }));
+});
+
+interface Scene {
+  readonly daemon: DockerDaemon;
+  readonly registry: Registry;
+}
+
+async function driverFor(t: Test, { daemon, registry }: Scene, password = registry.password) {
+  const { host, username } = registry;
+  const credentials = (asked: string) => (asked === host ? { registry: host, username, password } : undefined);
+  const bench = dockerBench(t, daemon, { credentials });
+  const watched = await Watched.open(bench.factory);
+  t.teardown(() => watched.driver.close());
+  await watched.driver.recover([]);
+  return { bench, watched };
+}
+
+const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>> = {
+  'attempts that wait for one image share its pull': async (t, scene) => {
+    const image = await scene.registry.publish(scene.daemon, 'shared:1');
+    const { bench, watched } = await driverFor(t, scene);
+    scene.registry.layerRequests = 0;
+    for (const one of [1, 2, 3]) await watched.driver.start(bench.shell(id(one), 'cat /what', { image }));
+    for (const one of [1, 2, 3]) t.match((await watched.ended(id(one))).end, { kind: 'exited', exitCode: 0 });
+    t.equal(Buffer.from(await watched.driver.read(id(3), 'stdout', 0, 99)).toString(), 'shared:1\n');
+    t.ok(scene.registry.layerRequests <= 3, `${scene.registry.layerRequests} requests: configuration and two layers`);
+  },
+
+  'a wrong password is the node’s trouble, an image that is nowhere the order’s': async (t, scene) => {
+    const image = await scene.registry.publish(scene.daemon, 'secret:1');
+    const wrong = await driverFor(t, scene, 'wrong');
+    await wrong.watched.driver.start(wrong.bench.shell(id(1), 'true', { image }));
+    t.match((await wrong.watched.ended(id(1))).end, { kind: 'rejected', message: /could not be pulled/ });
+    const right = await driverFor(t, scene);
+    await right.watched.driver.start(right.bench.shell(id(1), 'true', { image: `${scene.registry.host}/no/such:1` }));
+    t.match((await right.watched.ended(id(1))).end, {
+      kind: 'start-failed',
+      message: /no\/such:1 could not be pulled/,
+    });
+    const registryAuth = { registry: scene.registry.host, username: 'ann', password: scene.registry.password };
+    await wrong.watched.driver.start(wrong.bench.shell(id(2), 'true', { image, registryAuth }));
+    t.match((await wrong.watched.ended(id(2))).end, { kind: 'exited' }, 'credentials of the order go first');
+  },
+
+  'a stop during a pull ends its attempt at once, and the others still get the image': async (t, scene) => {
+    const image = await scene.registry.publish(scene.daemon, 'slow:1');
+    const { bench, watched } = await driverFor(t, scene);
+    scene.registry.holdsLayers = true;
+    scene.registry.layerRequests = 0;
+    await watched.driver.start(bench.shell(id(1), 'true', { image }));
+    await watched.driver.start(bench.shell(id(2), 'true', { image }));
+    await until('the pull has begun', () => scene.registry.layerRequests > 0);
+    await watched.driver.signal(id(1), 'SIGTERM');
+    t.match((await watched.ended(id(1))).end, { kind: 'signaled', signal: 'SIGTERM', ranMs: 0 });
+    scene.registry.holdsLayers = false;
+    t.match((await watched.ended(id(2))).end, { kind: 'exited' }, 'the other one still gets its image');
+  },
+
+  'the pull policy decides when the registry is asked': async (t, scene) => {
+    const image = await scene.registry.publish(scene.daemon, 'policy:1');
+    const { host, username, password } = scene.registry;
+    const images = new Images({
+      docker: await openEngine(scene.daemon.socketPath),
+      clock: systemClock,
+      log: silentLog,
+      credentials: () => ({ registry: host, username, password }),
+    });
+    const { signal } = new AbortController();
+    let progressed = 0;
+    const ready = (pull: 'missing' | 'newer' | 'always' | 'never', name = image) =>
+      images.ready({ image: name, pull, signal, progress: () => (progressed += 1) });
+    await t.rejects(ready('never'), { whose: 'node', message: /is not on this node/ });
+    const first = await ready('missing');
+    t.match(first.digest, new RegExp(`^${host}/policy@sha256:[0-9a-f]{64}$`));
+    t.ok(progressed > 0, 'progress is told');
+    await scene.registry.publish(scene.daemon, 'policy:1');
+    const [again] = [await ready('newer')];
+    t.not(again.digest, first.digest, 'the registry has a newer one');
+    t.strictSame(await ready('never'), again);
+    t.strictSame(await ready('missing'), again);
+    const local = await ready('newer', 'busybox:local');
+    t.match(local.digest, /^sha256:/, 'what no registry has is used as it is');
+    await t.rejects(ready('always', `${host}/gone:1`), { whose: 'order', message: /could not be pulled/ });
+  },
+};
