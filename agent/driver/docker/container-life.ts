@@ -31,13 +31,25 @@ export interface ContainerLifeOptions {
 
 type State = ContainerInspectInfo['State'];
 
+interface Prepared {
+  readonly container: Docker.Container;
+  readonly stream: Readable;
+}
+
 /** How often a daemon that is away is asked again. */
 const DOWN_POLL_MS = 250;
+const DISCARD_RETRY_MS = 2_000;
 /** An attempt that has not started does not wait longer for a daemon: another node may have one. */
 const MAX_DOWN_MS = 120_000;
 const NO_BYTES: OutputBytes = { stdoutBytes: 0, stderrBytes: 0 };
 const GONE: DriverEnd = { kind: 'lost', message: 'its container was removed by somebody else' };
 const UNANSWERED: DriverEnd = { kind: 'lost', message: 'the Docker daemon ended while it started the container' };
+
+/** A place in Docker's copy of the output: what it wrote since an instant, before which `base` bytes had come. */
+interface LogPosition {
+  readonly since: number | null;
+  readonly base: OutputBytes;
+}
 
 /** Takes a container from its order, or from wherever an earlier process left it, to its end. */
 export class ContainerLife {
@@ -50,7 +62,8 @@ export class ContainerLife {
   async begin(run: ContainerRun, order: StartOrder): Promise<void> {
     let end: DriverEnd | null;
     try {
-      end = await this.#startAndFollow(run, await this.#prepared(run, order));
+      const { container, stream } = await this.#prepared(run, order);
+      end = await this.#startAndFollow(run, container, stream).finally(() => stream.destroy());
     } catch (error) {
       end = endOfFault(run, error);
       if (!this.#options.closing.aborted) await this.discard(run.name).catch((left) => this.#warn(run, left));
@@ -93,19 +106,22 @@ export class ContainerLife {
     }
   }
 
-  /** Removes a container, running or not. Idempotent. */
+  /** Removes a container, running or not; as soon as the daemon is back, if it is away. Idempotent. */
   async discard(name: string): Promise<void> {
+    const { clock, closing } = this.#options;
     try {
       await this.#options.docker.getContainer(name).remove({ force: true, v: true });
     } catch (error) {
       const kind = faultKind(error);
+      if (kind === 'down' && !closing.aborted)
+        clock.after(DISCARD_RETRY_MS, () => void this.discard(name).catch(() => {}));
       // 409: somebody removes it already.
-      if (kind !== 'absent' && kind !== 'conflict') throw error;
+      else if (kind !== 'absent' && kind !== 'conflict') throw error;
     }
   }
 
-  /** A container that was never started, with its image there; tries again while the daemon is away. */
-  async #prepared(run: ContainerRun, order: StartOrder): Promise<Docker.Container> {
+  /** A container that was never started, and its output to be; tries again while the daemon is away. */
+  async #prepared(run: ContainerRun, order: StartOrder): Promise<Prepared> {
     const { images, spool, owner, task, policy } = this.#options;
     const refused = forbidden(order.container ?? {}, policy);
     if (refused !== undefined) throw new StartFault('node', refused);
@@ -120,7 +136,9 @@ export class ContainerLife {
       });
       run.abort.signal.throwIfAborted();
       const place = { owner, imageId: image.id, script: spool.script(run.id), base: task, policy };
-      return this.#created(run, containerOptions(order, place));
+      const container = await this.#created(run, containerOptions(order, place));
+      const stream = await container.attach({ stream: true, stdout: true, stderr: true });
+      return { container, stream: stream as unknown as Readable };
     });
   }
 
@@ -137,20 +155,15 @@ export class ContainerLife {
     }
   }
 
-  async #startAndFollow(run: ContainerRun, container: Docker.Container): Promise<DriverEnd | null> {
-    const stream = (await container.attach({ stream: true, stdout: true, stderr: true })) as unknown as Readable;
-    try {
-      run.abort.signal.throwIfAborted();
-      this.#options.spool.begin(run.id);
-      run.phase = 'starting';
-      if (!(await this.#start(run, container))) return UNANSWERED;
-      run.phase = 'running';
-      this.#options.tell({ kind: 'started', allocationId: run.id });
-      if (run.earlySignal !== null) await this.signal(run, run.earlySignal);
-      return await this.#followToEnd(run, stream);
-    } finally {
-      stream.destroy();
-    }
+  async #startAndFollow(run: ContainerRun, container: Docker.Container, stream: Readable): Promise<DriverEnd | null> {
+    run.abort.signal.throwIfAborted();
+    this.#options.spool.begin(run.id);
+    run.phase = 'starting';
+    if (!(await this.#start(run, container))) return UNANSWERED;
+    run.phase = 'running';
+    this.#options.tell({ kind: 'started', allocationId: run.id });
+    if (run.earlySignal !== null) await this.signal(run, run.earlySignal);
+    return this.#followToEnd(run, stream);
   }
 
   /** False when a daemon died over it and never says that it did: it may have, and is not asked twice. */
@@ -174,22 +187,27 @@ export class ContainerLife {
   async #followToEnd(run: ContainerRun, attached: Readable | null): Promise<DriverEnd | null> {
     const { clock, closing, spool } = this.#options;
     const writer = new OutputWriter(spool, run.id, this.#options);
-    let source = attached;
-    let since: number | null = null;
+    let isExact = attached !== null;
     let wasAway = false;
+    let from: LogPosition = { since: null, base: NO_BYTES };
     try {
+      if (attached) await this.#drain(writer, attached, NO_BYTES);
       while (!closing.aborted) {
         try {
-          source ??= await this.#logs(run, since);
-          await this.#drain(writer, source, attached || since !== null ? NO_BYTES : spool.outputBytes(run.id));
-          source = null;
-          since = clock.now();
-          const state = await this.#ended(run);
+          if (!isExact) await this.#drainLogs(run, writer, from);
+          const cutAt = clock.now();
+          const state = await this.#ended(run).catch((error: unknown) => {
+            if (faultKind(error) === 'down') from = { since: cutAt, base: spool.outputBytes(run.id) };
+            throw error;
+          });
           if (!hasStarted(state)) return UNANSWERED;
+          // Whoever follows the copy may be sent away a line too early.
+          if (!isExact) await this.#drainLogs(run, writer, from);
           return wasAway ? endAfterRestart(state, run.lastSignal) : endOf(state);
         } catch (error) {
           if (faultKind(error) === 'absent') return GONE;
           if (!wasAway && !closing.aborted) this.#warn(run, error);
+          isExact = false;
           wasAway = true;
           await sleep(clock, DOWN_POLL_MS);
         }
@@ -207,12 +225,15 @@ export class ContainerLife {
     this.#options.closing.removeEventListener('abort', stop);
   }
 
-  /** Docker's own copy of the output: of all, or of what was written since an instant. It ends with the container. */
-  async #logs(run: ContainerRun, since: number | null): Promise<Readable> {
-    const container = this.#options.docker.getContainer(run.name);
+  /** Docker's own copy of the output from a position on, less what is on file of it already; ends with the container. */
+  async #drainLogs(run: ContainerRun, writer: OutputWriter, { since, base }: LogPosition): Promise<void> {
+    const { docker, spool } = this.#options;
     const all = { follow: true, stdout: true, stderr: true } as const;
-    const logs = await container.logs(since === null ? all : { ...all, since: (since / 1_000).toFixed(3) });
-    return logs as unknown as Readable;
+    const wanted = since === null ? all : { ...all, since: (since / 1_000).toFixed(3) };
+    const logs = (await docker.getContainer(run.name).logs(wanted)) as unknown as Readable;
+    const { stdoutBytes, stderrBytes } = spool.outputBytes(run.id);
+    const known = { stdoutBytes: stdoutBytes - base.stdoutBytes, stderrBytes: stderrBytes - base.stderrBytes };
+    await this.#drain(writer, logs, known);
   }
 
   async #ended(run: ContainerRun): Promise<State> {

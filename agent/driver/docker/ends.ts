@@ -30,9 +30,15 @@ export function hasStarted(state: State): boolean {
   return instantOf(state.StartedAt) !== null;
 }
 
-/** The end of a container whose daemon was away meanwhile: one that comes back may have killed it, whoever else did not. */
+/** Docker's word, after a restart, for a container of which it does not know how it ended. */
+const UNKNOWN_STATUS = 255;
+
+/** The end of a container whose daemon was away meanwhile, and may have killed it when it came back. */
 export function endAfterRestart(state: State, sentSignal: string | null): DriverEnd {
   const end = endOf(state);
+  if (end.kind === 'exited' && end.exitCode === UNKNOWN_STATUS) {
+    return { kind: 'lost', message: 'the Docker daemon was restarted, and does not know how its container ended' };
+  }
   if (end.kind !== 'signaled' || end.oom || sentSignal !== null) return end;
   return { kind: 'lost', message: `the Docker daemon was restarted, and its container ended with ${end.signal}` };
 }

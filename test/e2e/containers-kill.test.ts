@@ -1,0 +1,168 @@
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import t, { type Test } from 'tap';
+import { type Cluster, startCluster } from '../kit/cluster.js';
+import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
+import { type Registry, startRegistry } from '../kit/registry.js';
+import { until } from '../kit/until.js';
+
+// Fourteen restarts, each with a job to its end.
+t.setTimeout(600_000);
+
+interface Scene {
+  readonly daemon: DockerDaemon;
+  readonly cluster: Cluster;
+  readonly registry: Registry;
+}
+
+/** Phases of an attempt: what Docker tells when it is reached. */
+const PHASES = {
+  created: 'create',
+  starting: 'attach',
+  'just started': 'start',
+  running: 'begun',
+  stopping: 'kill',
+  'ended, not yet reported': 'die',
+} as const;
+type Phase = keyof typeof PHASES;
+
+t.test('kill -9 at every phase of an attempt (P4, P5)', dockerTests, async (t) => {
+  const daemon = startDocker(t, ['--live-restore']);
+  const registry = await startRegistry(t);
+  const credentials = join(daemon.folder, 'credentials.json');
+  const { host, username, password } = registry;
+  writeFileSync(credentials, JSON.stringify({ [host]: { username, password } }), { mode: 0o600 });
+  const flags = ['--docker-host', `unix://${daemon.socketPath}`, '--registry-credentials', credentials];
+  const cluster = await startCluster({ agentFlags: flags });
+  t.teardown(() => cluster.stop());
+  const scene = { daemon, cluster, registry };
+  for (const [at, victim] of (['agent', 'daemon'] as const).entries()) {
+    for (const [number, phase] of (Object.keys(PHASES) as Phase[]).entries()) {
+      t.test(`the ${victim}, ${phase}`, (t) => killAt(t, scene, { victim, phase, round: 100 * at + number }));
+    }
+  }
+  t.test('output is whole though both were killed while it was written', (t) => wholeOutput(t, scene));
+  t.test('the agent, pulling', (t) => killedPull(t, scene, 'agent'));
+  t.test('the daemon, pulling', (t) => killedPull(t, scene, 'daemon'));
+});
+
+interface Round {
+  readonly victim: 'agent' | 'daemon';
+  readonly phase: Phase;
+  readonly round: number;
+}
+
+async function killAt(t: Test, scene: Scene, { victim, phase, round }: Round): Promise<void> {
+  const { cluster, daemon } = scene;
+  const { berth, api } = cluster;
+  // Its own duration makes the command known among all processes.
+  const nap = `1.0${String(round).padStart(3, '0')}`;
+  const watch = new CommandWatch(`sleep\0${nap}`);
+  t.teardown(() => watch.stop());
+  const reached = phase === 'running' ? undefined : dockerTells(daemon, PHASES[phase]);
+  const script =
+    phase === 'stopping' ? `trap '' TERM; echo begun; sleep ${nap}; echo done` : `echo begun; sleep ${nap}; echo done`;
+  const submitted = await berth(['run', '-d', '--image', 'busybox:local', '--', 'sh', '-c', script]);
+  const jobId = submitted.stdout.trim();
+  if (phase === 'stopping' || phase === 'running') await until('the command runs', () => watch.seen.size > 0);
+  if (phase === 'stopping') await berth(['cancel', jobId, '--reason', 'test']);
+  await reached;
+  await killAndRestart(scene, victim);
+
+  const wait = await berth(['wait', jobId], { timeoutMs: 60_000 });
+  const tasks = await api.tasks(jobId);
+  const { attempt } = tasks[0] ?? { attempt: 0 };
+  t.ok(watch.seen.size <= attempt, `${watch.seen.size} starts in ${attempt} attempts`);
+  t.ok(watch.mostAtOnce <= 1, 'never twice at once');
+  if (phase === 'stopping') t.equal(wait.exitCode, 130, wait.stderr);
+  else {
+    t.equal(wait.exitCode, 0, wait.stderr);
+    t.ok(watch.seen.size > 0, 'the command did run');
+    const logs = await berth(['logs', jobId]);
+    t.equal(logs.stdout, 'begun\ndone\n', logs.stderr);
+  }
+  await until('no container is left', () => daemon.docker('ps', '-aq').trim() === '');
+}
+
+async function wholeOutput(t: Test, scene: Scene): Promise<void> {
+  const { berth } = scene.cluster;
+  const count = 5_000;
+  const script = `i=0; while [ $i -lt ${count} ]; do echo line $i; i=$((i+1)); usleep 1500; done; printf 'no end of line'`;
+  const submitted = await berth(['run', '-d', '--image', 'busybox:local', '--', 'sh', '-c', script]);
+  for (const victim of ['agent', 'daemon', 'agent'] as const) {
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await killAndRestart(scene, victim);
+  }
+  t.match(await berth(['wait', submitted.stdout.trim()]), { exitCode: 0 });
+  const { stdout } = await berth(['logs', submitted.stdout.trim()]);
+  const lines = Array.from({ length: count }, (_, line) => `line ${line}\n`);
+  t.equal(stdout, `${lines.join('')}no end of line`);
+}
+
+async function killedPull(t: Test, scene: Scene, victim: 'agent' | 'daemon'): Promise<void> {
+  const { cluster, daemon, registry } = scene;
+  const image = await registry.publish(daemon, `pulled-${victim}:1`);
+  registry.layerRequests = 0;
+  registry.holdsLayers = true;
+  const submitted = await cluster.berth(['run', '-d', '--image', image, '--', 'cat', '/what']);
+  await until('the pull has begun', () => registry.layerRequests > 0);
+  await killAndRestart(scene, victim);
+  registry.holdsLayers = false;
+  t.match(await cluster.berth(['wait', submitted.stdout.trim()]), { exitCode: 0 });
+  t.equal((await cluster.berth(['logs', submitted.stdout.trim()])).stdout, `pulled-${victim}:1\n`);
+}
+
+async function killAndRestart({ cluster, daemon }: Scene, victim: 'agent' | 'daemon'): Promise<void> {
+  const [agent] = cluster.agents;
+  if (victim === 'agent') {
+    await agent?.kill();
+    await agent?.start();
+    return;
+  }
+  daemon.kill();
+  daemon.restart();
+}
+
+/** Resolves when Docker tells of this. */
+function dockerTells({ socketPath }: DockerDaemon, action: string): Promise<void> {
+  const env = { ...process.env, DOCKER_HOST: `unix://${socketPath}` };
+  const events = spawn('docker', ['events', '--format', '{{.Action}}'], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  return new Promise((resolve) => {
+    createInterface({ input: events.stdout }).on('line', (line) => {
+      if (line !== action) return;
+      events.kill('SIGKILL');
+      resolve();
+    });
+  });
+}
+
+const LOOK_MS = 20;
+
+/** Counts the processes that have had a command line. */
+class CommandWatch {
+  readonly seen = new Set<string>();
+  mostAtOnce = 0;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(commandLine: string) {
+    this.#timer = setInterval(() => {
+      const found = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && isRunning(pid, commandLine));
+      for (const pid of found) this.seen.add(pid);
+      this.mostAtOnce = Math.max(this.mostAtOnce, found.length);
+    }, LOOK_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}
+
+function isRunning(pid: string, commandLine: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8') === `${commandLine}\0`;
+  } catch {
+    return false;
+  }
+}
