@@ -1,3 +1,4 @@
+import { containers } from './containers.js';
 import { footprint } from './footprint.js';
 import { kueue } from './kueue.js';
 import { latency } from './latency.js';
@@ -9,6 +10,7 @@ import { throughput } from './throughput.js';
 
 /** A bench takes its flags and returns its figures; its progress goes to stderr. */
 const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
+  containers,
   footprint,
   kueue,
   latency,
