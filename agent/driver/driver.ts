@@ -7,13 +7,19 @@ import type { LogStream, StartOrder } from '../../shared/wire/messages.js';
 export type DriverEvent =
   | { readonly kind: 'started'; readonly allocationId: AllocationId }
   /** The command and all it started are gone; what it wrote can be read until `remove`. */
-  | {
+  | ({
       readonly kind: 'ended';
       readonly allocationId: AllocationId;
       readonly end: DriverEnd;
       readonly output: OutputBytes;
-      readonly usage?: Usage;
-    };
+    } & EndFacts);
+
+/** What a driver may know of an ended attempt besides. */
+export interface EndFacts {
+  readonly usage?: Usage;
+  /** What exactly the image was. */
+  readonly image?: string;
+}
 
 /** A driver knows how a command ended, not why it was stopped: `stopped` is the supervisor's word. */
 export type DriverEnd = Exclude<AllocationEnd, { kind: 'stopped' }>;
@@ -28,7 +34,7 @@ export interface OutputBytes {
 export type Recovery =
   | { readonly kind: 'absent' }
   | { readonly kind: 'running'; readonly startedAgeMs: number }
-  | { readonly kind: 'ended'; readonly end: DriverEnd; readonly output: OutputBytes; readonly usage?: Usage };
+  | ({ readonly kind: 'ended'; readonly end: DriverEnd; readonly output: OutputBytes } & EndFacts);
 
 /** Runs attempts so that they outlive this process (P5). Every implementation passes test/conformance/task-driver. */
 export interface TaskDriver {

@@ -6,7 +6,7 @@ import type { Log } from '../../shared/log.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Usage, usageOf } from '../../shared/usage.js';
 import type { Held, Report, ReportedEnd, StartOrder } from '../../shared/wire/messages.js';
-import type { DriverEvent, OutputBytes, Recovery, TaskDriver } from '../driver/driver.js';
+import type { DriverEvent, EndFacts, OutputBytes, Recovery, TaskDriver } from '../driver/driver.js';
 import { ATTEMPT_TRANSITIONS, type Attempt, type AttemptPhase } from '../model/attempt.js';
 import type { AgentStore } from '../store/store.js';
 import { endOf, heldPhase, missingSecret, NO_OUTPUT } from './attempts.js';
@@ -152,7 +152,7 @@ export class SupervisedAttempt {
     if (!this.isLive) return;
     const { stopReason } = this.#record;
     if (recovery.kind === 'ended') {
-      this.end(endOf(recovery.end, stopReason), recovery.output, recovery.usage);
+      this.end(endOf(recovery.end, stopReason), recovery.output, recovery);
       return;
     }
     if (recovery.kind === 'running') {
@@ -165,15 +165,18 @@ export class SupervisedAttempt {
   driverEvent(event: DriverEvent): void {
     if (!this.isLive || this.#isHalted) return;
     if (event.kind === 'started') this.#started(0);
-    else this.end(endOf(event.end, this.#record.stopReason), event.output, event.usage);
+    else this.end(endOf(event.end, this.#record.stopReason), event.output, event);
   }
 
-  end(end: AllocationEnd, output: OutputBytes, usage: Usage = {}): void {
+  end(end: AllocationEnd, output: OutputBytes, { usage = {}, image }: EndFacts = {}): void {
     if (!this.isLive) return;
     this.#isEnding = true;
     this.#granted = undefined;
     this.#timers.cancelAll();
-    const phase: AttemptPhase = { kind: 'ended', end: { end, ...output, ...this.#used(usage) } };
+    const phase: AttemptPhase = {
+      kind: 'ended',
+      end: { end, ...output, ...this.#used(usage), ...(image ? { image } : {}) },
+    };
     this.#context.listener.ended(this.id, output);
     this.#keepEnd({ ...this.#record, order: null, phase }, this.#now());
   }

@@ -42,6 +42,8 @@ export type AllocationPhase =
       readonly end: AllocationEnd;
       readonly output: OutputSize;
       readonly usage?: Usage;
+      /** What exactly the image was. */
+      readonly image?: string;
     };
 
 /** Bytes that the attempt wrote; unknown when the node is lost. */

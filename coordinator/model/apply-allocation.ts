@@ -90,8 +90,8 @@ export function allocationStopRequested(
 }
 
 export function allocationEnded(state: ClusterState, event: EventOf<'allocation.ended'>, at: EpochMs): void {
-  const { allocationId, end, output, usage } = event;
-  const used = usage === undefined ? {} : { usage };
+  const { allocationId, end, output, usage, image } = event;
+  const used = { ...(usage === undefined ? {} : { usage }), ...(image === undefined ? {} : { image }) };
   const allocation = change(state, allocationId, { kind: 'ended', at, end, output, ...used });
   // A short command's end may arrive without word of its start.
   if (allocation.startedAt === undefined && hasRun(end)) noteStart(state, allocation, at - end.ranMs);

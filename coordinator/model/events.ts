@@ -67,6 +67,8 @@ export type BerthEvent =
       readonly end: AllocationEnd;
       readonly output: OutputSize;
       readonly usage?: Usage;
+      /** What exactly the image was. */
+      readonly image?: string;
     }
   /** A node joined, came back with another inventory, boot or version, or offers something else from now on. */
   | {

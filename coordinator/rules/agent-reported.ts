@@ -47,8 +47,8 @@ export function consequencesOf(allocation: Allocation, { phase, end, startedAt }
     case 'stopping':
       return [];
     case 'ended': {
-      const { end: how, stdoutBytes, stderrBytes, usage } = present(end, 'end of an ended allocation');
-      const used = usage === undefined ? {} : { usage };
+      const { end: how, stdoutBytes, stderrBytes, usage, image } = present(end, 'end of an ended allocation');
+      const used = { ...(usage === undefined ? {} : { usage }), ...(image === undefined ? {} : { image }) };
       return [{ type: 'allocation.ended', allocationId, end: how, output: { stdoutBytes, stderrBytes }, ...used }];
     }
   }

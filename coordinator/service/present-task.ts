@@ -66,6 +66,7 @@ export const attemptSchema = Type.Object({
     'What it wrote in all; null before its end, or when nobody knows.',
   ),
   usage: nullable(usageSchema),
+  image: nullable(Type.String(), 'What exactly its image was: the digest in its registry, or the id on the node.'),
 });
 export type AttemptView = Static<typeof attemptSchema>;
 
@@ -150,6 +151,7 @@ function presentAttempt(allocation: Allocation, eligibleAt: EpochMs): AttemptVie
     ranMs: ended && 'ranMs' in ended.end ? ended.end.ranMs : null,
     output: ended?.output ?? null,
     usage: ended?.usage ?? null,
+    image: ended?.image ?? null,
   };
 }
 

@@ -69,6 +69,7 @@ export interface AttemptView {
   readonly ranMs: number | null;
   readonly output: { readonly stdoutBytes: number; readonly stderrBytes: number } | null;
   readonly usage: Usage | null;
+  readonly image: string | null;
 }
 
 export interface AttemptEnd {

@@ -76,6 +76,8 @@ export interface ReportedEnd {
   readonly stdoutBytes: number;
   readonly stderrBytes: number;
   readonly usage?: Usage;
+  /** What exactly the image was: its digest in its registry, or its id on the node. */
+  readonly image?: string;
 }
 
 export interface Welcome {

@@ -119,12 +119,13 @@ t.test('show tells a task’s attempts, why tells its waiting', async (t) => {
     endedAt: null,
     ranMs: 61_000,
     output: { stdoutBytes: 5, stderrBytes: 0 },
+    image: 'lab/x@sha256:0123456789abcdef',
     usage: { cpuMs: 59_000, peakMemoryBytes: 1_572_864, startedMs: 4, writtenBytes: 512 },
   } as const;
   api.tasks.set('j2.0', aTask('j2.0', { attempts: [attempt] }));
   const show = new Session(api);
   t.equal(await show.run('show', 'j2.0'), 0);
-  t.match(show.stdout, /j2\.0#1 +n1 +ended +0,1 +- +1m1s +5\+0B +killed by SIGKILL/);
+  t.match(show.stdout, /j2\.0#1 +n1 +ended +0,1 +- +1m1s +5\+0B +lab\/x@sha256:0123456789ab +killed by SIGKILL/);
   t.match(show.stdout, /j2\.0#1 +2\.5s +- +- +4ms +1m1s +- +59s +1\.5MiB +- +512B/);
   const nodeClasses = [
     { example: 'n1', nodeCount: 3, state: 'busy', message: 'needs 2 CPUs (1 free)' },

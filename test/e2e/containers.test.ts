@@ -29,8 +29,15 @@ t.test('jobs in containers, through the real programs and a real Docker daemon',
 });
 
 const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>> = {
-  'a command runs in its image, with its arguments as they were given': async (t, { berth }) => {
+  'a command runs in its image, with its arguments as they were given': async (t, { berth, api }) => {
     t.match(await berth(['run', '--image', 'busybox:local', '--', 'echo', 'hi']), { exitCode: 0, stdout: 'hi\n' });
+    const { jobs } = await api.json<{ jobs: readonly { id: string }[] }>('GET', '/v1/jobs');
+    const [task] = await api.tasks(jobs[0]?.id ?? '');
+    t.match(
+      await berth(['show', task?.id ?? '']),
+      { stdout: /IMAGE[\s\S]* sha256:[0-9a-f]{12} / },
+      'and the image is on record',
+    );
     const strange = ['two words', '$HOME', '"', "it's", '*', 'ü\nline', ''];
     const result = await berth(['run', '--image', 'busybox:local', '--', 'printf', '[%s]', ...strange]);
     t.equal(result.stdout, strange.map((argument) => `[${argument}]`).join(''), result.stderr);

@@ -37,7 +37,7 @@ export const USAGE: Usage = {
 export const reportOf = (end: AllocationEnd, attempt = 1, usage?: Usage): Report => ({
   allocationId: id(attempt),
   phase: 'ended',
-  end: { end, stdoutBytes: 2 ** 40, stderrBytes: 0, ...(usage ? { usage } : {}) },
+  end: { end, stdoutBytes: 2 ** 40, stderrBytes: 0, ...(usage ? { usage, image: 'busybox@sha256:0' } : {}) },
   ageMs: 12,
 });
 

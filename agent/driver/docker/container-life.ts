@@ -6,10 +6,10 @@ import type { Log } from '../../../shared/log.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
 import type { DriverEnd, DriverEvent, OutputBytes } from '../driver.js';
 import type { TaskBase } from '../task-environment.js';
-import { containerOptions } from './container-options.js';
-import type { ContainerRun } from './container-run.js';
+import { containerOptions, IMAGE_LABEL } from './container-options.js';
+import { type ContainerRun, factsOf } from './container-run.js';
 import { type DockerPolicy, forbidden } from './docker-policy.js';
-import { endAfterRestart, endOf, endOfRefusal, hasStarted } from './ends.js';
+import { endAfterRestart, endOf, endOfRefusal, hasStarted, instantOf } from './ends.js';
 import { faultKind, faultText, StartFault } from './faults.js';
 import type { Images } from './images.js';
 import { OutputWriter } from './output-writer.js';
@@ -41,6 +41,8 @@ const DOWN_POLL_MS = 250;
 const DISCARD_RETRY_MS = 2_000;
 /** An attempt that has not started does not wait longer for a daemon: another node may have one. */
 const MAX_DOWN_MS = 120_000;
+const KILLED_STATUS = 137;
+const OOM_WAIT_MS = 200;
 const NO_BYTES: OutputBytes = { stdoutBytes: 0, stderrBytes: 0 };
 const GONE: DriverEnd = { kind: 'lost', message: 'its container was removed by somebody else' };
 const UNANSWERED: DriverEnd = { kind: 'lost', message: 'the Docker daemon ended while it started the container' };
@@ -122,11 +124,12 @@ export class ContainerLife {
 
   /** A container that was never started, and its output to be; tries again while the daemon is away. */
   async #prepared(run: ContainerRun, order: StartOrder): Promise<Prepared> {
-    const { images, spool, owner, task, policy } = this.#options;
+    const { images, spool, owner, task, policy, clock } = this.#options;
     const refused = forbidden(order.container ?? {}, policy);
     if (refused !== undefined) throw new StartFault('node', refused);
     if (order.run.kind === 'script') spool.writeScript(run.id, order.run.script);
     return this.#whileDown(run, async () => {
+      const askedAt = clock.monotonic();
       const image = await images.ready({
         image: order.image ?? '',
         pull: order.container?.pull ?? 'missing',
@@ -134,8 +137,10 @@ export class ContainerLife {
         signal: run.abort.signal,
         progress: () => {},
       });
+      run.pulledMs = clock.monotonic() - askedAt;
       run.abort.signal.throwIfAborted();
-      const place = { owner, imageId: image.id, script: spool.script(run.id), base: task, policy };
+      run.image = image.digest;
+      const place = { owner, image, script: spool.script(run.id), base: task, policy };
       const container = await this.#created(run, containerOptions(order, place));
       const stream = await container.attach({ stream: true, stdout: true, stderr: true });
       return { container, stream: stream as unknown as Readable };
@@ -196,11 +201,13 @@ export class ContainerLife {
         try {
           if (!isExact) await this.#drainLogs(run, writer, from);
           const cutAt = clock.now();
-          const state = await this.#ended(run).catch((error: unknown) => {
+          const { State, Config } = await this.#ended(run).catch((error: unknown) => {
             if (faultKind(error) === 'down') from = { since: cutAt, base: spool.outputBytes(run.id) };
             throw error;
           });
-          if (!hasStarted(state)) return UNANSWERED;
+          run.image ??= Config.Labels[IMAGE_LABEL] ?? null;
+          if (!hasStarted(State)) return UNANSWERED;
+          const state = await this.#withOom(run, State);
           // Whoever follows the copy may be sent away a line too early.
           if (!isExact) await this.#drainLogs(run, writer, from);
           return wasAway ? endAfterRestart(state, run.lastSignal) : endOf(state);
@@ -236,11 +243,25 @@ export class ContainerLife {
     await this.#drain(writer, logs, known);
   }
 
-  async #ended(run: ContainerRun): Promise<State> {
+  /** The kernel's word for memory may come after that for the end, and Docker then keeps it as an event alone. */
+  async #withOom(run: ContainerRun, state: State): Promise<State> {
+    const { clock, docker } = this.#options;
+    if (state.ExitCode !== KILLED_STATUS || state.OOMKilled || run.lastSignal !== null) return state;
+    await sleep(clock, OOM_WAIT_MS);
+    const filters = { container: [run.name], event: ['oom'] };
+    const since = Math.floor((instantOf(state.StartedAt) ?? 0) / 1_000);
+    const until = Math.ceil(clock.now() / 1_000);
+    const events = (await docker.getEvents({ since, until, filters })) as unknown as Readable;
+    let isOom = false;
+    for await (const _ of events) isOom = true;
+    return isOom ? { ...state, OOMKilled: true } : state;
+  }
+
+  async #ended(run: ContainerRun): Promise<ContainerInspectInfo> {
     const { closing, docker } = this.#options;
     const container = docker.getContainer(run.name);
     await container.wait({ condition: 'not-running', abortSignal: closing });
-    return (await container.inspect()).State;
+    return container.inspect();
   }
 
   async #whileDown<Value>(run: ContainerRun, act: () => Promise<Value>): Promise<Value> {
@@ -262,7 +283,8 @@ export class ContainerLife {
     run.end = end;
     run.phase = 'ended';
     run.tellOver();
-    this.#options.tell({ kind: 'ended', allocationId: run.id, end, output: this.#options.spool.outputBytes(run.id) });
+    const output = this.#options.spool.outputBytes(run.id);
+    this.#options.tell({ kind: 'ended', allocationId: run.id, end, output, ...factsOf(run) });
   }
 
   #warn(run: ContainerRun, error: unknown): void {

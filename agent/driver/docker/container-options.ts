@@ -4,15 +4,18 @@ import type { ContainerSpec } from '../../../shared/job-spec/spec.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
 import type { DockerPolicy } from './docker-policy.js';
+import type { ReadyImage } from './images.js';
 
 /** Whose container it is, and which attempt's. */
 export const OWNER_LABEL = 'berth.owner';
 export const ALLOCATION_LABEL = 'berth.allocation';
+/** Digest of the image, which a later agent reports. */
+export const IMAGE_LABEL = 'berth.image';
 
 export interface ContainerPlace {
   /** Names this agent's state directory among all that use the same Docker. */
   readonly owner: string;
-  readonly imageId: string;
+  readonly image: ReadyImage;
   /** Where the order's script lies on the node; unused for a command. */
   readonly script: string;
   readonly base: TaskBase;
@@ -46,7 +49,7 @@ export function containerOptions(order: StartOrder, place: ContainerPlace): Cont
   const argv = run.kind === 'command' ? run.argv : [SCRIPT_TARGET, ...run.args];
   return {
     name: containerName(place.owner, order.allocationId),
-    Image: place.imageId,
+    Image: place.image.id,
     ...programOf(argv, container),
     // Without a GPU of its own a container sees none, even where the runtime would show them all.
     Env: Object.entries({
@@ -55,7 +58,7 @@ export function containerOptions(order: StartOrder, place: ContainerPlace): Cont
     }).map(([name, value]) => `${name}=${value}`),
     ...(workdir === null ? {} : { WorkingDir: workdir }),
     ...(container.user === undefined ? {} : { User: container.user }),
-    Labels: { [OWNER_LABEL]: place.owner, [ALLOCATION_LABEL]: order.allocationId },
+    Labels: { [OWNER_LABEL]: place.owner, [ALLOCATION_LABEL]: order.allocationId, [IMAGE_LABEL]: place.image.digest },
     AttachStdin: false,
     AttachStdout: true,
     AttachStderr: true,

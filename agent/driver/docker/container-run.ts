@@ -1,5 +1,6 @@
 import type { AllocationId } from '../../../shared/ids.js';
-import type { DriverEnd } from '../driver.js';
+import { usageOf } from '../../../shared/usage.js';
+import type { DriverEnd, EndFacts } from '../driver.js';
 
 /**
  * What this process knows of one attempt's container.
@@ -16,6 +17,9 @@ export interface ContainerRun {
   /** The first signal that was sent before there was anything to send it to. */
   earlySignal: string | null;
   end: DriverEnd | null;
+  /** Digest of its image, and how long it was waited for, once they are known. */
+  image: string | null;
+  pulledMs: number | null;
   /** What was last sent to it. A container that ends by SIGKILL without one was killed by its daemon's restart. */
   lastSignal: string | null;
   readonly over: Promise<void>;
@@ -28,5 +32,22 @@ export function newRun(id: AllocationId, name: string): ContainerRun {
     tellOver = resolve;
   });
   const abort = new AbortController();
-  return { id, name, phase: 'preparing', abort, earlySignal: null, end: null, lastSignal: null, over, tellOver };
+  return {
+    id,
+    name,
+    phase: 'preparing',
+    abort,
+    earlySignal: null,
+    end: null,
+    image: null,
+    pulledMs: null,
+    lastSignal: null,
+    over,
+    tellOver,
+  };
+}
+
+export function factsOf({ image, pulledMs }: ContainerRun): EndFacts {
+  const usage = usageOf({ pulledMs });
+  return { ...(image === null ? {} : { image }), ...(usage === undefined ? {} : { usage }) };
 }

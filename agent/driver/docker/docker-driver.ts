@@ -10,7 +10,7 @@ import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } f
 import type { TaskBase } from '../task-environment.js';
 import { ContainerLife } from './container-life.js';
 import { ALLOCATION_LABEL, containerName, OWNER_LABEL } from './container-options.js';
-import { type ContainerRun, newRun } from './container-run.js';
+import { type ContainerRun, factsOf, newRun } from './container-run.js';
 import type { DockerPolicy } from './docker-policy.js';
 import { hasStarted, instantOf } from './ends.js';
 import { faultKind, faultText } from './faults.js';
@@ -135,7 +135,9 @@ class DockerDriver implements TaskDriver {
 
   async #recoverOne(id: AllocationId): Promise<Recovery> {
     const known = this.#runs.get(id);
-    if (known?.end) return { kind: 'ended', end: known.end, output: this.#spool.outputBytes(id) };
+    if (known?.end) {
+      return { kind: 'ended', end: known.end, output: this.#spool.outputBytes(id), ...factsOf(known) };
+    }
     const run = known ?? newRun(id, containerName(this.#owner, id));
     if (this.#wasRebooted) return this.#lost(run, REBOOTED);
     try {
@@ -143,7 +145,8 @@ class DockerDriver implements TaskDriver {
       if (!found || !hasStarted(found.State)) return await this.#unstarted(run);
       this.#runs.set(id, run);
       if (!found.State.Running) {
-        return { kind: 'ended', end: await this.#life.finish(run), output: this.#spool.outputBytes(id) };
+        const end = await this.#life.finish(run);
+        return { kind: 'ended', end, output: this.#spool.outputBytes(id), ...factsOf(run) };
       }
       void this.#life.takeUp(run);
       return { kind: 'running', startedAgeMs: this.#ageOf(instantOf(found.State.StartedAt)) };

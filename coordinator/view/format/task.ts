@@ -33,6 +33,11 @@ export function taskFields(task: TaskView): readonly (readonly [string, string |
   ];
 }
 
+/** Short, as Docker prints ids; `-o json` has all of it. */
+function imageText(attempt: AttemptView): string {
+  return attempt.image?.replace(/(sha256:[0-9a-f]{12})[0-9a-f]*$/, '$1') ?? '-';
+}
+
 export function attemptColumns(): readonly Column<AttemptView>[] {
   return [
     { title: 'ATTEMPT', text: (attempt) => attempt.allocationId },
@@ -42,6 +47,7 @@ export function attemptColumns(): readonly Column<AttemptView>[] {
     { title: 'STARTED', text: (attempt) => localTime(attempt.startedAt) },
     { title: 'RAN', text: (attempt) => (attempt.ranMs === null ? '-' : roughDuration(attempt.ranMs)), align: 'right' },
     { title: 'OUTPUT', text: outputText, align: 'right' },
+    { title: 'IMAGE', text: imageText },
     { title: 'END', text: (attempt) => endText(attempt.end) },
   ];
 }

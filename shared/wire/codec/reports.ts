@@ -39,8 +39,8 @@ export function reportFromWire(report: WireReport, where: string): Report {
   };
 }
 
-function endToWire({ end, stdoutBytes, stderrBytes, usage }: ReportedEnd): WireEnd {
-  const used = usage === undefined ? {} : { usage };
+function endToWire({ end, stdoutBytes, stderrBytes, usage, image }: ReportedEnd): WireEnd {
+  const used = { ...(usage === undefined ? {} : { usage }), ...(image === undefined ? {} : { image }) };
   const sizes = { stdoutBytes: whole(stdoutBytes), stderrBytes: whole(stderrBytes), ...used };
   const ran = 'ranMs' in end ? { ranMs: whole(end.ranMs) } : {};
   const exit = 'exitCode' in end ? { exitCode: end.exitCode, hasExitCode: true } : {};
@@ -67,6 +67,7 @@ function endFromWire(end: WireEnd, where: string): ReportedEnd {
     stdoutBytes: field.count(end.stdoutBytes, `${where}.stdoutBytes`),
     stderrBytes: field.count(end.stderrBytes, `${where}.stderrBytes`),
     ...usageFromWire(end.usage, `${where}.usage`),
+    ...(end.image ? { image: end.image } : {}),
   };
 }
 
