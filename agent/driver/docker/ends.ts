@@ -43,6 +43,8 @@ export function endAfterRestart(state: State, sentSignal: string | null): Driver
   return { kind: 'lost', message: `the Docker daemon was restarted, and its container ended with ${end.signal}` };
 }
 
+/** Docker answers 500 here, as it does for its own troubles. */
+const ORDERS_FAULT = /unable to find (user|group)/i;
 const NO_GPU_RUNTIME = /could not select device driver|nvidia-container|no such device|unresolvable CDI/i;
 
 /** What a refused start means: a missing program is the order's fault; all else, GPUs above all, is the node's. */
@@ -52,7 +54,8 @@ export function endOfRefusal(error: unknown): DriverEnd {
     return { kind: 'rejected', message: `this node's Docker has no GPU runtime: ${message}` };
   }
   if (faultKind(error) === 'down') return { kind: 'rejected', message: `Docker does not answer: ${message}` };
-  const whose = error instanceof StartFault ? error.whose : faultKind(error) === 'refused' ? 'order' : 'node';
+  const isRefused = faultKind(error) === 'refused' || ORDERS_FAULT.test(message);
+  const whose = error instanceof StartFault ? error.whose : isRefused ? 'order' : 'node';
   return { kind: whose === 'order' ? 'start-failed' : 'rejected', message };
 }
 
