@@ -178,8 +178,9 @@ async function discover(argv: readonly string[]): Promise<void> {
   const { gpuWatch } = config;
   const keepsSecrets = secretsRootOf(config, log) !== undefined;
   const signal = new AbortController().signal;
-  const [inventory, gpus] = await Promise.all([
+  const [inventory, found, gpus] = await Promise.all([
     takeInventory({ ...options, keepsSecrets, log }),
+    dockerOf(config, log, () => false)?.attributes(),
     gpuWatch ? nvidiaSmi({ ...gpuWatch, clock: systemClock }).read(signal) : { kind: 'absent' as const },
   ]);
   const versions = { berth: VERSION, node: process.versions.node };

@@ -41,7 +41,7 @@ t.test('credentials are read by registry, and never from a file that others can 
   const write = (text: string): void => writeFileSync(path, text, { mode: 0o600 });
   write('{"a:5000": {"username": "u", "password": "hush"}, "b": {"username": "u"}}');
   const read = credentialsIn(path);
-  t.strictSame(read('a:5000'), { registry: 'a:5000', username: 'u', password: 'hush' });
+  t.strictSame(read('a:5000'), { username: 'u', password: 'hush' });
   t.equal(read('c'), undefined);
   t.throws(() => read('b'), { code: 'invalid-request', message: /"b" needs a "username" and a "password"/ });
   chmodSync(path, 0o644);
@@ -65,7 +65,7 @@ interface Scene {
 
 async function driverFor(t: Test, { daemon, registry }: Scene, password = registry.password) {
   const { host, username } = registry;
-  const credentials = (asked: string) => (asked === host ? { registry: host, username, password } : undefined);
+  const credentials = (asked: string) => (asked === host ? { username, password } : undefined);
   const bench = dockerBench(t, daemon, { credentials });
   const watched = await Watched.open(bench.factory);
   t.teardown(() => watched.driver.close());
@@ -95,7 +95,7 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
       kind: 'start-failed',
       message: /no\/such:1 could not be pulled/,
     });
-    const registryAuth = { registry: scene.registry.host, username: 'ann', password: scene.registry.password };
+    const registryAuth = { username: 'ann', password: scene.registry.password };
     await wrong.watched.driver.start(wrong.bench.shell(id(2), 'true', { image, registryAuth }));
     t.match((await wrong.watched.ended(id(2))).end, { kind: 'exited' }, 'credentials of the order go first');
   },
@@ -121,7 +121,7 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
       docker: await openEngine(scene.daemon.socketPath),
       clock: systemClock,
       log: silentLog,
-      credentials: () => ({ registry: host, username, password }),
+      credentials: () => ({ username, password }),
     });
     const { signal } = new AbortController();
     let progressed = 0;

@@ -127,6 +127,7 @@ export class ContainerLife {
     const { images, spool, owner, task, policy, clock } = this.#options;
     const refused = forbidden(order.container ?? {}, policy);
     if (refused !== undefined) throw new StartFault('node', refused);
+    if (order.secrets) throw new StartFault('order', 'this version gives containers no secrets; run it as a process');
     if (order.run.kind === 'script') spool.writeScript(run.id, order.run.script);
     return this.#whileDown(run, async () => {
       const askedAt = clock.monotonic();

@@ -132,7 +132,7 @@ export class Images {
       const either = AbortSignal.any([signal, stall.signal]);
       const stream = (await this.#options.docker.pull(image, {
         abortSignal: either,
-        ...(credentials === undefined ? {} : { authconfig: authOf(credentials) }),
+        ...(credentials === undefined ? {} : { authconfig: { ...credentials, serveraddress: registryOf(image) } }),
       })) as Readable;
       either.addEventListener('abort', () => stream.destroy(), { once: true });
       await followed(stream, (progress) => {
@@ -175,8 +175,4 @@ async function followed(stream: Readable, tell: (progress: PullProgress) => void
 
 function refusedPull(image: string, text: string): StartFault {
   return new StartFault(NOTHING_THERE.test(text) ? 'order' : 'node', `image ${image} could not be pulled: ${text}`);
-}
-
-function authOf({ registry, username, password }: RegistryAuth) {
-  return { serveraddress: registry, username, password };
 }

@@ -44,7 +44,7 @@ export function credentialsIn(path: string): (registry: string) => RegistryAuth 
     const entry = (all as Record<string, { username?: unknown; password?: unknown } | undefined> | null)?.[registry];
     if (entry === undefined) return undefined;
     const { username, password } = entry;
-    if (typeof username === 'string' && typeof password === 'string') return { registry, username, password };
+    if (typeof username === 'string' && typeof password === 'string') return { username, password };
     throw fault(`"${registry}" needs a "username" and a "password", both texts`);
   };
 }
