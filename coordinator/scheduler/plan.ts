@@ -70,7 +70,7 @@ class Planning {
   readonly #guard: Guard;
   readonly #preemptor: Preemptor;
   /** How far steps have been served that were left for others to have their turn. */
-  readonly #begun = new Map<ReadyStep, Iterator<ReadyTask>>();
+  readonly #begun = new Map<ReadyStep, IterableIterator<ReadyTask>>();
   readonly #placements: Placement[] = [];
 
   constructor(
@@ -119,25 +119,32 @@ class Planning {
   /** Places every rank, or none; a gang that is larger than a whole plan is one by itself. True when the plan is full. */
   #serveGang(served: Served): boolean {
     const { entry, claim } = served;
-    const ranks = [...readyTasks(this.#view, entry, this.#now)];
+    const ranks = [...(this.#begun.get(entry) ?? readyTasks(this.#view, entry, this.#now))];
     if (ranks.length < togetherOf(claim.demand)) return false;
     const placed = this.#placements.length;
     if (placed > 0 && placed + ranks.length > this.#maxPlacements) return true;
+    // When it comes again, after others have had their turn, nothing of it is left.
+    this.#begun.set(entry, [].values());
+    const places = this.#placesTogether(served, ranks.length);
+    for (const [rank, place] of places.entries()) this.#commit(served, present(ranks[rank], 'rank'), place);
+    return false;
+  }
+
+  /** Places for so many tasks at once; none when one of them has no place, or a limit is reached. */
+  #placesTogether(served: Served, count: number): readonly Place[] {
+    const { entry, claim } = served;
     const before: RowState[] = [];
     const places: Place[] = [];
-    while (places.length < ranks.length) {
+    while (places.length < count) {
       const row = this.#find(served, [].values());
       if (row === undefined) break;
       before.push(this.#placer.stateOf(row));
       places.push(this.#placer.place(row, claim.demand));
     }
-    if (
-      places.length < ranks.length ||
-      !this.#queue.take(entry, { count: ranks.length, nodes: places.map(({ node }) => node) })
-    )
-      this.#placer.restore(before);
-    else for (const [rank, place] of places.entries()) this.#commit(served, present(ranks[rank], 'rank'), place);
-    return false;
+    const nodes = places.map(({ node }) => node);
+    if (places.length === count && this.#queue.take(entry, { count, nodes })) return places;
+    this.#placer.restore(before);
+    return [];
   }
 
   /** Where the next task goes, `rest` following it. When no node has room, its demand is not asked for again. */

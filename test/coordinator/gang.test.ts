@@ -201,6 +201,13 @@ t.test('what no nodes, quota or licences could ever start together is refused by
   t.end();
 });
 
+t.test('a gang of somebody who has had enough is not placed again in the same plan', (t) => {
+  const cluster = new Scenario().submitAs('ann', gang(2)).submitAs('bob', oneStep({ array: '0-1' }));
+  cluster.join('a', { inventory: anInventory({ capacity: { cpuMillis: 64_000, memoryMiB: 65_536, diskMiB: 0 } }) });
+  t.strictSame(placed(cluster).length, 4);
+  t.end();
+});
+
 const inputs = fc.array(
   fc.record({
     size: fc.integer({ min: 1, max: 6 }),

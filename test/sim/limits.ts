@@ -23,6 +23,7 @@ export const SIM_LIMITS: Limits = {
     ['l', 3],
     ['m', 1],
   ]),
+  preemption: [{ from: 100, upTo: 0 }],
 };
 
 /** Every limit that live allocations exceed, added up from the records alone. Cost: O(allocations + steps). */

@@ -12,6 +12,11 @@ export interface Behaviour {
 
 const MAX_TASKS = 6;
 const MAX_RUN_MS = 20_000;
+/** Some run for longer than an attempt is spared from preemption. */
+const LONG_RUN_MS = 100_000;
+/** Of a gang: as many as every quota lets run at once, so small that what machines are left hold them. */
+const RANKS = '0-1';
+const RANK = { cpuMillis: 500, memoryMiB: 256, diskMiB: 0, gpus: null } as const;
 
 /** A random job that fits the nodes of the simulation: one step or a small graph, some of whose tasks fail. */
 export function randomJob(random: Random, number: number): JobSpec {
@@ -21,7 +26,7 @@ export function randomJob(random: Random, number: number): JobSpec {
   return aJob({
     name: below(random, 3) === 0 ? 'nightly' : `job-${number}`,
     namespace: below(random, 2) === 0 ? 'a' : 'b',
-    priority: below(random, 3) - 1,
+    priority: 100 * (below(random, 3) - 1),
     steps,
     hold: below(random, 12) === 0,
     // The machine that has what it needs may not have joined yet.
@@ -35,21 +40,28 @@ export function randomUser(random: Random): string {
 
 function randomStep(random: Random, name: string, earlier: readonly string[]): StepSpec {
   const behaviour: Behaviour = {
-    runMs: 1 + below(random, MAX_RUN_MS),
+    runMs: (below(random, 12) === 0 ? LONG_RUN_MS : 1) + below(random, MAX_RUN_MS),
     exitCode: below(random, 8) === 0 ? 1 : 0,
     outputBytes: below(random, 3) === 0 ? below(random, 5_000) : 0,
   };
   return aStep({
     name,
     needs: earlier.filter(() => below(random, 2) === 0),
-    array: `0-${below(random, MAX_TASKS)}`,
     env: environmentOf(behaviour),
-    ...randomDemand(random),
-    ...(below(random, 5) === 0 ? { maxParallel: 1 + below(random, 3) } : {}),
+    ...(below(random, 5) === 0 ? { gang: true, array: RANKS, resources: RANK } : randomArray(random)),
     timeLimitMs: randomTimeLimit(random, behaviour),
     retry: randomRetry(random),
     stop: { signal: 'SIGTERM', graceMs: below(random, 3_000) },
+    ...(below(random, 3) === 0 ? { checkpoint: { signal: 'SIGUSR1', graceMs: below(random, 5_000) } } : {}),
   });
+}
+
+function randomArray(random: Random): Pick<StepSpec, 'array' | 'resources' | 'exclusive' | 'maxParallel'> {
+  return {
+    array: `0-${below(random, MAX_TASKS)}`,
+    ...randomDemand(random),
+    ...(below(random, 5) === 0 ? { maxParallel: 1 + below(random, 3) } : {}),
+  };
 }
 
 function randomDemand(random: Random): Pick<StepSpec, 'resources' | 'exclusive'> {
