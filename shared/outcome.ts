@@ -14,13 +14,23 @@ export type AllocationEnd =
   | { readonly kind: 'rejected'; readonly message: string }
   /** It ended because it was asked to; `exitCode` is what the command returned, if it did. */
   | { readonly kind: 'stopped'; readonly reason: StopReason; readonly exitCode?: number; readonly ranMs: number }
+  /** The command succeeded and did not leave what it must, or that could not be kept. */
+  | { readonly kind: 'outputs-failed'; readonly message: string; readonly ranMs: number }
   /** Nobody knows: the node is gone, rebooted, or forgot it. */
   | { readonly kind: 'lost'; readonly message: string };
 
 export type EndKind = AllocationEnd['kind'];
 
 /** Ends after which `retry.on` may ask for another attempt. */
-export const RETRYABLE_ENDS = ['exited', 'signaled', 'start-failed', 'rejected', 'time-limit', 'lost'] as const;
+export const RETRYABLE_ENDS = [
+  'exited',
+  'signaled',
+  'start-failed',
+  'rejected',
+  'outputs-failed',
+  'time-limit',
+  'lost',
+] as const;
 export type RetryableEnd = (typeof RETRYABLE_ENDS)[number];
 
 export type TaskOutcome =
@@ -100,6 +110,7 @@ function exitCodeOfEnd(end: AllocationEnd): number {
       return end.reason === 'time-limit' ? SIGNAL_EXIT_BASE + signalNumber('SIGTERM') : CANCELED_EXIT;
     case 'start-failed':
     case 'rejected':
+    case 'outputs-failed':
     case 'lost':
       return SYSTEM_FAILURE_EXIT;
     default:

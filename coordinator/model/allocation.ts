@@ -10,6 +10,7 @@ import {
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { Usage } from '../../shared/usage.js';
+import type { StagingRecord } from '../../shared/wire/messages.js';
 
 /** One attempt of one task on one node with concrete devices. Its id is its own fence. */
 export interface Allocation {
@@ -44,6 +45,7 @@ export type AllocationPhase =
       readonly usage?: Usage;
       /** What exactly the image was. */
       readonly image?: string;
+      readonly staging?: StagingRecord;
     };
 
 /** Bytes that the attempt wrote; unknown when the node is lost. */

@@ -90,9 +90,13 @@ export function allocationStopRequested(
 }
 
 export function allocationEnded(state: ClusterState, event: EventOf<'allocation.ended'>, at: EpochMs): void {
-  const { allocationId, end, output, usage, image } = event;
-  const used = { ...(usage === undefined ? {} : { usage }), ...(image === undefined ? {} : { image }) };
-  const allocation = change(state, allocationId, { kind: 'ended', at, end, output, ...used });
+  const { allocationId, end, output, usage, image, staging } = event;
+  const details = {
+    ...(usage === undefined ? {} : { usage }),
+    ...(image === undefined ? {} : { image }),
+    ...(staging === undefined ? {} : { staging }),
+  };
+  const allocation = change(state, allocationId, { kind: 'ended', at, end, output, ...details });
   // A short command's end may arrive without word of its start.
   if (allocation.startedAt === undefined && hasRun(end)) noteStart(state, allocation, at - end.ranMs);
   state.index.allocationEnded(allocation);
@@ -102,7 +106,7 @@ export function allocationEnded(state: ClusterState, event: EventOf<'allocation.
 type EndOfCommand = Extract<AllocationEnd, { readonly ranMs: number }>;
 
 function hasRun(end: AllocationEnd): end is EndOfCommand {
-  return end.kind === 'exited' || end.kind === 'signaled' || (end.kind === 'stopped' && end.ranMs > 0);
+  return 'ranMs' in end && (end.kind !== 'stopped' || end.ranMs > 0);
 }
 
 function noteStart(state: ClusterState, allocation: Allocation, startedAt: EpochMs): void {

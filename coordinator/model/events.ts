@@ -3,7 +3,7 @@ import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import type { AllocationEnd, JobOutcome, StopReason, TaskOutcome } from '../../shared/outcome.js';
 import type { Usage } from '../../shared/usage.js';
-import type { Inventory } from '../../shared/wire/messages.js';
+import type { Inventory, StagingRecord } from '../../shared/wire/messages.js';
 import type { OutputSize } from './allocation.js';
 
 /**
@@ -69,6 +69,8 @@ export type BerthEvent =
       readonly usage?: Usage;
       /** What exactly the image was. */
       readonly image?: string;
+      /** What the attempt left: it is committed by its end, and so at most once. Absent when nothing was staged. */
+      readonly staging?: StagingRecord;
     }
   /** A node joined, came back with another inventory, boot or version, or offers something else from now on. */
   | {

@@ -56,6 +56,7 @@ function retryCause(end: AllocationEnd): RetryableEnd | undefined {
     case 'signaled':
     case 'start-failed':
     case 'rejected':
+    case 'outputs-failed':
     case 'lost':
       return end.kind;
     case 'stopped':

@@ -47,9 +47,14 @@ export function consequencesOf(allocation: Allocation, { phase, end, startedAt }
     case 'stopping':
       return [];
     case 'ended': {
-      const { end: how, stdoutBytes, stderrBytes, usage, image } = present(end, 'end of an ended allocation');
-      const used = { ...(usage === undefined ? {} : { usage }), ...(image === undefined ? {} : { image }) };
-      return [{ type: 'allocation.ended', allocationId, end: how, output: { stdoutBytes, stderrBytes }, ...used }];
+      const { end: how, stdoutBytes, stderrBytes, ...rest } = present(end, 'end of an ended allocation');
+      const { usage, image, staging } = rest;
+      const details = {
+        ...(usage === undefined ? {} : { usage }),
+        ...(image === undefined ? {} : { image }),
+        ...(staging === undefined ? {} : { staging }),
+      };
+      return [{ type: 'allocation.ended', allocationId, end: how, output: { stdoutBytes, stderrBytes }, ...details }];
     }
   }
 }

@@ -113,6 +113,7 @@ function describeEnd(end: AllocationEnd): string {
       return `was stopped (${end.reason})`;
     case 'start-failed':
     case 'rejected':
+    case 'outputs-failed':
     case 'lost':
       return `${end.kind}: ${end.message}`;
   }

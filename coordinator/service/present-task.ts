@@ -30,6 +30,7 @@ export const endSchema = Type.Union(
       exitCode: Type.Optional(Type.Integer()),
       ranMs: Type.Number(),
     }),
+    Type.Object({ kind: Type.Literal('outputs-failed'), message: Type.String(), ranMs: Type.Number() }),
     Type.Object({ kind: Type.Literal('lost'), message: Type.String() }),
   ],
   { description: 'How an attempt ended.' },
@@ -67,6 +68,11 @@ export const attemptSchema = Type.Object({
   ),
   usage: nullable(usageSchema),
   image: nullable(Type.String(), 'What exactly its image was: the digest in its registry, or the id on the node.'),
+  outputCount: Type.Integer({ minimum: 0, description: 'Files that it left.' }),
+  inputs: Type.Array(Type.Object({ path: Type.String(), sha256: Type.String(), sizeBytes: Type.Integer() }), {
+    description: 'Inputs whose digest the specification does not say.',
+  }),
+  note: nullable(Type.String(), 'Which of its files could not be kept, and why.'),
 });
 export type AttemptView = Static<typeof attemptSchema>;
 
@@ -152,6 +158,9 @@ function presentAttempt(allocation: Allocation, eligibleAt: EpochMs): AttemptVie
     output: ended?.output ?? null,
     usage: ended?.usage ?? null,
     image: ended?.image ?? null,
+    outputCount: ended?.staging?.outputs.length ?? 0,
+    inputs: [...(ended?.staging?.inputs ?? [])],
+    note: ended?.staging?.note ?? null,
   };
 }
 
@@ -200,6 +209,8 @@ function describeEnd(end: AllocationEnd): string {
       return `could not be started: ${end.message}`;
     case 'rejected':
       return `was rejected by its node: ${end.message}`;
+    case 'outputs-failed':
+      return `succeeded, but ${end.message}`;
     case 'stopped':
       return end.reason === 'time-limit' ? 'reached its time limit' : `was stopped: ${end.reason}`;
     case 'lost':

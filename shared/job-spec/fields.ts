@@ -9,9 +9,6 @@ const UNSUPPORTED = {
   pool: 'choosing a pool is not supported by this version; select nodes with "constraints"',
   target: 'other targets than this cluster are not supported by this version; remove the field',
   targets: 'other targets than this cluster are not supported by this version; remove the field',
-  volumes: 'volumes are not supported by this version; use paths that exist on the node',
-  inputs: 'staging files in is not supported by this version; read them from a path that the node can reach',
-  outputs: 'staging files out is not supported by this version; write them to a path that the node can reach',
   privileged: 'a container with all power over its node is not supported; name what it needs in "container.capAdd"',
 };
 
@@ -41,6 +38,9 @@ export const STEP_FIELDS = [
   'stop',
   'checkpoint',
   'logLimit',
+  'inputs',
+  'outputs',
+  'volumes',
 ] as const;
 
 const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus', 'licences'] as const;
@@ -93,3 +93,7 @@ export const RETRY_SHAPE: ObjectShape = { fields: RETRY_FIELDS };
 export const STOP_SHAPE: ObjectShape = { fields: STOP_FIELDS };
 export const SECRET_SHAPE: ObjectShape = { fields: ['name', 'env', 'file'] };
 export const CONSTRAINT_SHAPE: ObjectShape = { fields: ['key', 'op', 'values'] };
+export const INPUT_SHAPE: ObjectShape = { fields: ['from', 'content', 'to', 'sha256', 'mode'] };
+export const EDGE_SHAPE: ObjectShape = { fields: ['step', 'path', 'tasks'] };
+export const OUTPUT_SHAPE: ObjectShape = { fields: ['path', 'as', 'required'] };
+export const VOLUME_SHAPE: ObjectShape = { fields: ['name', 'mount', 'readOnly', 'subpath'] };

@@ -1,10 +1,7 @@
 import { cpusOf, formatDuration, formatMiB } from '../units.js';
+import { formatStaging } from './format-staging.js';
+import type { JsonObject } from './json.js';
 import type { Constraint, ContainerSpec, GpuSpec, JobSpec, ResourceSpec, RunSpec, StepSpec, StopSpec } from './spec.js';
-
-export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
-export interface JsonObject {
-  readonly [key: string]: JsonValue;
-}
 
 /**
  * The published form of a specification: units in words, defaults written out, what is empty left out.
@@ -45,6 +42,7 @@ function formatStep(step: StepSpec): JsonObject {
     stop: formatStop(step.stop),
     ...(step.checkpoint === undefined ? {} : { checkpoint: formatStop(step.checkpoint) }),
     ...(step.logLimitMiB === undefined ? {} : { logLimit: formatMiB(step.logLimitMiB) }),
+    ...formatStaging(step),
   };
 }
 

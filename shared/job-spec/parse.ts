@@ -10,6 +10,7 @@ import { hasShape, readBoolean, readInteger, readOr, readScalarText, readText, r
 import { defaultJobName } from './run.js';
 import { type JobSpec, SPEC_DEFAULTS, SPEC_LIMITS, type StepSpec } from './spec.js';
 import { readStep, readSteps } from './step.js';
+import { checkStaging } from './step-edges.js';
 
 const MIN_PRIORITY = PRIORITY_CLASSES.lowest;
 const MAX_PRIORITY = PRIORITY_CLASSES.highest;
@@ -56,12 +57,18 @@ function readJobSteps(root: Field): readonly StepSpec[] {
   const steps = child(root, 'steps');
   const own = STEP_FIELDS.map((name) => child(root, name)).filter((field) => field.value !== undefined);
   if (steps.value === undefined) {
-    if (own.length > 0) return [readStep(root, MAIN_STEP)];
+    if (own.length > 0) return readOnlyStep(root);
     invalid(root, 'there is nothing to run; give "command", "script" or "steps"');
     return [];
   }
   for (const field of own) invalid(field, 'belongs to a step; a job with "steps" has it inside each of them');
   return readSteps(steps);
+}
+
+function readOnlyStep(root: Field): readonly StepSpec[] {
+  const steps = [readStep(root, MAIN_STEP)];
+  checkStaging(steps, [root]);
+  return steps;
 }
 
 function readName(field: Field): string | undefined {

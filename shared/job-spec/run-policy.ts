@@ -15,7 +15,7 @@ export function readTimeLimit(field: Field): number | undefined {
  * Whoever says how often a task is to be tried means its own failures too, so these are retried unless `on` says
  * otherwise. A time limit is not: a second run would mostly meet it again.
  */
-const ON_WHEN_ATTEMPTS_ARE_GIVEN: readonly RetryableEnd[] = ['exited', 'signaled', 'start-failed', 'rejected', 'lost'];
+const ON_WHEN_ATTEMPTS_ARE_GIVEN: readonly RetryableEnd[] = RETRYABLE_ENDS.filter((end) => end !== 'time-limit');
 
 export function readRetry(field: Field): RetrySpec {
   if (field.value === undefined || !hasShape(field, RETRY_SHAPE, 'an object with maxAttempts, backoff, on')) {

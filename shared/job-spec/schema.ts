@@ -4,6 +4,7 @@ import { SECRET_NAME } from '../secrets.js';
 import { USER_PATTERN } from './container.js';
 import { STEP_FIELDS } from './fields.js';
 import { PRIORITY_CLASSES } from './priority.js';
+import { stagingFields } from './schema-staging.js';
 import { CONTAINER_NETWORKS, PULL_POLICIES, SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
 
 /**
@@ -261,6 +262,7 @@ const stepFields = {
     stop('How a task that will be tried again is asked to go: for a drain, a preemption, a lost rank. Default: stop.'),
   ),
   logLimit: Type.Optional(size('Kept of each output stream of a task, at most what the coordinator keeps.')),
+  ...stagingFields,
 };
 
 /** What a step's fields may not be together. */

@@ -1,4 +1,5 @@
 import type { RetryableEnd } from '../outcome.js';
+import type { InputSpec, OutputSpec, VolumeMount } from './staging-spec.js';
 
 /**
  * A job specification in its canonical form: every default filled in, every quantity in one spelling.
@@ -57,6 +58,10 @@ export interface StepSpec {
   readonly checkpoint?: StopSpec;
   /** What is kept of each of a task's output streams; absent for as much as the coordinator keeps. */
   readonly logLimitMiB?: number;
+  /** Absent when there are none, as the two below. */
+  readonly inputs?: readonly InputSpec[];
+  readonly outputs?: readonly OutputSpec[];
+  readonly volumes?: readonly VolumeMount[];
 }
 
 /** Every field is absent when it is as usual. */

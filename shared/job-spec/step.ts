@@ -6,6 +6,7 @@ import { readContainerOf } from './container.js';
 import { readEnv } from './env.js';
 import { STEP_SHAPE } from './fields.js';
 import { child, type Field, invalid, isRecord, item } from './findings.js';
+import { readInputs, readOutputs } from './inputs.js';
 import { hasShape, readBoolean, readInteger, readList, readOneOf, readOr, readText } from './read.js';
 import { readResources } from './resources.js';
 import { readRun } from './run.js';
@@ -13,8 +14,10 @@ import { readRetry, readStop, readTimeLimit } from './run-policy.js';
 import { readSecrets } from './secrets.js';
 import { readLogLimit } from './sizes.js';
 import { type DriverName, SPEC_LIMITS, type StepSpec } from './spec.js';
+import { checkStaging, withNeedsOfEdges } from './step-edges.js';
 import { inDependencyOrder } from './step-order.js';
 import { taskCountOf } from './task-indexes.js';
+import { readVolumes } from './volumes.js';
 
 /** The steps of a list, in dependency order. */
 export function readSteps(field: Field): readonly StepSpec[] {
@@ -30,6 +33,7 @@ export function readSteps(field: Field): readonly StepSpec[] {
   const isOnly = field.value.length === 1;
   const fields = field.value.map((value, position) => item(field, position, value));
   const steps = fields.map((step) => readListedStep(step, isOnly));
+  checkStaging(steps, fields);
   return inDependencyOrder(steps, fields);
 }
 
@@ -64,6 +68,18 @@ export function readStep(field: Field, name: string): StepSpec {
     stop: readStop(child(field, 'stop')),
     ...(checkpoint.value === undefined ? {} : { checkpoint: readStop(checkpoint) }),
     ...(logLimitMiB === undefined ? {} : { logLimitMiB }),
+    ...readStaging(field),
+  };
+}
+
+function readStaging(field: Field): Pick<StepSpec, 'inputs' | 'outputs' | 'volumes'> {
+  const inputs = readOr(child(field, 'inputs'), readInputs, undefined);
+  const outputs = readOr(child(field, 'outputs'), readOutputs, undefined);
+  const volumes = readOr(child(field, 'volumes'), readVolumes, undefined);
+  return {
+    ...(inputs === undefined ? {} : { inputs }),
+    ...(outputs === undefined ? {} : { outputs }),
+    ...(volumes === undefined ? {} : { volumes }),
   };
 }
 
@@ -123,7 +139,7 @@ function readListedStep(field: Field, isOnly: boolean): StepSpec {
     invalid(name, 'is missing; with several steps each has a name');
   }
   const step = readStep(field, readOr(name, readStepName, isOnly ? MAIN_STEP : ''));
-  return { ...step, needs: readOr(child(field, 'needs'), readNeeds, []) };
+  return withNeedsOfEdges({ ...step, needs: readOr(child(field, 'needs'), readNeeds, []) });
 }
 
 function readStepName(field: Field): string | undefined {

@@ -1,5 +1,7 @@
+import type { StoredOutput } from '../artifact.js';
 import type { AllocationId, JobId, NodeId, TaskId } from '../ids.js';
 import type { ContainerSpec, DriverName, RunSpec, SecretUse, StopSpec } from '../job-spec/spec.js';
+import type { InputSource, InputSpec, OutputSpec, VolumeMount } from '../job-spec/staging-spec.js';
 import type { AllocationEnd, StopReason } from '../outcome.js';
 import type { GpuDevice, Resources } from '../resources.js';
 import type { Usage } from '../usage.js';
@@ -54,6 +56,13 @@ export interface Inventory {
   readonly drivers: readonly DriverName[];
   /** Where other nodes reach this one; absent when the agent did not say. */
   readonly address?: string;
+  /** What the node's operator lets tasks mount; absent when there is nothing. */
+  readonly volumes?: readonly Volume[];
+}
+
+export interface Volume {
+  readonly name: string;
+  readonly writable: boolean;
 }
 
 export type HeldPhase = 'preparing' | 'running' | 'stopping' | 'ended';
@@ -78,6 +87,18 @@ export interface ReportedEnd {
   readonly usage?: Usage;
   /** What exactly the image was: its digest in its registry, or its id on the node. */
   readonly image?: string;
+  /** Absent when nothing was staged. */
+  readonly staging?: StagingRecord;
+}
+
+/** What went in and came out of an attempt's workspace. */
+export interface StagingRecord {
+  /** Inputs whose digest the order did not say. */
+  readonly inputs: readonly StoredOutput[];
+  /** Kept by the coordinator before the end was reported. */
+  readonly outputs: readonly StoredOutput[];
+  /** What could not be kept, and why. */
+  readonly note?: string;
 }
 
 export interface Welcome {
@@ -165,6 +186,18 @@ export interface SecretGrant extends SecretUse {
 export interface RegistryAuth {
   readonly username: string;
   readonly password: string;
+  /** Absent when there are none, as the two below. */
+  readonly inputs?: readonly InputOrder[];
+  readonly outputs?: readonly OutputSpec[];
+  readonly volumes?: readonly VolumeMount[];
+}
+
+/** An input whose source the agent can reach by itself. */
+export interface InputOrder extends Omit<InputSpec, 'source'> {
+  readonly source:
+    | Exclude<InputSource, { kind: 'step' }>
+    /** There is nothing to bring. */
+    | { readonly kind: 'fault'; readonly message: string };
 }
 
 export interface StopOrder {

@@ -71,7 +71,12 @@ export const BODIES: readonly Body[] = [
   {
     kind: 'hello',
     hello: aHello('n1', {
-      inventory: anInventory({ gpus: gpus(1), labels: { zone: 'eu' }, drivers: ['process', 'docker'] }),
+      inventory: anInventory({
+        gpus: gpus(1),
+        labels: { zone: 'eu' },
+        drivers: ['process', 'docker'],
+        volumes: [{ name: 'scans', writable: true }],
+      }),
       held: [
         { allocationId: id(1), phase: 'running', ageMs: 4, startedAgeMs: 3 },
         { ...reportOf({ kind: 'lost', message: '' }, 2), startedAgeMs: 1 },
@@ -125,10 +130,38 @@ export const BODIES: readonly Body[] = [
             { name: 'c', file: 'c', value: null },
           ],
           registryAuth: { username: 'ann', password: '' },
+          inputs: [
+            { source: { kind: 'url', url: 'https://a/b' }, to: 'a/b', sha256: 'a'.repeat(64), mode: 0o755 },
+            { source: { kind: 'content', content: '' }, to: 'empty' },
+            { source: { kind: 'fault', message: 'nothing there' }, to: 'inputs' },
+          ],
+          outputs: [{ path: '**/*.nii', as: 'x', required: true }, { path: 'log' }],
+          volumes: [
+            { name: 'scans', mount: '/scans', writable: true, subpath: 'a/b' },
+            { name: 'x', mount: 'y' },
+          ],
         }),
       ],
       stop: [],
     },
+  },
+  {
+    kind: 'reports',
+    reports: [
+      {
+        ...reportOf({ kind: 'outputs-failed', message: 'no model', ranMs: 4 }),
+        end: {
+          end: { kind: 'outputs-failed', message: 'no model', ranMs: 4 },
+          stdoutBytes: 0,
+          stderrBytes: 1,
+          staging: {
+            inputs: [{ path: 'a', sha256: 'b'.repeat(64), sizeBytes: 0 }],
+            outputs: [{ path: 'r/ä', sha256: 'c'.repeat(64), sizeBytes: 2 ** 40 }],
+            note: 'x is a symbolic link',
+          },
+        },
+      },
+    ],
   },
   { kind: 'reports', reports: ENDS.map((end) => reportOf(end)) },
   { kind: 'reports', reports: [{ allocationId: id(1), phase: 'stopping', ageMs: 1 }] },

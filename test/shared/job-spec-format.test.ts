@@ -95,6 +95,42 @@ const container: fc.Arbitrary<ContainerSpec | undefined> = fc.option(
   { nil: undefined },
 );
 
+const part = fc.stringMatching(/^[a-zA-Zä.]{1,8}$/).filter((name) => !/^\.+$/.test(name));
+const path = fc.array(part, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
+const staging = fc.record(
+  {
+    inputs: fc.uniqueArray(
+      fc.record(
+        {
+          source: fc.oneof(
+            fc
+              .constantFrom('https://a/b?c', 's3://bucket/k', 'file:///a')
+              .map((url) => ({ kind: 'url' as const, url })),
+            text.map((content) => ({ kind: 'content' as const, content })),
+          ),
+          to: path.map((rest) => `in/${rest}`),
+          sha256: fc.constant('0'.repeat(64)),
+          mode: fc.integer({ min: 1, max: 0o777 }),
+        },
+        { requiredKeys: ['source', 'to'] },
+      ),
+      { minLength: 1, maxLength: 3, selector: ({ to }) => to.toLowerCase() },
+    ),
+    outputs: fc.array(fc.record({ path, as: path, required: fc.constant(true as const) }, { requiredKeys: ['path'] }), {
+      minLength: 1,
+      maxLength: 3,
+    }),
+    volumes: fc.uniqueArray(
+      fc.record(
+        { name: fc.constantFrom('a', 'b'), mount: path, writable: fc.constant(true as const), subpath: path },
+        { requiredKeys: ['name', 'mount'] },
+      ),
+      { minLength: 1, maxLength: 2, selector: ({ mount }) => mount.toLowerCase() },
+    ),
+  },
+  { requiredKeys: [] },
+);
+
 const anyStep = fc.record({
   name: stepName,
   array: fc.constantFrom('0', '1-100', '1-9:2,20', '0-1'),
@@ -128,6 +164,7 @@ const anyStep = fc.record({
     on: fc.subarray([...RETRYABLE_ENDS]),
   }),
   stop: fc.record({ signal: fc.constantFrom('SIGTERM', 'SIGUSR1'), graceMs: fc.nat({ max: 3_600_000 }) }),
+  staged: staging,
 });
 
 /** Each step may need those before it, so any list is in dependency order already. */
@@ -137,8 +174,9 @@ const anySpec: fc.Arbitrary<JobSpec> = fc.record({
   priority: fc.integer({ min: -1_000, max: 1_000 }),
   labels: record(fc.constantFrom('a', 'team.x', 'constructor')),
   steps: fc.uniqueArray(anyStep, { minLength: 1, maxLength: 4, selector: ({ name }) => name }).map((steps) =>
-    steps.map(({ container, exclusive, secrets, logLimitMiB, ...one }, position) => ({
+    steps.map(({ container, exclusive, secrets, logLimitMiB, staged, ...one }, position) => ({
       ...one,
+      ...staged,
       ...(container === undefined || one.image === null ? {} : { container }),
       ...(logLimitMiB === null ? {} : { logLimitMiB }),
       ...(exclusive && !isPart(one.resources.gpus) ? { exclusive } : {}),
@@ -178,6 +216,13 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
     { command: ['a'], logLimit: '100MiB' },
     { command: ['a'], secrets: ['a', { name: 'registry:x:1', env: 'X' }, { name: 'a', env: 'A', file: 'b' }] },
+    {
+      command: ['a'],
+      inputs: [{ content: '', to: 'a/b', mode: '0755' }],
+      outputs: ['**/*.nii', { path: 'log/', as: 'l' }],
+    },
+    { command: ['a'], inputs: [{ from: 's3://bucket/key', to: 'x', sha256: 'A'.repeat(64) }] },
+    { command: ['a'], volumes: [{ name: 'scans', mount: '/scans', readOnly: false, subpath: 'a/b' }] },
     { command: ['a'], resources: { gpus: { share: 0.25 } } },
     { command: ['a'], resources: { gpus: { mig: '1g.5gb' } } },
     { command: ['a'], exclusive: true, resources: { gpus: 2 } },
@@ -191,6 +236,12 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
         { name: 'b', needs: 'a', script: 'x', array: '1-9:2,20' },
       ],
     },
+    {
+      steps: [
+        { name: 'a', command: ['a'], outputs: ['r'] },
+        { name: 'b', command: ['b'], inputs: [{ from: { step: 'a', path: 'r/*', tasks: 'all' }, to: 'parts' }] },
+      ],
+    },
   ];
   for (const input of good) {
     t.strictSame(complaint(input), undefined);
@@ -198,7 +249,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
   }
   // Beyond a schema: byte lengths, arithmetic on ranges and units, the script's own text, names of other steps.
   const beyond =
-    /NUL|bytes long|backwards|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with|gang|use each name once|means something/;
+    /NUL|bytes long|backwards|there is no step|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with|gang|use each name once|means something/;
   const shaped = WRONG_SPECS.filter(
     ([input, message]) => !beyond.test(`${message}`) && !beyond.test(complaint(input) ?? ''),
   );

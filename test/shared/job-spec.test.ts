@@ -162,7 +162,7 @@ t.test('a script keeps its own #! line', async (t) => {
 t.test('who asks for attempts gets them for failures of the command too', async (t) => {
   t.strictSame(step({ command: ['a'], retry: { backoff: '1s' } }).retry.on, ['rejected', 'lost']);
   const { on } = step({ command: ['a'], retry: { maxAttempts: 3 } }).retry;
-  t.strictSame(on, ['exited', 'signaled', 'start-failed', 'rejected', 'lost']);
+  t.strictSame(on, ['exited', 'signaled', 'start-failed', 'rejected', 'outputs-failed', 'lost']);
   t.strictSame(step({ command: ['a'], retry: { maxAttempts: 3, on: [] } }).retry.on, []);
 });
 
@@ -226,7 +226,7 @@ t.test('all problems are reported together', async (t) => {
 });
 
 t.test('a field that this version cannot honour is refused, never ignored', async (t) => {
-  const fields = ['pools', 'pool', 'target', 'targets', 'volumes', 'inputs', 'outputs'];
+  const fields = ['pools', 'pool', 'target', 'targets'];
   for (const field of [...fields, 'privileged']) {
     t.match(refused({ command: ['a'], [field]: 1 }), { refused: 'unsupported-field', problems: [{ field }] });
     t.equal(refused({ steps: [{ command: ['a'], [field]: 1 }] }).refused, 'unsupported-field');
@@ -245,4 +245,33 @@ t.test('thousands of problems are counted, not listed', async (t) => {
   const refusal = refused({ command: new Array(3_000).fill(null) });
   t.equal(refusal.problems?.length, 50);
   t.match(refusal.detail, /first of 3000 problems/);
+});
+
+t.test('a step that takes what another leaves needs it, and places are checked for all ways out', async (t) => {
+  const producer = { name: 'a', command: ['a'], outputs: ['r'] };
+  const consumer = { name: 'b', command: ['b'], inputs: [{ from: { step: 'a', path: 'r' }, to: 'r' }] };
+  const spec = parseJobSpec({ steps: [consumer, producer] });
+  if (isRefusal(spec)) throw new Error(spec.detail);
+  t.strictSame(
+    spec.steps.map(({ name, needs }) => [name, needs]),
+    [
+      ['a', []],
+      ['b', ['a']],
+    ],
+  );
+  t.match(complaints({ steps: [{ ...producer, outputs: [] }, consumer] }), [/"a" has no "outputs"/]);
+  const one = (parts: object) => complaints({ command: ['a'], ...parts });
+  const content = (to: string) => ({ content: 'x', to });
+  for (const to of ['../x', 'a/../../x', '/x', 'a\\b', '.', 'a//b', 'a\nb']) {
+    t.match(one({ inputs: [content(to)] }), [/^inputs\[0\]\.to: /], to);
+    t.match(one({ outputs: [to] }), [/^outputs\[0\]: /], to);
+    t.match(one({ outputs: [{ path: 'x', as: to }] }), [/^outputs\[0\]\.as: /], to);
+    t.match(one({ volumes: [{ name: 'v', mount: 'm', subpath: to }] }), [/^volumes\[0\]\.subpath: /], to);
+  }
+  for (const mount of ['/', '../m', '/a/../..', 'a/./b']) {
+    t.match(one({ volumes: [{ name: 'v', mount }] }), [/^volumes\[0\]\.mount: /], mount);
+  }
+  t.match(one({ inputs: [content('Result'), content('result')] }), [/puts two files to "result" and "Result"/]);
+  t.match(one({ inputs: [content('in/x')], volumes: [{ name: 'v', mount: 'In' }] }), [/mounts "In" where the input/]);
+  t.match(one({ inputs: [{ from: 'https://me:secret@host/x', to: 'x' }] }), [/has a password in it/]);
 });

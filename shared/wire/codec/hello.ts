@@ -4,6 +4,7 @@ import { gpuFromWire, gpuToWire, resourcesFromWire, resourcesToWire } from './am
 import * as field from './fields.js';
 import type { WireHello, WireInventory } from './generated.js';
 import { heldFromWire, heldToWire } from './reports.js';
+import { volumesFromWire } from './staging.js';
 
 export function helloToWire(hello: Hello): WireHello {
   const { nodeId, inventory, held, ...rest } = hello;
@@ -24,7 +25,7 @@ export function helloFromWire(hello: WireHello): Hello {
 }
 
 export function inventoryToWire(inventory: Inventory): WireInventory {
-  const { capacity, gpus, labels, attributes, drivers, address = '' } = inventory;
+  const { capacity, gpus, labels, attributes, drivers, address = '', volumes } = inventory;
   return {
     ...resourcesToWire(capacity),
     gpus: gpus.map(gpuToWire),
@@ -32,6 +33,7 @@ export function inventoryToWire(inventory: Inventory): WireInventory {
     attributes: { ...attributes },
     drivers: [...drivers],
     address,
+    volumes: [...(volumes ?? [])],
   };
 }
 
@@ -47,5 +49,6 @@ export function inventoryFromWire(inventory: WireInventory, where: string): Inve
     // A newer agent may have drivers that this version never asks for.
     drivers: DRIVERS.filter((driver) => drivers.includes(driver)),
     ...(inventory.address ? { address: inventory.address } : {}),
+    ...volumesFromWire(inventory),
   };
 }

@@ -7,6 +7,7 @@ import type { WireStart, WireStop, WireSync } from './generated.js';
 import { DRIVERS } from './hello.js';
 import { STOP_REASONS } from './reports.js';
 import { secretsFromWire, secretsToWire } from './secrets.js';
+import { stagingFromWire, stagingToWire } from './staging.js';
 
 export function syncToWire(sync: Sync): WireSync {
   return {
@@ -42,8 +43,9 @@ export function startToWire(order: StartOrder): WireStart {
     gang,
     secrets,
     registryAuth,
-    ...names
+    ...rest
   } = order;
+  const { inputs: _inputs, outputs: _outputs, volumes: _volumes, ...names } = rest;
   return {
     ...names,
     ...resourcesToWire(resources),
@@ -65,6 +67,7 @@ export function startToWire(order: StartOrder): WireStart {
     gangSize: whole(gang?.size ?? 0),
     gangPeers: [...(gang?.peers ?? [])],
     ...secretsToWire(secrets, registryAuth),
+    ...stagingToWire(order),
   };
 }
 
@@ -97,6 +100,7 @@ export function startFromWire(start: WireStart, where: string): StartOrder {
     ...checkpointFromWire(start, where),
     ...gangFromWire(start, where),
     ...secretsFromWire(start, where),
+    ...stagingFromWire(start, where),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Held, HeldPhase, Report, ReportedEnd } from '../messages.js';
 import { whole } from './amounts.js';
 import * as field from './fields.js';
 import { type WireEnd, type WireHeld, type WirePhase, type WireReport, wire } from './generated.js';
+import { recordFromWire, recordToWire } from './staging.js';
 
 export function heldToWire(held: Held): WireHeld {
   return {
@@ -39,7 +40,11 @@ export function reportFromWire(report: WireReport, where: string): Report {
   };
 }
 
-function endToWire({ end, stdoutBytes, stderrBytes, usage, image }: ReportedEnd): WireEnd {
+function endToWire(reported: ReportedEnd): WireEnd {
+  return { ...howToWire(reported), ...recordToWire(reported.staging) };
+}
+
+function howToWire({ end, stdoutBytes, stderrBytes, usage, image }: ReportedEnd): WireEnd {
   const used = { ...(usage === undefined ? {} : { usage }), ...(image === undefined ? {} : { image }) };
   const sizes = { stdoutBytes: whole(stdoutBytes), stderrBytes: whole(stderrBytes), ...used };
   const ran = 'ranMs' in end ? { ranMs: whole(end.ranMs) } : {};
@@ -56,6 +61,8 @@ function endToWire({ end, stdoutBytes, stderrBytes, usage, image }: ReportedEnd)
     case 'rejected':
     case 'lost':
       return { kind, message: end.message, ...sizes };
+    case 'outputs-failed':
+      return { kind, message: end.message, ...ran, ...sizes };
     default:
       return assertNever(kind, 'allocation end');
   }
@@ -66,6 +73,7 @@ function endFromWire(end: WireEnd, where: string): ReportedEnd {
     end: allocationEndFromWire(end, where),
     stdoutBytes: field.count(end.stdoutBytes, `${where}.stdoutBytes`),
     stderrBytes: field.count(end.stderrBytes, `${where}.stderrBytes`),
+    ...recordFromWire(end, where),
     ...usageFromWire(end.usage, `${where}.usage`),
     ...(end.image ? { image: end.image } : {}),
   };
@@ -77,7 +85,7 @@ function usageFromWire(used: WireEnd['usage'], where: string): Pick<ReportedEnd,
   return usage === undefined ? {} : { usage };
 }
 
-const END_KINDS = ['exited', 'signaled', 'start-failed', 'rejected', 'stopped', 'lost'] as const;
+const END_KINDS = ['exited', 'signaled', 'start-failed', 'rejected', 'stopped', 'outputs-failed', 'lost'] as const;
 export const STOP_REASONS: readonly StopReason[] = ['canceled', 'time-limit', 'drained', 'preempted', 'gang', 'stale'];
 
 function allocationEndFromWire(end: WireEnd, where: string): AllocationEnd {
@@ -97,6 +105,8 @@ function allocationEndFromWire(end: WireEnd, where: string): AllocationEnd {
     case 'rejected':
     case 'lost':
       return { kind, message: end.message ?? '' };
+    case 'outputs-failed':
+      return { kind, message: end.message ?? '', ranMs };
     default:
       return assertNever(kind, 'allocation end');
   }
