@@ -1,3 +1,4 @@
+import { ARTIFACT_LIMITS } from '../shared/artifact.js';
 import { systemClock } from '../shared/clock.js';
 import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
 import type { Limits } from '../shared/limits.js';
@@ -14,6 +15,7 @@ import { Retention } from './retention.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
 import type { Pricing } from './scheduler/worth/pricing.js';
 import type { SecretStore } from './secrets/secret-store.js';
+import { collectArtifacts } from './service/artifacts-in-use.js';
 import { openService, type Service } from './service/service.js';
 import { SqliteStore } from './store/sqlite.js';
 
@@ -59,6 +61,7 @@ interface Hanging {
   readonly service: Service;
   readonly failed: Promise<unknown>;
   readonly retention: Retention;
+  readonly log: Log;
 }
 
 /** One engine with what hangs on it, from the reading of the log to the failure of its store. */
@@ -68,6 +71,8 @@ export class Life {
   readonly #service: Service;
   readonly #failed: Promise<unknown>;
   readonly #retention: Retention;
+  readonly #log: Log;
+  #cancelCollection = (): void => {};
 
   private constructor(engine: Engine, hanging: Hanging) {
     this.#engine = engine;
@@ -75,6 +80,8 @@ export class Life {
     this.#service = hanging.service;
     this.#failed = hanging.failed;
     this.#retention = hanging.retention;
+    this.#log = hanging.log;
+    this.#collectLater();
   }
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
@@ -112,7 +119,7 @@ export class Life {
       ...{ archive: store, keepMs: keepJobsMs, clock: systemClock, log },
       removeOutput: (jobId) => removeJobOutput(stateDir, jobId),
     });
-    return new Life(engine, { gateway, service, failed, retention });
+    return new Life(engine, { gateway, service, failed, retention, log });
   }
 
   /** The store's failure, or undefined when `stop` was aborted first. Rejects with what is not the store's fault. */
@@ -123,10 +130,22 @@ export class Life {
   }
 
   async close(): Promise<void> {
+    this.#cancelCollection();
     this.#service.close();
     this.#gateway.close();
     await this.#retention.stop();
     await this.#engine.close();
+  }
+
+  /** Artifacts that no job refers to are deleted now and then; a failure waits for the next time. */
+  #collectLater(): void {
+    this.#cancelCollection = systemClock.after(ARTIFACT_LIMITS.collectEveryMs, () => {
+      this.#collectLater();
+      collectArtifacts(this.#service).then(
+        ({ count, bytes }) => this.#log.info('unused artifacts deleted', { count, bytes }),
+        (error: unknown) => this.#log.warn('artifacts could not be looked through', { error }),
+      );
+    });
   }
 }
 

@@ -10,6 +10,7 @@ import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { stepOf } from '../model/state.js';
 import { grantsOf, NO_SECRETS, type SecretSource } from './grants.js';
+import { inputOrders } from './input-orders.js';
 
 /** The view put into the words of the wire, as the gateway asks for them. */
 export function ordersOf(view: ClusterView, secrets: SecretSource = NO_SECRETS) {
@@ -82,7 +83,7 @@ function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder
   const job = present(view.jobs.get(ref.jobId), `job ${ref.jobId}`);
   const step = present(stepOf(view, ref), `step of ${allocation.id}`);
   const node = present(view.nodes.get(nodeId), `node ${nodeId}`);
-  const { driver, image, container, run, env, workdir, timeLimitMs, stop, checkpoint } = step.spec;
+  const { driver, image, container, run, env, workdir, timeLimitMs, stop, checkpoint, outputs, volumes } = step.spec;
   return {
     allocationId: allocation.id,
     jobId: job.id,
@@ -101,6 +102,9 @@ function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder
     ...(checkpoint === undefined ? {} : { checkpoint }),
     ...(step.spec.gang === undefined ? {} : { gang: gangPlace(view, step, ref.index) }),
     ...grantsOf(secrets, job.spec.namespace, step.spec),
+    ...inputOrders(view, { job, step, index: ref.index }),
+    ...(outputs === undefined ? {} : { outputs }),
+    ...(volumes === undefined ? {} : { volumes }),
   };
 }
 

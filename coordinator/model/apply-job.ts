@@ -91,6 +91,7 @@ export function stepSwept(state: ClusterState, event: EventOf<'step.swept'>, at:
   for (const task of step.tasks.values()) {
     if (task.phase.kind !== 'queued') continue;
     putTask(step, { ...task, phase: { kind: 'done', at, attempt: task.phase.attempt - 1, outcome } });
+    if (step.spec.outputs !== undefined) continue;
     state.finished.tasks.add(taskIdOf({ jobId: job.id, step: step.name, index: task.index }));
   }
   const { blocked, queued } = step.counts;
@@ -121,7 +122,8 @@ export function taskFinished(state: ClusterState, event: EventOf<'task.finished'
   assert(task.phase.kind === 'placed', `task ${event.index} finished while ${task.phase.kind}`);
   const { attempt } = task.phase;
   putTask(step, { ...task, phase: { kind: 'done', at, attempt, outcome: event.outcome } });
-  state.finished.tasks.add(taskIdOf(event));
+  // What it left may be another step's input, which is looked for in memory.
+  if (step.spec.outputs === undefined) state.finished.tasks.add(taskIdOf(event));
   replaceStep(state, job, { ...step, counts: moved(step.counts, 'placed', event.outcome.kind) });
 }
 

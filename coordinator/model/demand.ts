@@ -1,7 +1,8 @@
 import type { Constraint, DriverName, StepSpec } from '../../shared/job-spec/spec.js';
+import type { VolumeMount } from '../../shared/job-spec/staging-spec.js';
 import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
 import type { GpuDemand, GpuDevice, Resources } from '../../shared/resources.js';
-import type { Inventory } from '../../shared/wire/messages.js';
+import type { Inventory, Volume } from '../../shared/wire/messages.js';
 import type { NodeClass } from './node.js';
 
 /** Everything about a task that feasibility may read; tasks of equal demand share one interned record. */
@@ -15,6 +16,8 @@ export interface DemandClass {
   readonly exclusive?: true;
   /** So many tasks start together or not at all; absent for tasks that start one by one. */
   readonly gangSize?: number;
+  /** Absent when it needs none, like `volumes` of a node class. */
+  readonly volumes?: readonly Volume[];
 }
 
 /** What of a step decides its demand. */
@@ -47,6 +50,7 @@ export class ClassTable {
       constraints: spec.secrets ? [...spec.constraints, KEEPS_SECRETS] : spec.constraints,
       ...(spec.exclusive ? { exclusive: true as const } : {}),
       ...(spec.gang === undefined ? {} : { gangSize: taskCountOf(spec) }),
+      ...(spec.volumes === undefined ? {} : { volumes: spec.volumes.map(neededOf) }),
     };
     return intern(this.#demands, body);
   }
@@ -57,15 +61,20 @@ export class ClassTable {
   }
 
   nodeClassOf(inventory: Inventory): NodeClass {
-    const { capacity, gpus, labels, attributes, drivers } = inventory;
+    const { capacity, gpus, labels, attributes, drivers, volumes } = inventory;
     return intern(this.#nodes, {
       capacity,
       gpus: gpus.map(classOfDevice),
       labels: sorted(labels),
       attributes: sorted(attributes),
       drivers,
+      ...(volumes === undefined ? {} : { volumes }),
     });
   }
+}
+
+function neededOf({ name, writable }: VolumeMount): Volume {
+  return { name, writable: writable ?? false };
 }
 
 /** Two machines that differ only in their devices' serial numbers, or in the words of a fault, are of one class. */

@@ -17,6 +17,7 @@ import type { NodeClass } from './node.js';
 /** What keeps an empty node of a class from ever holding a task of a demand. */
 export type Obstacle =
   | { readonly kind: 'driver'; readonly driver: string }
+  | { readonly kind: 'volume'; readonly volume: string; readonly lacks: 'all' | 'writing' }
   | { readonly kind: 'constraint'; readonly constraint: Constraint; readonly actual: string | undefined }
   | { readonly kind: Exclude<Dimension, 'gpu'>; readonly needed: number; readonly available: number }
   | GpuObstacle;
@@ -38,6 +39,8 @@ const LABEL_PREFIX = 'label:';
 /** The first obstacle, or undefined when an empty node of the class could hold the task. Pure. Cost: O(constraints + GPUs). */
 export function obstacleTo(demand: DemandClass, node: NodeClass): Obstacle | undefined {
   if (!node.drivers.includes(demand.driver)) return { kind: 'driver', driver: demand.driver };
+  const volume = volumeObstacle(demand, node);
+  if (volume) return volume;
   for (const constraint of demand.constraints) {
     const actual = actualOf(constraint.key, node);
     if (!isMet(constraint, actual)) return { kind: 'constraint', constraint, actual };
@@ -78,6 +81,15 @@ function gpuSlots(demand: GpuDemand, { gpus }: NodeClass): number {
   let slots = Math.floor(parts.reduce((sum, count) => sum + count, 0) / demand.count);
   while (slots > 0 && !holds(slots)) slots -= 1;
   return slots;
+}
+
+function volumeObstacle(demand: DemandClass, node: NodeClass): Obstacle | undefined {
+  for (const { name, writable } of demand.volumes ?? []) {
+    const volume = node.volumes?.find((each) => each.name === name);
+    if (!volume) return { kind: 'volume', volume: name, lacks: 'all' };
+    if (writable && !volume.writable) return { kind: 'volume', volume: name, lacks: 'writing' };
+  }
+  return undefined;
 }
 
 function gpuObstacle({ gpus }: DemandClass, { gpus: devices }: NodeClass): GpuObstacle | undefined {
@@ -121,6 +133,10 @@ export function describeObstacle(obstacle: Obstacle): string {
   switch (obstacle.kind) {
     case 'driver':
       return `it has no ${obstacle.driver} driver`;
+    case 'volume':
+      return obstacle.lacks === 'all'
+        ? `it has no volume "${obstacle.volume}"`
+        : `its volume "${obstacle.volume}" is read-only there`;
     case 'constraint': {
       const { constraint, actual } = obstacle;
       return `wanted ${constraintText(constraint)}, ${constraint.key} is ${actual ?? 'not set'}`;

@@ -1,7 +1,7 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { GpuDevice, Resources } from '../../shared/resources.js';
-import type { Inventory } from '../../shared/wire/messages.js';
+import type { Inventory, Volume } from '../../shared/wire/messages.js';
 
 /** A machine as the coordinator sees it: two facets that move independently. */
 export interface Node {
@@ -57,4 +57,5 @@ export interface NodeClass {
   readonly labels: Readonly<Record<string, string>>;
   readonly attributes: Readonly<Record<string, string>>;
   readonly drivers: readonly string[];
+  readonly volumes?: readonly Volume[];
 }

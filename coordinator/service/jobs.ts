@@ -7,6 +7,7 @@ import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { parseJobText } from '../../shared/job-spec/text.js';
 import type { Job } from '../model/job.js';
 import { refuseCancel, refuseHold, refuseRelease } from '../model/refuse-control.js';
+import { refuseMissingArtifacts } from './artifacts-in-use.js';
 import { noSuchJob } from './find.js';
 import { Latch, raiseOnAbort } from './latch.js';
 import { lookAtJob, lookAtTask } from './look.js';
@@ -34,6 +35,8 @@ export interface Submitted {
 export async function submitJob(service: Service, { input, by, key }: Submission): Promise<Submitted | Refusal> {
   const spec = await readSpec(input);
   if (isRefusal(spec)) return spec;
+  const missing = await refuseMissingArtifacts(service, spec);
+  if (missing) return missing;
   const reply = await service.engine.handle({
     type: 'submitJob',
     spec,

@@ -47,6 +47,7 @@ export const nodeSchema = Type.Object({
   labels: stringMap,
   attributes: stringMap,
   drivers: Type.Array(Type.String()),
+  volumes: Type.Array(Type.Object({ name: Type.String(), writable: Type.Boolean() })),
   allocations: Type.Integer({ minimum: 0, description: 'Attempts that hold something of it.' }),
   usage: nullable(
     Type.Object({
@@ -64,7 +65,7 @@ export const nodeSchema = Type.Object({
 export type NodeView = Static<typeof nodeSchema>;
 
 export function presentNode(view: ClusterView, node: Node, sample: NodeSample | undefined): NodeView {
-  const { capacity, gpus, labels, attributes, drivers } = node.inventory;
+  const { capacity, gpus, labels, attributes, drivers, volumes } = node.inventory;
   const usage = view.index.usage(node.id);
   const holders = gpuHolders(view, usage.live);
   const free = freeOn(node.inventory, usage);
@@ -92,6 +93,7 @@ export function presentNode(view: ClusterView, node: Node, sample: NodeSample | 
     labels,
     attributes,
     drivers: [...drivers],
+    volumes: [...(volumes ?? [])],
     allocations: usage.live.size,
     usage: sample ? presentSample(sample) : null,
     registeredAt: instant(node.registeredAt),

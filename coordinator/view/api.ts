@@ -101,6 +101,8 @@ export interface NodeView {
   readonly labels: Readonly<Record<string, string>>;
   readonly attributes: Readonly<Record<string, string>>;
   readonly drivers: readonly string[];
+  /** Absent from coordinators that know of none. */
+  readonly volumes?: readonly { readonly name: string; readonly writable: boolean }[];
   readonly allocations: number;
   readonly usage: NodeUsage | null;
   readonly registeredAt: string;
@@ -217,6 +219,20 @@ export interface JobPage {
 
 export interface TaskPage {
   readonly tasks: readonly TaskView[];
+  readonly nextCursor: string | null;
+}
+
+/** A file that a task left. */
+export interface OutputFile {
+  readonly task: string;
+  readonly attempt: number;
+  readonly path: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+}
+
+export interface OutputFilePage {
+  readonly outputs: readonly OutputFile[];
   readonly nextCursor: string | null;
 }
 

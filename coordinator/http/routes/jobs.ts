@@ -3,6 +3,7 @@ import { AppError } from '../../../shared/errors.js';
 import { parseDuration } from '../../../shared/units.js';
 import { cancelJob, holdJob, releaseJob, showJob, showSpec, waitUntilFinished } from '../../service/jobs.js';
 import { listJobs } from '../../service/list-jobs.js';
+import { listOutputs, outputPageSchema } from '../../service/outputs.js';
 import { JOB_STATES, jobSchema } from '../../service/present-job.js';
 import { nullable, oneOf } from '../../service/schemas.js';
 import { predictJob, whenSchema } from '../../service/when.js';
@@ -93,8 +94,34 @@ export function jobRoutes(server: Server, { service, streams }: RouteContext): v
     async ({ params }) => granted(await showSpec(service(), params.id)),
   );
 
+  outputRoutes(server, service);
   outlookRoutes(server, service);
   controlRoutes(server, service);
+}
+
+const outputQuery = Type.Object(
+  {
+    limit: pageSize(DEFAULT_PAGE),
+    cursor: cursorField,
+    task: Type.Optional(Type.String({ description: 'Of this task only: 7, or train.7.' })),
+    path: Type.Optional(Type.String({ description: 'A path, or a pattern with *, ? and **.' })),
+  },
+  strict,
+);
+
+function outputRoutes(server: Server, service: RouteContext['service']): void {
+  server.get(
+    '/v1/jobs/:id/outputs',
+    {
+      schema: {
+        summary: "List the files that a job's tasks have left",
+        params: jobParams,
+        querystring: outputQuery,
+        response: answers(outputPageSchema),
+      },
+    },
+    async ({ params, query }) => granted(await listOutputs(service(), params.id, query)),
+  );
 }
 
 /** What the coordinator has to say about tasks that wait. */

@@ -44,6 +44,10 @@ export function nodeFields(node: NodeView): readonly (readonly [string, string |
     ['GPUs free', share(node, (sizes) => String(sizes.gpuCount))],
     ['Tasks', String(node.allocations)],
     ['Drivers', node.drivers.join(', ')],
+    [
+      'Volumes',
+      (node.volumes ?? []).map(({ name, writable }) => `${name}${writable ? '' : ' (read-only)'}`).join(', '),
+    ],
     ['Labels', labelsText(node.labels)],
     ['Attributes', labelsText(node.attributes)],
     ['CPUs in use', usage && String(cpusOf(usage.cpuUsedMillis))],
