@@ -8,6 +8,7 @@ import type { Random } from '../shared/random.js';
 import { type Heartbeat, type Hello, type Inventory, PROTOCOL_VERSION } from '../shared/wire/messages.js';
 import type { DriverFactory } from './driver/driver.js';
 import type { Dialer } from './link/dialer.js';
+import type { Staging } from './staging/staging.js';
 import type { AgentStore } from './store/store.js';
 import { Connection, type ConnectionEnd } from './supervise/connection.js';
 import { LogShipper } from './supervise/log-shipper.js';
@@ -19,6 +20,7 @@ export interface AgentOptions {
   readonly bootId: string;
   readonly store: AgentStore;
   readonly drivers: ReadonlyMap<DriverName, DriverFactory>;
+  readonly staging?: Staging;
   readonly dial: Dialer;
   readonly clock: Clock;
   readonly random: Random;

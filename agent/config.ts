@@ -1,13 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { describeSettings, type Settings, Unfit } from '../shared/config.js';
+import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
 import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
 import { AppError } from '../shared/errors.js';
 import { NAME, type NodeId } from '../shared/ids.js';
 import type { Resources } from '../shared/resources.js';
 import { formatDuration, parseCpus, parseDuration, parseMiB } from '../shared/units.js';
 import { ISOLATIONS, type Isolation } from './model/isolation.js';
+import type { S3Credentials } from './staging/s3.js';
+import type { NodeVolume } from './staging/volumes.js';
+import { parseVolumes } from './volumes-config.js';
 
 /** How `berth agent` is set up, parsed once. */
 export interface AgentConfig {
@@ -44,6 +47,10 @@ export interface AgentConfig {
   readonly registryCredentials: string | null;
   /** What every task's environment starts from. */
   readonly taskEnv: Readonly<Record<string, string>>;
+  /** Folders from which tasks may take `file://` inputs. */
+  readonly inputRoots: readonly string[];
+  readonly volumes: readonly NodeVolume[];
+  readonly s3: { readonly endpoint: string | null; readonly region: string; readonly credentialsFile: string } | null;
 }
 
 export interface GpuWatchConfig {
@@ -61,6 +68,7 @@ const GPU_TIME_LIMIT = { leastMs: 100, mostMs: 300_000, defaultMs: 20_000 };
 const DEFAULT_USER = 'nobody';
 const DEFAULT_PROCESSES = 4_096;
 const MAX_PROCESSES = 4_194_304;
+const DEFAULT_S3_REGION = 'us-east-1';
 
 const DEFAULT_DOCKER_HOST = 'unix:///var/run/docker.sock';
 const DOCKER_PERMISSIONS = ['host-network', 'capabilities'] as const;
@@ -133,6 +141,21 @@ const SETTINGS = {
     placeholder: 'FILE',
     help: 'JSON of {"REGISTRY": {"username", "password"}}, readable by its owner alone',
   },
+  inputRoot: {
+    parse: parseRoots,
+    placeholder: 'DIR',
+    help: 'a folder from which file:// inputs may come; may be repeated',
+    isRepeatable: true,
+  },
+  volumes: {
+    parse: parseVolumes,
+    placeholder: 'NAME=path=DIR',
+    help: 'what tasks may mount; ,writable=true permits writing, ,mounted=true wants a mount point; NAME=tmpfs=1GiB',
+    isRepeatable: true,
+  },
+  s3Credentials: { parse: parseText, placeholder: 'FILE', help: 'aws_access_key_id = … and so on, for s3:// inputs' },
+  s3Endpoint: { parse: parseEndpoint, placeholder: 'URL', help: "of the S3 service (Amazon's own)" },
+  s3Region: { parse: parseText, placeholder: 'NAME', help: 'its region (us-east-1)' },
   ...DAEMON_SETTINGS,
 } as const satisfies Settings;
 
@@ -180,6 +203,9 @@ export async function readAgentConfig(
     userName: values.taskUser ?? DEFAULT_USER,
     allowedUsers: values.allowUser ?? [],
     maxProcesses: values.taskProcesses ?? DEFAULT_PROCESSES,
+    inputRoots: values.inputRoot ?? [],
+    volumes: values.volumes ?? [],
+    s3: s3Of(values),
     logLevel: values.logLevel ?? 'info',
     dockerSocket: socketOf(values.dockerHost ?? env.DOCKER_HOST ?? DEFAULT_DOCKER_HOST),
     dockerNetwork: values.dockerNetwork ?? 'none',
@@ -194,6 +220,25 @@ export async function readAgentConfig(
   };
 }
 
+function s3Of(values: GivenValues<typeof SETTINGS>): AgentConfig['s3'] {
+  const { s3Credentials, s3Endpoint, s3Region } = values;
+  if (s3Credentials === undefined) return null;
+  return { endpoint: s3Endpoint ?? null, region: s3Region ?? DEFAULT_S3_REGION, credentialsFile: s3Credentials };
+}
+
+/** Keys for S3 as Amazon's own tools keep them. Throws `invalid-request` when there are none to read. */
+export function readS3Credentials(path: string): S3Credentials {
+  const text = readSecret(path, 'the S3 credentials');
+  const keyOf = (key: string): string | undefined => new RegExp(`^\\s*${key}\\s*=\\s*(\\S+)\\s*$`, 'm').exec(text)?.[1];
+  const accessKeyId = keyOf('aws_access_key_id');
+  const secretAccessKey = keyOf('aws_secret_access_key');
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    throw new AppError('invalid-request', `${path} lacks aws_access_key_id or aws_secret_access_key`);
+  }
+  const sessionToken = keyOf('aws_session_token');
+  return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
+}
+
 /** The join token. Throws `invalid-request` when there is none to read. */
 export function readToken(path: string | null): string {
   if (path === null) {
@@ -201,12 +246,7 @@ export function readToken(path: string | null): string {
       hint: 'copy agent.token from the state directory of the coordinator and name the copy',
     });
   }
-  let token: string;
-  try {
-    token = readFileSync(path, 'utf8').trim();
-  } catch (cause) {
-    throw new AppError('invalid-request', `cannot read the token: ${(cause as Error).message}`, { cause });
-  }
+  const token = readSecret(path, 'the token').trim();
   if (token === '') throw new AppError('invalid-request', `${path} is empty; it must hold the join token`);
   return token;
 }
@@ -219,6 +259,24 @@ export function readCa(path: string | null): string | undefined {
   } catch (cause) {
     throw new AppError('invalid-request', `--ca-file: ${(cause as Error).message}`, { cause });
   }
+}
+
+function readSecret(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new AppError('invalid-request', `cannot read ${what}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function parseRoots(value: string): readonly string[] | Unfit {
+  const roots = value.split('\n');
+  const relative = roots.find((root) => !root.startsWith('/'));
+  return relative === undefined ? roots : new Unfit(`"${relative}" is not absolute; write the path from /`);
+}
+
+function parseEndpoint(value: string): string | Unfit {
+  return /^https?:\/\//.test(value) && URL.canParse(value) ? value : new Unfit(`"${value}" is not http(s)://HOST`);
 }
 
 function parseName(value: string): NodeId | Unfit {

@@ -9,7 +9,7 @@ import { isReadableByOthers } from '../shared/transport.js';
 import { VERSION } from '../shared/version.js';
 import type { Inventory } from '../shared/wire/messages.js';
 import { Agent } from './agent.js';
-import { AGENT_HELP, type AgentConfig, readAgentConfig, readCa, readToken } from './config.js';
+import { AGENT_HELP, type AgentConfig, readAgentConfig, readCa, readS3Credentials, readToken } from './config.js';
 import { carryOut, type GpuOrder } from './discovery/gpu/decide.js';
 import { GpuFiles } from './discovery/gpu/gpu-files.js';
 import { GpuWatch } from './discovery/gpu/gpu-watch.js';
@@ -24,6 +24,9 @@ import { processDriver } from './driver/process/process-driver.js';
 import { findSecretsRoot, SecretFolder } from './driver/secret-folder.js';
 import type { Dialer } from './link/dialer.js';
 import { websocketDialer } from './link/websocket-dialer.js';
+import { ArtifactClient } from './staging/artifact-client.js';
+import { FileStaging, type FileStagingOptions } from './staging/file-staging.js';
+import { S3Access } from './staging/s3.js';
 import { FileAgentStore } from './store/file-store.js';
 
 /** Timers of ours do not keep the process alive, since in a test they must not; this one does. */
@@ -107,6 +110,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
       ['process', processDriver({ ...base, task, secrets, isolation, directory: join(stateDir, 'process') })],
       ...(docker ? [['docker', docker.factory] as const] : []),
     ]),
+    staging: stagingOf(config, base),
     dial: dialerOf(config, log),
     // Taken once, when the state directory exists: a node does not change while its agent runs but for GPUs and Docker.
     inventory: async () => {
@@ -140,6 +144,20 @@ function watchGpus({ gpuWatch, stateDir }: AgentConfig, log: Log, changed: () =>
   const files = new GpuFiles(stateDir, log);
   const base = { clock: systemClock, log, bootId: readBootId(), everyMs: gpuWatch.everyMs };
   return new GpuWatch({ ...base, source: nvidiaSmi({ ...gpuWatch, clock: systemClock }), files, changed });
+}
+
+function stagingOf(config: AgentConfig, base: Pick<FileStagingOptions, 'clock' | 'random' | 'log'>): FileStaging {
+  const { stateDir, url, tokenFile, caFile, inputRoots, volumes, s3 } = config;
+  return new FileStaging({
+    ...base,
+    directory: join(stateDir, 'staging'),
+    inputRoots,
+    volumes,
+    // No driver of this version mounts.
+    mounting: new Map(),
+    artifacts: new ArtifactClient({ url, token: readToken(tokenFile), ca: readCa(caFile) }),
+    s3: s3 && new S3Access({ ...s3, credentials: readS3Credentials(s3.credentialsFile) }),
+  });
 }
 
 interface InventoryParts {

@@ -98,7 +98,7 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'agent model', files: ['agent/model/'], mayImport: ['shared'], nature: 'pure' },
   {
     name: 'agent ports',
-    files: ['agent/driver/driver.ts', 'agent/store/store.ts', 'agent/link/dialer.ts'],
+    files: ['agent/driver/driver.ts', 'agent/staging/staging.ts', 'agent/store/store.ts', 'agent/link/dialer.ts'],
     mayImport: ['shared', 'agent model'],
     nature: 'closed',
   },
@@ -109,10 +109,15 @@ const LAYERS: readonly checks.Layer[] = [
     nature: 'closed',
   },
   { name: 'agent drivers', files: ['agent/driver/'], mayImport: ['shared', 'agent model', 'agent ports'] },
+  { name: 'agent staging', files: ['agent/staging/'], mayImport: ['shared', 'agent ports'] },
   { name: 'agent store', files: ['agent/store/'], mayImport: ['shared', 'agent model', 'agent ports'] },
   { name: 'agent link', files: ['agent/link/'], mayImport: ['shared', 'agent ports'] },
   { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared'] },
-  { name: 'agent config', files: ['agent/config.ts'], mayImport: ['shared', 'agent model'] },
+  {
+    name: 'agent config',
+    files: ['agent/config.ts', 'agent/volumes-config.ts'],
+    mayImport: ['shared', 'agent model', 'agent staging'],
+  },
   {
     name: 'agent main',
     files: ['agent/main.ts'],
@@ -121,6 +126,7 @@ const LAYERS: readonly checks.Layer[] = [
       'agent config',
       'agent loop',
       'agent drivers',
+      'agent staging',
       'agent store',
       'agent link',
       'agent discovery',
@@ -159,6 +165,7 @@ const PORTS = [
   ['coordinator/artifacts/artifact-store.ts', 'ArtifactStore'],
   ['agent/store/store.ts', 'AgentStore'],
   ['agent/driver/driver.ts', 'TaskDriver'],
+  ['agent/staging/staging.ts', 'Staging'],
   ['shared/wire/channel.ts', 'Channel'],
 ] as const;
 

@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs';
 import { hostname, release } from 'node:os';
 import type { DriverName } from '../../shared/job-spec/spec.js';
 import type { GpuDevice, Resources } from '../../shared/resources.js';
-import type { Inventory } from '../../shared/wire/messages.js';
+import type { Inventory, Volume } from '../../shared/wire/messages.js';
 import { addressTowards } from './address.js';
 import { type Attributes, type HardwareOptions, hardwareAttributes } from './hardware.js';
 import { availableCpuMillis, availableMemoryMiB, readText } from './limits.js';
@@ -24,6 +24,7 @@ export interface InventoryOptions extends HardwareOptions {
   readonly url: string;
   /** There is a place in memory for secrets; without one no task that has any is placed here. */
   readonly keepsSecrets: boolean;
+  readonly volumes: readonly Volume[];
 }
 
 /** What this node offers. Capacity is what the machine has in all: nothing is set aside for the system. */
@@ -44,6 +45,9 @@ export async function takeInventory(options: InventoryOptions): Promise<Inventor
     },
     drivers: options.drivers,
     address: options.address ?? (await addressTowards(options.url)),
+    ...(options.volumes.length === 0
+      ? {}
+      : { volumes: options.volumes.map(({ name, writable }) => ({ name, writable })) }),
   };
 }
 

@@ -36,6 +36,18 @@ export type Recovery =
   | { readonly kind: 'running'; readonly startedAgeMs: number }
   | ({ readonly kind: 'ended'; readonly end: DriverEnd; readonly output: OutputBytes } & EndFacts);
 
+/** A folder of the node that the task sees at a place of its own. */
+export interface Mount {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/** An order whose files are in place. Drivers that cannot mount are given no mounts. */
+export interface PreparedOrder extends StartOrder {
+  readonly mounts?: readonly Mount[];
+}
+
 /** Runs attempts so that they outlive this process (P5). Every implementation passes test/conformance/task-driver. */
 export interface TaskDriver {
   /**
@@ -45,7 +57,7 @@ export interface TaskDriver {
    * what only this node cannot do (it has no GPU runtime) is one with `rejected`, since another node may.
    * Errors: `task-start-failed` for the node's own trouble; may be retried.
    */
-  start(order: StartOrder): Promise<void>;
+  start(order: PreparedOrder): Promise<void>;
   /**
    * Sends a signal to every process of the attempt; SIGKILL leaves none alive when it resolves.
    * Idempotent; an attempt that is not running is no error. Errors: `internal` when a process survives SIGKILL (it

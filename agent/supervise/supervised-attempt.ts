@@ -6,10 +6,20 @@ import type { Log } from '../../shared/log.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Usage, usageOf } from '../../shared/usage.js';
 import type { Held, Report, ReportedEnd, StartOrder } from '../../shared/wire/messages.js';
-import type { DriverEvent, EndFacts, OutputBytes, Recovery, TaskDriver } from '../driver/driver.js';
+import type {
+  DriverEnd,
+  DriverEvent,
+  EndFacts,
+  OutputBytes,
+  PreparedOrder,
+  Recovery,
+  TaskDriver,
+} from '../driver/driver.js';
 import { ATTEMPT_TRANSITIONS, type Attempt, type AttemptPhase } from '../model/attempt.js';
+import type { Staging } from '../staging/staging.js';
 import type { AgentStore } from '../store/store.js';
 import { endOf, heldPhase, missingSecret, NO_OUTPUT } from './attempts.js';
+import { afterFailedStaging, afterStaging, leavesFiles, type StagedEnd, type Stager, stagerFor } from './stager.js';
 import { Timers } from './timers.js';
 
 /** What the rest of the agent hears about attempts. */
@@ -24,10 +34,20 @@ export interface AttemptListener {
 
 export interface AttemptContext {
   readonly store: AgentStore;
+  /** Absent where no attempt stages anything. */
+  readonly staging?: Staging;
   readonly clock: Clock;
   readonly log: Log;
   readonly listener: AttemptListener;
 }
+
+/** What a driver says of a command that is over. */
+interface DriverResult extends EndFacts {
+  readonly end: DriverEnd;
+  readonly output: OutputBytes;
+}
+
+type EndDetails = Pick<ReportedEnd, 'usage' | 'image' | 'staging'>;
 
 /** `preparing` is only worth a message when it lasts. */
 const PREPARING_REPORT_MS = 200;
@@ -37,6 +57,8 @@ const END_RETRY_MS = 1_000;
 const KILL_RETRY_MS = 10_000;
 /** Timers have a longest delay; a time limit may be longer. */
 const MAX_DELAY_MS = 24 * 60 * 60 * 1000;
+/** What keeping the files of an attempt may take that was stopped at its time limit. */
+const STOPPED_STAGE_OUT_MS = 5 * 60 * 1000;
 
 /**
  * Follows one attempt from its order to its end.
@@ -65,6 +87,9 @@ export class SupervisedAttempt {
   #startTookMs = 0;
   #isLaunched = false;
   #isEnding = false;
+  readonly #stager: Stager | undefined;
+  /** Its command is over; what it left is being kept. */
+  #isConcluding = false;
   #isHalted = false;
 
   constructor(context: AttemptContext, record: Attempt, driver: TaskDriver | undefined) {
@@ -75,6 +100,7 @@ export class SupervisedAttempt {
     this.isShipped = record.driver === null;
     this.#phaseSince = context.clock.monotonic();
     this.#timers = new Timers(context.clock);
+    this.#stager = stagerFor(record.order, context);
   }
 
   get record(): Attempt {
@@ -128,7 +154,8 @@ export class SupervisedAttempt {
     this.#launchedAt = this.#now();
     this.#timers.set('preparing', PREPARING_REPORT_MS, () => this.#context.listener.changed(this));
     this.#context.listener.launched(this.id);
-    this.#tryStart(granted, 1);
+    if (this.#stager) this.#stageIn(this.#stager, granted);
+    else this.#tryStart(granted, 1);
   }
 
   /** Puts the reason on disk, then stops it. Idempotent: the first reason counts. */
@@ -152,7 +179,7 @@ export class SupervisedAttempt {
     if (!this.isLive) return;
     const { stopReason } = this.#record;
     if (recovery.kind === 'ended') {
-      this.end(endOf(recovery.end, stopReason), recovery.output, recovery);
+      this.#conclude(recovery);
       return;
     }
     if (recovery.kind === 'running') {
@@ -165,35 +192,89 @@ export class SupervisedAttempt {
   driverEvent(event: DriverEvent): void {
     if (!this.isLive || this.#isHalted) return;
     if (event.kind === 'started') this.#started(0);
-    else this.end(endOf(event.end, this.#record.stopReason), event.output, event);
+    else this.#conclude(event);
   }
 
-  end(end: AllocationEnd, output: OutputBytes, { usage = {}, image }: EndFacts = {}): void {
+  end(end: AllocationEnd, output: OutputBytes, { usage = {}, image, staging }: EndDetails = {}): void {
     if (!this.isLive) return;
     this.#isEnding = true;
     this.#granted = undefined;
     this.#timers.cancelAll();
-    const phase: AttemptPhase = {
-      kind: 'ended',
-      end: { end, ...output, ...this.#used(usage), ...(image ? { image } : {}) },
+    const reported = {
+      ...{ end, ...output, ...this.#used(usage) },
+      ...(image === undefined ? {} : { image }),
+      ...(staging === undefined ? {} : { staging }),
     };
+    const phase: AttemptPhase = { kind: 'ended', end: reported };
     this.#context.listener.ended(this.id, output);
     this.#keepEnd({ ...this.#record, order: null, phase }, this.#now());
   }
 
   /** The time that a start took is known to the process that saw all of it. */
   #used(usage: Usage): Pick<ReportedEnd, 'usage'> {
-    const startedMs = this.#startTookMs - (usage.pulledMs ?? 0) - (usage.stagedInMs ?? 0);
-    const used = usageOf({ startedMs, ...usage });
+    const startedMs = this.#startTookMs - (usage.pulledMs ?? 0) - (this.#stager?.times.stagedInMs ?? 0);
+    const used = usageOf({ startedMs, ...usage, ...this.#stager?.times });
     return used === undefined ? {} : { usage: used };
   }
 
   halt(): void {
     this.#isHalted = true;
     this.#timers.cancelAll();
+    this.#stager?.abort();
   }
 
-  #tryStart(order: StartOrder, tries: number): void {
+  /** The time limit counts anew from the command's start; here it keeps a slow source from holding the node. */
+  #stageIn(stager: Stager, granted: StartOrder): void {
+    this.#watchTimeLimit(this.#now());
+    stager.in(granted).then(
+      (prepared) => {
+        if (this.#isHalted || !this.isLive) return;
+        this.#timers.cancel('time-limit');
+        if (this.#record.stopReason !== null) this.#endUnstarted();
+        else this.#tryStart(prepared, 1);
+      },
+      (error: unknown) => {
+        if (this.#isHalted || !this.isLive) return;
+        if (this.#record.stopReason !== null) this.#endUnstarted();
+        else this.end({ kind: 'start-failed', message: textOf(error) }, NO_OUTPUT);
+      },
+    );
+  }
+
+  /** The command is over: what it left is kept before its end is said. */
+  #conclude(result: DriverResult): void {
+    if (this.#isConcluding) return;
+    const { end: how, output } = result;
+    const end = endOf(how, this.#record.stopReason);
+    if (!this.#stager || !leavesFiles(end)) {
+      this.end(end, output, result);
+      return;
+    }
+    this.#isConcluding = true;
+    this.#timers.cancel('grace');
+    const stager = this.#stager;
+    if (end.kind === 'stopped') this.#timers.set('time-limit', STOPPED_STAGE_OUT_MS, () => stager.abort());
+    else this.#watchTimeLimit(this.#startedAt ?? this.#now());
+    stager.out().then(
+      (staged) => this.#endStaged(afterStaging(end, staged), result),
+      (error: unknown) => {
+        const { stopReason } = this.#record;
+        const isCutOff = end.kind !== 'stopped' && stopReason !== null;
+        this.#endStaged(isCutOff ? { end: endOf(how, stopReason) } : afterFailedStaging(end, error), result);
+      },
+    );
+  }
+
+  #endStaged({ end, staging }: StagedEnd, { output, usage, image }: DriverResult): void {
+    if (this.#isHalted) return;
+    this.end(end, output, {
+      ...(usage === undefined ? {} : { usage }),
+      ...(image === undefined ? {} : { image }),
+      ...(staging === undefined ? {} : { staging }),
+    });
+  }
+
+  #tryStart(order: PreparedOrder, tries: number): void {
     this.driver?.start(order).catch((error: unknown) => {
       if (this.#isHalted || !this.isLive) return;
       this.#warn('task could not be started', error);
@@ -213,15 +294,15 @@ export class SupervisedAttempt {
     if (this.#record.phase.kind !== 'accepted') return;
     this.#enter({ kind: 'running' }, this.#startedAt);
     this.#context.listener.changed(this);
-    this.#watchTimeLimit();
+    this.#watchTimeLimit(this.#startedAt);
   }
 
-  #watchTimeLimit(): void {
+  #watchTimeLimit(since: number): void {
     const limitMs = this.#record.order?.timeLimitMs ?? null;
-    if (limitMs === null || this.#startedAt === null) return;
-    const leftMs = Math.max(0, this.#startedAt + limitMs - this.#now());
+    if (limitMs === null) return;
+    const leftMs = Math.max(0, since + limitMs - this.#now());
     this.#timers.set('time-limit', Math.min(leftMs, MAX_DELAY_MS), () => {
-      if (leftMs > MAX_DELAY_MS) this.#watchTimeLimit();
+      if (leftMs > MAX_DELAY_MS) this.#watchTimeLimit(since);
       else this.#timeIsUp();
     });
   }
@@ -243,6 +324,10 @@ export class SupervisedAttempt {
       return;
     }
     if (phase.kind !== 'stopping') this.#enter({ kind: 'stopping' }, this.#now());
+    if (this.#stager?.isBusy) {
+      this.#stager.abort();
+      return;
+    }
     const { signal, graceMs } = stopFor(order, stopReason);
     if (graceMs > 0) this.#signal(signal);
     this.#timers.set('grace', graceMs, () => this.#kill());

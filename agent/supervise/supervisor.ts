@@ -5,6 +5,7 @@ import type { Log } from '../../shared/log.js';
 import type { Held, Orders, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
 import type { DriverFactory, TaskDriver } from '../driver/driver.js';
 import type { Attempt } from '../model/attempt.js';
+import { needsStaging, type Staging } from '../staging/staging.js';
 import type { AgentStore } from '../store/store.js';
 import { accepted, missingSecret, NO_OUTPUT, stillborn } from './attempts.js';
 import { type AttemptContext, type AttemptListener, SupervisedAttempt } from './supervised-attempt.js';
@@ -12,6 +13,8 @@ import { type AttemptContext, type AttemptListener, SupervisedAttempt } from './
 export interface SupervisorOptions {
   readonly store: AgentStore;
   readonly drivers: ReadonlyMap<DriverName, DriverFactory>;
+  /** Without it, what has inputs, outputs or volumes is rejected. */
+  readonly staging?: Staging;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -52,6 +55,7 @@ export class Supervisor {
       if (this.#isHalted) await driver.close();
     }
     for (const attempt of attempts.values()) this.#add(attempt);
+    await this.#options.staging?.recover([...this.#attempts.keys()]);
     for (const [name, driver] of this.#drivers) await this.#recover(name, driver);
     for (const attempt of this.#attempts.values()) this.#takeUpOther(attempt);
     return identity;
@@ -129,6 +133,9 @@ export class Supervisor {
     }
     const secret = missingSecret(order);
     if (secret !== undefined) return stillborn(id, { kind: 'rejected', message: `its secret "${secret}" was removed` });
+    if (needsStaging(order) && this.#options.staging === undefined) {
+      return stillborn(id, { kind: 'rejected', message: 'this node stages no files' });
+    }
     if (this.#attempts.size < MAX_HELD) return accepted(order);
     return stillborn(id, { kind: 'rejected', message: `this node holds ${MAX_HELD} attempts already` });
   }
@@ -155,11 +162,16 @@ export class Supervisor {
     this.#listener.forgotten(allocationId);
     this.#options.store
       .save({ remove: [allocationId] })
-      .then(() => (this.#isHalted ? undefined : attempt.driver?.remove(allocationId)))
+      .then(() => (this.#isHalted ? undefined : this.#clean(attempt)))
       .catch((error: unknown) => {
         // What is left is found, and removed again, by the next process.
         this.#options.log.warn('attempt could not be removed', { allocationId, error: String(error) });
       });
+  }
+
+  async #clean({ id, driver }: SupervisedAttempt): Promise<void> {
+    await driver?.remove(id);
+    await this.#options.staging?.remove(id);
   }
 
   async #recover(name: DriverName, driver: TaskDriver): Promise<void> {

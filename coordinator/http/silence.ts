@@ -15,9 +15,8 @@ export function limitSilence(server: Server): void {
     if (raw.headers['content-length'] === undefined && raw.headers['transfer-encoding'] === undefined) return;
     const giveUp = (): void => void socket.destroy();
     socket.setTimeout(MAX_SILENCE_MS, giveUp);
-    raw.once('close', () => {
-      socket.removeListener('timeout', giveUp);
-      if (!raw.destroyed || raw.complete) socket.setTimeout(0);
-    });
+    // Later the time is node's, which closes connections that wait for a next request.
+    raw.once('end', () => socket.setTimeout(0));
+    raw.once('close', () => socket.removeListener('timeout', giveUp));
   });
 }

@@ -23,7 +23,7 @@ export interface DemandClass {
 /** What of a step decides its demand. */
 export type DemandSource = Pick<
   StepSpec,
-  'resources' | 'driver' | 'constraints' | 'exclusive' | 'gang' | 'array' | 'secrets'
+  'resources' | 'driver' | 'constraints' | 'exclusive' | 'gang' | 'array' | 'secrets' | 'volumes'
 >;
 
 /** Said by an agent that has a place in memory for them; others would run the task without. */

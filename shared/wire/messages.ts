@@ -171,6 +171,10 @@ export interface StartOrder {
   readonly checkpoint?: StopSpec;
   /** Present when the task is a rank of a gang. */
   readonly gang?: GangPlace;
+  /** Absent when there are none, as the two below. */
+  readonly inputs?: readonly InputOrder[];
+  readonly outputs?: readonly OutputSpec[];
+  readonly volumes?: readonly VolumeMount[];
   /** Absent when there are none. */
   readonly secrets?: readonly SecretGrant[];
   /** How to log in at the image's registry; absent when nobody said. */
@@ -186,10 +190,6 @@ export interface SecretGrant extends SecretUse {
 export interface RegistryAuth {
   readonly username: string;
   readonly password: string;
-  /** Absent when there are none, as the two below. */
-  readonly inputs?: readonly InputOrder[];
-  readonly outputs?: readonly OutputSpec[];
-  readonly volumes?: readonly VolumeMount[];
 }
 
 /** An input whose source the agent can reach by itself. */

@@ -93,15 +93,16 @@ t.test('a task runs as the user that it names where its node allows that, and no
   t.match((await watched.ended(neighbour)).end, { kind: 'rejected', message: /--allow-user bin/ });
 });
 
-t.test("a working directory in the agent's own folder is the task's, and nothing beside it", { skip }, async (t) => {
+t.test("a workspace in the agent's own folder is the task's, and nothing beside it", { skip }, async (t) => {
   const { watched, shell, folder } = await withDriver(t);
   const workdir = join(folder, 'staging', 'work');
   mkdirSync(workdir, { recursive: true });
   writeFileSync(join(workdir, 'input'), 'given', { mode: 0o600 });
   chmodSync(folder, 0o700);
-  await watched.driver.start(shell(id, 'cat input; echo made > output; ls -A /tmp', { workdir }));
+  const staged = { workdir, env: { BERTH_WORKSPACE: workdir } };
+  await watched.driver.start(shell(id, 'cat input; echo made > output; ls -A /tmp; echo $BERTH_WORKSPACE', staged));
   t.match((await watched.ended(id)).end, { kind: 'exited', exitCode: 0 });
-  t.equal(await outputOf(watched, id), `given${id}\n`);
+  t.equal(await outputOf(watched, id), `given${id}\n/tmp/${id}\n`);
   await watched.driver.remove(id);
   t.equal(readFileSync(join(workdir, 'output'), 'utf8'), 'made\n', 'what it made is kept outside');
 });

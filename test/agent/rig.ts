@@ -1,4 +1,5 @@
 import { Agent } from '../../agent/agent.js';
+import type { Staging } from '../../agent/staging/staging.js';
 import { MemoryAgentStore } from '../../agent/store/memory-store.js';
 import type { AgentStore } from '../../agent/store/store.js';
 import type { Clock } from '../../shared/clock.js';
@@ -163,6 +164,7 @@ export class Rig {
   readonly coordinator = new MiniCoordinator(this.clock);
   store: AgentStore = new MemoryAgentStore('identity-of-n1');
   log: Log = silentLog;
+  staging: Staging | undefined;
   inventory: Inventory = anInventory();
   dialError: AppError | undefined;
   dialCount = 0;
@@ -181,6 +183,7 @@ export class Rig {
       bootId: this.machine.bootId,
       store: this.store,
       drivers: new Map([['process', this.machine.driver()]]),
+      ...(this.staging === undefined ? {} : { staging: this.staging }),
       dial: async () => this.#dial(),
       clock: this.clock,
       random: this.random,

@@ -132,6 +132,7 @@ t.test('the inventory is what the machine has, unless the operator says otherwis
     bootId: readBootId(),
     capacity: { cpuMillis: 64_000 },
     gpuCount: 2,
+    volumes: [],
     address: null,
     url: 'http://127.0.0.1:7',
     keepsSecrets: false,

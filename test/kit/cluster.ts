@@ -13,7 +13,7 @@ export interface ClusterOptions {
   /** CPUs that each agent claims; more than the machine has is allowed. */
   readonly cpus?: number;
   readonly memory?: string;
-  /** More flags of each agent. */
+  /** Further flags of each agent; FOLDER stands for the cluster's own. */
   readonly agentFlags?: readonly string[];
   /** How the agents keep tasks apart; not at all by default, so that tasks may use the cluster's folder. */
   readonly isolation?: 'full' | 'cgroup' | 'none';
@@ -104,9 +104,10 @@ function agentDaemon(parts: AgentParts): Daemon {
     '--isolation': options.isolation ?? 'none',
     '--docker-host': 'none',
   };
+  const extra = (options.agentFlags ?? []).map((flag) => flag.replaceAll('FOLDER', folder));
   return new Daemon({
     name,
-    argv: [process.execPath, BERTH_ENTRY, 'agent', ...Object.entries(flags).flat(), ...(options.agentFlags ?? [])],
+    argv: [process.execPath, BERTH_ENTRY, 'agent', ...Object.entries(flags).flat(), ...extra],
     env: daemonEnvironment(folder),
     logFile: join(folder, `${name}.log`),
     isReady: () => isNodeReady(api, name),

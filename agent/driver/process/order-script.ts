@@ -21,8 +21,10 @@ export interface OrderPlaces {
   readonly drop?: PrivilegeDrop;
   /** How secrets come to a task that cannot enter the agent's folders: where they are, from the driver's own. */
   readonly secretsBind?: { readonly source: string; readonly target: string; readonly owner: string };
-  /** A folder, from the driver's own, that the task is to have as its working directory. */
-  readonly bind?: { readonly source: string; readonly owner: string };
+  /** A folder, from the driver's own, that the task is to have at a place of its own. */
+  readonly bind?: { readonly source: string; readonly target: string; readonly owner: string };
+  /** Where the task finds what is its alone; undefined for one that has no such folder. */
+  readonly workspace: string | undefined;
 }
 
 export interface PrivilegeDrop {
@@ -39,7 +41,11 @@ export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlac
   const { drop } = places;
   const { directory, envFile } = secretsOf(places);
   const given = { ...base.env, ...drop?.variables };
-  const own = { ...(directory === null ? {} : { BERTH_SECRETS_DIR: directory }), [MARKER]: places.marker };
+  const own = {
+    ...(places.workspace === undefined ? {} : { BERTH_WORKSPACE: places.workspace }),
+    ...(directory === null ? {} : { BERTH_SECRETS_DIR: directory }),
+    [MARKER]: places.marker,
+  };
   const variables = { ...taskEnvironment(order, { ...base, env: given }), ...own };
   // The job's own variables could make whatever runs before the drop do something else.
   const isTrusted = (name: string): boolean => drop === undefined || !Object.hasOwn(order.env, name);
@@ -70,12 +76,13 @@ function entering({ workdir, bind, secretsBind }: OrderPlaces): string {
   const enter =
     secretsBind === undefined ? change : `${secrets} && chown -R -- ${owner} ${quoted(target)} && ${change}`;
   if (bind === undefined) return enter;
-  return `mount --bind -- ${quoted(bind.source)} ${quoted(workdir)} && ${enter} && chown -Rh -- ${bind.owner} .`;
+  const place = quoted(bind.target);
+  return `mount --bind -- ${quoted(bind.source)} ${place} && chown -Rh -- ${bind.owner} ${place} && ${enter}`;
 }
 
-function leaving({ workdir, bind, secretsBind }: OrderPlaces): string[] {
+function leaving({ bind, secretsBind }: OrderPlaces): string[] {
   // What is still in there is killed in a moment.
-  const own = bind === undefined ? [] : ['cd /', `umount --lazy -- ${quoted(workdir)}`];
+  const own = bind === undefined ? [] : ['cd /', `umount --lazy -- ${quoted(bind.target)}`];
   if (secretsBind === undefined) return own;
   const target = quoted(secretsBind.target);
   return [...own, `umount --lazy -- ${target}`, `rmdir -- ${target}`];

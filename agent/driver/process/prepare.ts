@@ -44,16 +44,21 @@ export function prepare(places: Places, order: StartOrder, worker: Worker, parts
     const secretsBind = bindOf(secrets, cell, { target: `${home}.secrets`, owner: `${user.uid}:${user.gid}` });
     const base = { marker: home, script: cell.scriptOf(id), ledger, drop, secrets, ...secretsBind };
     const { workdir } = order;
-    if (workdir === null || !isBelow(workdir, dirname(places.root)))
-      return orderScript(order, task, { ...base, workdir: workdir ?? home });
+    const staged = order.env.BERTH_WORKSPACE;
+    if (staged === undefined) {
+      const workspace = workdir === null ? home : undefined;
+      return orderScript(order, task, { ...base, workdir: workdir ?? home, workspace });
+    }
     // The agent's own folder is nobody else's to enter.
-    const bind = { source: relative(places.root, workdir), owner: `${user.uid}:${user.gid}` };
-    return orderScript(order, task, { ...base, workdir: home, bind });
+    const bind = { source: relative(places.root, staged), target: home, owner: `${user.uid}:${user.gid}` };
+    const seen = workdir === staged ? home : (workdir ?? home);
+    return orderScript(order, task, { ...base, workdir: seen, bind, workspace: home });
   }
   places.prepareFiles(order);
   const work = places.work(id);
   const script = places.script(id);
-  return orderScript(order, task, { marker: work, workdir: order.workdir ?? work, script, ledger, secrets });
+  const workspace = order.workdir === null ? work : order.env.BERTH_WORKSPACE;
+  return orderScript(order, task, { marker: work, workdir: order.workdir ?? work, script, ledger, secrets, workspace });
 }
 
 /** Secrets lie together in one folder, which is nobody else's to enter. */
@@ -79,8 +84,4 @@ export function refusedUser({ user }: StartOrder, isolation: IsolationPlan): str
 
 function userOf({ user }: StartOrder, isolation: FullIsolation): TaskUser {
   return (user === undefined ? undefined : isolation.users.get(user)) ?? isolation.user;
-}
-
-function isBelow(path: string, folder: string): boolean {
-  return path.startsWith(`${folder}/`);
 }
