@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
 import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
 import { AppError } from '../shared/errors.js';
-import { type Limits, NO_LIMITS } from '../shared/limits.js';
+import { type Limits, NO_LIMITS, type Packing } from '../shared/limits.js';
 import { parseLicences, parsePreemption, parseQuotas, parseWeights } from '../shared/limits-config.js';
+import { didYouMean } from '../shared/suggest.js';
 import { readServiceEnvironment, type ServiceEnvironment } from '../shared/systemd.js';
 import { parseDuration, parseMiB } from '../shared/units.js';
 
@@ -19,6 +20,8 @@ export interface CoordinatorConfig {
   /** How long an archived job, and what its tasks wrote, is kept from its end on. */
   readonly keepJobsMs: number;
   readonly limits: Limits;
+  /** Where tasks go when several nodes have room. */
+  readonly packing: Packing;
   /** What is kept of each output stream of a task. */
   readonly maxStreamBytes: number;
   /** What secrets are sealed with. */
@@ -66,6 +69,11 @@ const SETTINGS = {
     parse: parseLogLimit,
     placeholder: 'SIZE',
     help: 'what is kept of each output stream of a task; a job may ask for less (1GiB)',
+  },
+  packing: {
+    parse: parsePacking,
+    placeholder: 'POLICY',
+    help: 'pack: fill nodes that are in use; spread: use those with most free (pack)',
   },
   keepJobs: {
     parse: parseKeep,
@@ -124,6 +132,7 @@ export async function readCoordinatorConfig(
     ...(values.listen ?? DEFAULT_LISTEN),
     tls: tlsOf(values),
     nodeLeaseMs: values.nodeLease ?? DEFAULT_NODE_LEASE_MS,
+    packing: values.packing ?? 'pack',
     keepJobsMs: values.keepJobs ?? DEFAULT_KEEP_JOBS_MS,
     limits: limitsOf(values),
     maxStreamBytes: values.logLimit ?? DEFAULT_MAX_STREAM_BYTES,
@@ -172,6 +181,11 @@ function parseListen(value: string): { host: string; port: number } | Unfit {
 function parseLogLimit(value: string): number | Unfit {
   const mebibytes = parseMiB(value);
   return typeof mebibytes === 'string' ? new Unfit(mebibytes) : mebibytes * MIB;
+}
+
+function parsePacking(value: string): Packing | Unfit {
+  if (value === 'pack' || value === 'spread') return value;
+  return new Unfit(`"${value}" is no policy; write pack or spread${didYouMean(value, ['pack', 'spread'])}`);
 }
 
 function parseLease(value: string): number | Unfit {

@@ -30,7 +30,7 @@ const REOPEN = { firstMs: 1_000, maxMs: 30_000, factor: 2 } as const;
  * `invalid-request` when it cannot listen, and with a bug; then the process must end.
  */
 export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: AbortSignal): Promise<void> {
-  const { stateDir, nodeLeaseMs, keepJobsMs } = config;
+  const { stateDir, nodeLeaseMs, keepJobsMs, packing } = config;
   const base = { stateDir, clock: systemClock, random: systemRandom, log };
   const tokens = await openTokens(base);
   const secrets = await SecretStore.open({ ...base, keys: config.secretsKey });
@@ -50,7 +50,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   });
   const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken: tokens.isAgentToken, log });
   try {
-    const parts = { stateDir, nodeLeaseMs, keepJobsMs, limits, pricing, secrets, logs, artifacts, front, log };
+    const parts = { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front, log };
     await live(parts, stop, () => serve(server, config, log));
   } finally {
     detach();

@@ -1,7 +1,7 @@
 import { ARTIFACT_LIMITS } from '../shared/artifact.js';
 import { systemClock } from '../shared/clock.js';
 import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
-import type { Limits } from '../shared/limits.js';
+import type { Limits, Packing } from '../shared/limits.js';
 import type { Log } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import type { Channel } from '../shared/wire/channel.js';
@@ -48,6 +48,7 @@ export interface LifeOptions {
   readonly nodeLeaseMs: number;
   readonly keepJobsMs: number;
   readonly limits: Limits;
+  readonly packing: Packing;
   readonly pricing: Pricing;
   readonly secrets: SecretStore;
   readonly logs: TaskLogs;
@@ -86,7 +87,8 @@ export class Life {
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
   static async begin(options: LifeOptions): Promise<Life> {
-    const { stateDir, nodeLeaseMs, keepJobsMs, limits, pricing, secrets, logs, artifacts, front, log } = options;
+    const { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front, log } =
+      options;
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<unknown>((resolve) => {
       fail = resolve;
@@ -98,7 +100,7 @@ export class Life {
       clock: systemClock,
       log,
       rules: { nodeLeaseMs, limits },
-      planning: { ...DEFAULT_PLAN_POLICY, limits },
+      planning: { ...DEFAULT_PLAN_POLICY, limits, packing },
       pricing,
       // Before there is a gateway no agent is connected, so there is nobody to tell.
       perform: (effects) => gateway?.perform(effects),
@@ -110,6 +112,7 @@ export class Life {
       ...parts,
       artifacts,
       limits,
+      packing,
       pricing,
       secrets,
       usageOf: gateway.usageOf.bind(gateway),

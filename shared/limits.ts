@@ -87,3 +87,6 @@ export function quotasOf(limits: Limits, who: Submitter): OwnedQuota[] {
   if (job) found.push({ owner: 'job', name: who.jobName, quota: job });
   return found;
 }
+
+/** `pack` fills what is in use and keeps whole devices and nodes free; `spread` goes where most is free. */
+export type Packing = 'pack' | 'spread';

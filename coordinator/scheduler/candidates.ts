@@ -1,6 +1,7 @@
+import type { Packing } from '../../shared/limits.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Board, Row } from './board.js';
-import { costOn, NO_ROOM, type Packing } from './score.js';
+import { costOn, NO_ROOM } from './score.js';
 
 /** Costs kept over all demands; beyond it the demand that was asked for longest ago starts anew. 12 bytes each. */
 const MAX_COSTS = 8_000_000;

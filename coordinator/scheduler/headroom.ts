@@ -50,7 +50,7 @@ export interface Together {
 
 /** What the tasks count for in shares and quotas. */
 export function holdingsTogether(demand: DemandClass, { count, nodes }: Together): Holdings {
-  if (!nodes || !demand.exclusive) return scaleHoldings(holdingsOf(demand), count);
+  if (!nodes || !demand.exclusive) return count === 1 ? holdingsOf(demand) : scaleHoldings(holdingsOf(demand), count);
   return nodes.reduce((sum, node) => addHoldings(sum, holdingsOn(demand, node.inventory)), NO_HOLDINGS);
 }
 

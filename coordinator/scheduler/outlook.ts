@@ -55,26 +55,28 @@ export function roomBeside(view: ClusterView, { node, started }: Occupied): Room
 }
 
 /**
- * What is free on a node now and at each later moment at which something with a time limit ends, if nothing more starts.
+ * What is free on a node now and at each later moment, before one, at which something with a time limit ends, if
+ * nothing more starts.
  *
  * It is one room, changed as the moments pass. Cost: O(n log n) for the n allocations there that have a time limit.
  */
 export function* roomsOver(
   view: ClusterView,
   occupied: Occupied,
-  now: EpochMs,
+  { now, before = Number.POSITIVE_INFINITY }: { readonly now: EpochMs; readonly before?: EpochMs },
 ): Generator<{ readonly at: EpochMs; readonly room: Room }, void, undefined> {
   const { node, started } = occupied;
   const room = roomBeside(view, occupied);
   yield { at: now, room };
   const releases: { readonly at: EpochMs; readonly share: Share }[] = [];
   for (const { claim, gpus } of started) {
-    if (claim.holdMs === Number.POSITIVE_INFINITY) continue;
+    if (now + claim.holdMs >= before) continue;
     releases.push({ at: now + claim.holdMs, share: shareFor(node, claim.demand, positionsOf(node, gpus)) });
   }
   for (const id of view.index.accounts.endingOn(node.id)) {
     const allocation = present(view.allocations.get(id), `allocation ${id}`);
-    releases.push({ at: endOf(view, allocation, now), share: shareOf(node, allocation) });
+    const at = endOf(view, allocation, now);
+    if (at < before) releases.push({ at, share: shareOf(node, allocation) });
   }
   releases.sort((left, right) => left.at - right.at);
   for (let next = 0; next < releases.length; ) {

@@ -1,12 +1,13 @@
 import { present } from '../../shared/assert.js';
 import type { NodeId } from '../../shared/ids.js';
+import type { Packing } from '../../shared/limits.js';
 import type { DemandClass } from '../model/demand.js';
 import type { TaskMix } from '../model/mix.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { Board, type Row, type RowState } from './board.js';
 import { Candidates } from './candidates.js';
-import { devicesOn, type Packing } from './score.js';
+import { devicesOn } from './score.js';
 import { usableNodes } from './slot.js';
 import { ImmediatePricing, type Pricing } from './worth/pricing.js';
 import { Worth } from './worth/worth.js';

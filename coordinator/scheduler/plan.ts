@@ -1,7 +1,7 @@
 import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import { type AllocationId, allocationIdOf, type NodeId } from '../../shared/ids.js';
-import { NO_LIMITS } from '../../shared/limits.js';
+import { NO_LIMITS, type Packing } from '../../shared/limits.js';
 import { eachIndex } from '../../shared/ranges.js';
 import type { ReadyStep } from '../model/lanes.js';
 import type { Node } from '../model/node.js';
@@ -12,7 +12,6 @@ import { type OrderPolicy, orderQueue, type ServingOrder } from './order.js';
 import { type Claim, holdMsOf, togetherOf } from './outlook.js';
 import { type Place, Placer } from './placer.js';
 import { type Preemption, Preemptor } from './preemptor.js';
-import type { Packing } from './score.js';
 
 /** A proposal; it becomes an allocation when the engine commits it. */
 export interface Placement {
@@ -102,14 +101,15 @@ class Planning {
   }
 
   /** Places tasks one by one until there is no room, a limit is reached or somebody else's turn; true when the plan is full. */
-  #serve({ entry, claim }: Served): boolean {
+  #serve(served: Served): boolean {
+    const { entry, claim } = served;
     const tasks = this.#begun.get(entry) ?? readyTasks(this.#view, entry, this.#now);
     for (let task = tasks.next(); !task.done; task = tasks.next()) {
-      const row = this.#find({ entry, claim }, tasks);
+      const row = this.#find(served, tasks);
       if (row === undefined) break;
       if (this.#placements.length >= this.#maxPlacements) return true;
       if (!this.#queue.take(entry, { count: 1, nodes: [this.#placer.nodeOf(row)] })) break;
-      this.#commit({ entry, claim }, task.value, this.#placer.place(row, claim.demand));
+      this.#commit(served, task.value, this.#placer.place(row, claim.demand));
       if (this.#queue.isTurnOver) break;
     }
     if (this.#queue.isTurnOver) this.#begun.set(entry, tasks);
@@ -156,8 +156,13 @@ class Planning {
       this.#noRoom(served, rest);
       return undefined;
     }
-    const isPermitted = ({ id }: Node): boolean => !this.#preemptor.isKept(id) && this.#guard.permits(claim, id);
-    return isPermitted(this.#placer.nodeOf(best)) ? best : this.#placer.findPermitted(demand, isPermitted);
+    if (this.#isPermitted(claim, this.#placer.nodeOf(best))) return best;
+    return this.#placer.findPermitted(demand, (node) => this.#isPermitted(claim, node));
+  }
+
+  /** Is the node meant for nobody whom the task would keep waiting? */
+  #isPermitted(claim: Claim, { id }: Node): boolean {
+    return !this.#preemptor.isKept(id) && this.#guard.permits(claim, id);
   }
 
   /** No node has room: others are stopped for this task and the rest of its step, or it may get a reservation. */

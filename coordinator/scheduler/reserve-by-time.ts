@@ -5,7 +5,7 @@ import { MinHeap } from '../model/heap.js';
 import type { ClusterView } from '../model/state.js';
 import { type Beside, besideTasks, type Claim, type Occupied, roomsOver, slotsIn, togetherOf } from './outlook.js';
 import type { Reservation } from './reservation.js';
-import type { Room } from './room.js';
+import { hasRoom, type Room } from './room.js';
 
 /** The first moment at which so many tasks more fit on a node than before. */
 interface Growth {
@@ -25,6 +25,7 @@ export function reserveByTime(
   { claim, now }: { readonly claim: Claim; readonly now: EpochMs },
 ): Reservation | undefined {
   const wanted = togetherOf(claim.demand);
+  if (wanted === 1) return reserveOne(view, nodes, { claim, now });
   const moments = new MinHeap<Growth>();
   for (const node of nodes) {
     for (const { at, slots } of growth(view, node, { claim, now })) moments.push(at, { node, slots });
@@ -43,6 +44,27 @@ export function reserveByTime(
   return undefined;
 }
 
+/** One task: a node is looked at only as far as it could be earlier than the best so far. */
+function reserveOne(
+  view: ClusterView,
+  nodes: readonly Occupied[],
+  { claim, now }: { readonly claim: Claim; readonly now: EpochMs },
+): Reservation | undefined {
+  let first: { readonly node: Occupied; readonly at: EpochMs } | undefined;
+  for (const node of nodes) {
+    for (const { at, room } of roomsOver(view, node, { now, ...(first ? { before: first.at } : {}) })) {
+      if (!hasRoom(room, claim.demand)) continue;
+      first = { node, at };
+      break;
+    }
+    if (first?.at === now) break;
+  }
+  if (!first) return undefined;
+  const { node, at } = first;
+  const beside = besideTasks(roomAt(view, node, { now, at }), claim.demand, 1);
+  return { claim, startAt: at, places: new Map([[node.node.id, beside]]) };
+}
+
 /** How many of the tasks fit on the node from when on, ascending; nothing of a node where none ever does. */
 function growth(
   view: ClusterView,
@@ -52,7 +74,7 @@ function growth(
   const wanted = togetherOf(claim.demand);
   const found: { readonly at: EpochMs; readonly slots: number }[] = [];
   let most = 0;
-  for (const { at, room } of roomsOver(view, node, now)) {
+  for (const { at, room } of roomsOver(view, node, { now })) {
     const slots = slotsIn(room, claim.demand, wanted);
     if (slots <= most) continue;
     most = slots;
@@ -84,7 +106,7 @@ function placesAt(
 
 function roomAt(view: ClusterView, node: Occupied, { now, at }: { readonly now: EpochMs; readonly at: EpochMs }): Room {
   let found: Room | undefined;
-  for (const moment of roomsOver(view, node, now)) {
+  for (const moment of roomsOver(view, node, { now })) {
     if (moment.at > at) break;
     found = { ...moment.room, gpuMillis: [...moment.room.gpuMillis] };
   }

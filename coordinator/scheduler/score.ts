@@ -1,10 +1,8 @@
+import type { Packing } from '../../shared/limits.js';
 import { WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Board, Row } from './board.js';
 import type { Fit } from './fit.js';
-
-/** `pack` fills what is in use and keeps whole devices and nodes free; `spread` goes where most is free. */
-export type Packing = 'pack' | 'spread';
 
 /** Cost of a row without room for the task. */
 export const NO_ROOM = Number.POSITIVE_INFINITY;

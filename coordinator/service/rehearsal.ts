@@ -38,7 +38,8 @@ export async function rehearseJob(
   const refused = await service.engine.handle({ type: 'rehearseJob', spec, by });
   if (isRefusal(refused)) return refused;
   return service.engine.read((view) => {
-    const policy = { ...DEFAULT_PLAN_POLICY, maxPlacements: MAX_PLACEMENTS, limits: service.limits };
+    const { limits, packing } = service;
+    const policy = { ...DEFAULT_PLAN_POLICY, maxPlacements: MAX_PLACEMENTS, limits, packing };
     const steps = rehearse(view, { spec, by }, { policy, pricing: service.pricing, now: service.clock.now() }).map(
       present,
     );

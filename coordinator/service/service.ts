@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
-import type { Limits } from '../../shared/limits.js';
+import type { Limits, Packing } from '../../shared/limits.js';
 import type { Heartbeat } from '../../shared/wire/messages.js';
 import type { ArtifactStore } from '../artifacts/artifact-store.js';
 import type { EngineHandle } from '../engine/handle.js';
@@ -25,6 +25,7 @@ export interface ServiceParts {
   readonly usageOf: (nodeId: NodeId) => NodeSample | undefined;
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly packing: Packing;
   /** The planner's, for rehearsals. */
   readonly pricing: Pricing;
   readonly secrets: SecretKeeper;

@@ -219,6 +219,8 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
   });
   const unfit = (text: string) => readCoordinatorConfig(['--preemption', text], {}).catch((error: Error) => error);
   t.match(await unfit('hihg=low'), { problems: [{ message: /"hihg" is not a priority; .*did you mean "high"/ }] });
+  const spred = await readCoordinatorConfig(['--packing', 'spred'], {}).catch((error: Error) => error);
+  t.match(spred, { problems: [{ message: /"spred" is no policy; .*did you mean "spread"/ }] });
   t.match(await unfit('low=high'), { problems: [{ message: /lets tasks stop their equals/ }] });
   const wrong = [
     '--quotas',
@@ -246,10 +248,11 @@ t.test('limits are read from flags, and every mistake in them is reported', asyn
 t.test('limits are read from the configuration file too', async (t) => {
   const path = join(temporaryFolder(t), 'berth.yaml');
   const text =
-    'quotas:\n  namespace:lab: {cpus: 64, queued: 9}\nweights: {user:ann: 2}\nlicences: {matlab: 2}\npreemption: {high: low}\n';
+    'quotas:\n  namespace:lab: {cpus: 64, queued: 9}\nweights: {user:ann: 2}\nlicences: {matlab: 2}\npreemption: {high: low}\npacking: spread\n';
   writeFileSync(path, text);
-  const { limits } = await readCoordinatorConfig(['--config', path], {});
+  const { limits, packing } = await readCoordinatorConfig(['--config', path], {});
   t.strictSame(limits.namespaces, new Map([['lab', { cpuMillis: 64_000, waitingCount: 9 }]]));
   t.strictSame([limits.userWeights, limits.licences], [new Map([['ann', 2]]), new Map([['matlab', 2]])]);
   t.strictSame(limits.preemption, [{ from: 100, upTo: -100 }]);
+  t.equal(packing, 'spread');
 });

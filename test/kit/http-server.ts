@@ -106,6 +106,7 @@ export class TestServer {
       secrets,
       clock,
       limits: { ...NO_LIMITS, secretKeys: secrets.secretKeys },
+      packing: 'pack',
       pricing: new ImmediatePricing(),
       usageOf: () => undefined,
     });
