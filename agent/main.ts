@@ -110,7 +110,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
       ['process', processDriver({ ...base, task, secrets, isolation, directory: join(stateDir, 'process') })],
       ...(docker ? [['docker', docker.factory] as const] : []),
     ]),
-    staging: stagingOf(config, base),
+    staging: stagingOf(config, { ...base, isFolderOpen: async () => (await isolation()).kind !== 'full' }),
     dial: dialerOf(config, log),
     // Taken once, when the state directory exists: a node does not change while its agent runs but for GPUs and Docker.
     inventory: async () => {
@@ -146,15 +146,17 @@ function watchGpus({ gpuWatch, stateDir }: AgentConfig, log: Log, changed: () =>
   return new GpuWatch({ ...base, source: nvidiaSmi({ ...gpuWatch, clock: systemClock }), files, changed });
 }
 
-function stagingOf(config: AgentConfig, base: Pick<FileStagingOptions, 'clock' | 'random' | 'log'>): FileStaging {
+type StagingBase = Pick<FileStagingOptions, 'clock' | 'random' | 'log' | 'isFolderOpen'>;
+
+function stagingOf(config: AgentConfig, base: StagingBase): FileStaging {
   const { stateDir, url, tokenFile, caFile, inputRoots, volumes, s3 } = config;
   return new FileStaging({
     ...base,
     directory: join(stateDir, 'staging'),
     inputRoots,
     volumes,
-    // No driver of this version mounts.
-    mounting: new Map(),
+    // What a container leaves belongs to whomever its image says: only root can take it away again.
+    mounting: new Map(process.getuid?.() === 0 ? [['docker', { workspace: '/workspace' }]] : []),
     artifacts: new ArtifactClient({ url, token: readToken(tokenFile), ca: readCa(caFile) }),
     s3: s3 && new S3Access({ ...s3, credentials: readS3Credentials(s3.credentialsFile) }),
   });

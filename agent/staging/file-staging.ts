@@ -15,7 +15,7 @@ import { type SourcePolicy, sourceOf } from './sources.js';
 import type { StagedOut, Staging } from './staging.js';
 import { type Effort, fetchInto, persist } from './transfer.js';
 import { type NodeVolume, provideVolumes, unmountBelow } from './volumes.js';
-import { createFile } from './workspace.js';
+import { createFile, shareWithAll } from './workspace.js';
 
 export interface FileStagingOptions extends SourcePolicy {
   /** The staging's own folder; made when missing. */
@@ -23,6 +23,8 @@ export interface FileStagingOptions extends SourcePolicy {
   readonly volumes: readonly NodeVolume[];
   /** Drivers that apply an order's mounts, and where their tasks see the workspace; others see it where it is. */
   readonly mounting: ReadonlyMap<DriverName, { readonly workspace: string | null }>;
+  /** Whether the tasks of other drivers can enter the staging's folder; isolated ones see their workspace alone. */
+  readonly isFolderOpen: () => Promise<boolean>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -46,7 +48,7 @@ export class FileStaging implements Staging {
   async stageIn(order: StartOrder, signal: AbortSignal): Promise<PreparedOrder> {
     const { allocationId, inputs = [] } = order;
     if (order.driver !== 'process' && !this.#options.mounting.has(order.driver)) {
-      const message = `the driver "${order.driver}" of this node takes no files; run the step as a process`;
+      const message = `the driver "${order.driver}" of this node takes no files; run its agent as root, or the step as a process`;
       throw new AppError('task-start-failed', message);
     }
     await this.remove(allocationId);
@@ -155,8 +157,10 @@ export class FileStaging implements Staging {
       workspace,
       seenWorkspace,
       ownMounts: join(workspace, '..', 'mounts'),
-      reach: mounting ? 'mounts' : 'links',
+      reach: mounting ? 'mounts' : (await this.#options.isFolderOpen()) ? 'links' : 'links-outside',
     });
+    // A container's user is known to its image alone; the folder above is the agent's alone.
+    if (mounting) await shareWithAll(workspace);
     const ownMount = mounting?.workspace ? [{ source: workspace, target: seenWorkspace, readOnly: false }] : [];
     return {
       ...order,

@@ -23,8 +23,8 @@ export interface VolumePlaces {
   readonly seenWorkspace: string;
   /** Where file systems of the attempt's own are mounted. */
   readonly ownMounts: string;
-  /** Whether the driver mounts; else relative places become links. */
-  readonly reach: 'mounts' | 'links';
+  /** Whether the driver mounts; else relative places become links, of isolated tasks only to what is not the agent's. */
+  readonly reach: 'mounts' | 'links' | 'links-outside';
 }
 
 export interface ProvidedVolumes {
@@ -44,6 +44,7 @@ export async function provideVolumes(
     const source = sourceWithin(await rootOf(each, volumes, places), each);
     const variable = `BERTH_VOLUME_${each.name.toUpperCase().replace(/[^A-Z0-9]/g, '_')}`;
     if (places.reach === 'mounts') {
+      if (!each.writable) refuseMountsBelow(source, each);
       const target = each.mount.startsWith('/') ? each.mount : join(places.seenWorkspace, each.mount);
       mounts.push({ source, target, readOnly: !each.writable });
       env[variable] = target;
@@ -61,7 +62,7 @@ async function rootOf(wanted: VolumeMount, volumes: readonly NodeVolume[], place
   if (wanted.writable && !volume.writable) {
     throw fault(wanted, 'it is read-only on this node', 'ask for it with readOnly: true');
   }
-  if (volume.place.kind === 'tmpfs') return mountMemory(wanted, volume.place.sizeMiB, places.ownMounts);
+  if (volume.place.kind === 'tmpfs') return mountMemory(wanted, volume.place.sizeMiB, places);
   const { path, mustBeMounted } = volume.place;
   if (mustBeMounted && !isMountPoint(path)) {
     throw fault(wanted, `nothing is mounted at ${path}`, 'its operator mounts it');
@@ -86,6 +87,14 @@ function sourceWithin(root: string, wanted: VolumeMount): string {
   throw fault(wanted, `${subpath ?? root} is not a folder`, 'name a folder');
 }
 
+/** A container's engine makes only the folder itself read-only, depending on kernel and version. */
+function refuseMountsBelow(source: string, wanted: VolumeMount): void {
+  const place = mountPoints().find((path) => path.startsWith(`${source}/`));
+  if (place === undefined) return;
+  const what = `${place} is mounted below it, and may be writable for a container`;
+  throw fault(wanted, what, 'its operator names the file systems one by one');
+}
+
 function linkInto(workspace: string, wanted: VolumeMount, source: string): void {
   if (wanted.mount.startsWith('/')) {
     const remedy = 'mount it at a relative path, or use its BERTH_VOLUME_ variable';
@@ -95,11 +104,16 @@ function linkInto(workspace: string, wanted: VolumeMount, source: string): void 
   symlinkSync(source, join(workspace, wanted.mount));
 }
 
-async function mountMemory(wanted: VolumeMount, sizeMiB: number, ownMounts: string): Promise<string> {
+async function mountMemory(wanted: VolumeMount, sizeMiB: number, { ownMounts, reach }: VolumePlaces): Promise<string> {
+  if (reach === 'links-outside') {
+    throw fault(wanted, 'isolated processes of this node cannot enter its memory', 'run the step as a container');
+  }
   const place = join(ownMounts, wanted.name);
+  // A container's user may be anybody.
+  const mode = reach === 'mounts' ? '1777' : '0700';
   mkdirSync(place, { recursive: true, mode: 0o700 });
   try {
-    await run('mount', ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=0700,nosuid,nodev`, 'berth', place]);
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=${mode},nosuid,nodev`, 'berth', place]);
     return place;
   } catch (cause) {
     throw fault(wanted, (cause as Error).message.trim(), 'the agent must be root to make volumes of memory', cause);

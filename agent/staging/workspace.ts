@@ -1,5 +1,5 @@
 import { constants, lstatSync, mkdirSync, readlinkSync, realpathSync } from 'node:fs';
-import { type FileHandle, open, opendir } from 'node:fs/promises';
+import { chmod, type FileHandle, lstat, open, opendir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { relativePathComplaint } from '../../shared/relative-path.js';
 
@@ -37,6 +37,14 @@ export function makeFolders(root: string, path: string): void {
     mkdirSync(place, { recursive: true, mode: 0o755 });
     if (!lstatSync(place).isDirectory()) throw new Error(`${place} is not a folder`);
   }
+}
+
+/** Gives everybody what the owner may do with a folder and all below it, of which a task has made nothing yet. */
+export async function shareWithAll(place: string): Promise<void> {
+  const found = await lstat(place);
+  await chmod(place, (found.mode & 0o777) | ((found.mode >> 6) & 0o7));
+  if (!found.isDirectory()) return;
+  for (const name of await readdir(place)) await shareWithAll(join(place, name));
 }
 
 export interface OpenedFile {

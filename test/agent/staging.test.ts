@@ -29,6 +29,7 @@ function aStaging(folder: string, parts: Partial<FileStagingOptions> = {}): File
     inputRoots: [],
     volumes: [],
     mounting: new Map(),
+    isFolderOpen: async () => true,
     artifacts: new ArtifactClient({ url: 'http://127.0.0.1:9', token: 'none' }),
     s3: null,
     clock: systemClock,
@@ -201,6 +202,7 @@ t.test('a volume is a link, or a mount where the driver mounts, and its subpath 
   const inContainer = await aStaging(folder, { volumes, mounting }).stageIn(
     stagedOrder({
       driver: 'docker',
+      inputs: [{ ...content('bin/run', '#!/bin/sh'), mode: 0o700 }],
       volumes: [
         { name: 'scans', mount: '/scans' },
         { name: 'scans', mount: 'in', subpath: 'lung' },
@@ -217,28 +219,53 @@ t.test('a volume is a link, or a mount where the driver mounts, and its subpath 
       { source: join(folder, 'scans', 'lung'), target: '/workspace/in', readOnly: true },
     ],
   });
+  const work = inContainer.mounts?.[0]?.source ?? '';
+  const modes = execFileSync('stat', ['-c', '%a', join(work, '..'), work, join(work, 'bin'), join(work, 'bin/run')]);
+  t.equal(
+    modes.toString(),
+    '700\n707\n757\n707\n',
+    'the workspace is for every user of the container, and nobody else',
+  );
 });
 
-t.test(
-  'a volume of memory is as large as it says, and gone when it is removed',
+const mountTests =
   process.getuid?.() === 0 && spawnSync('unshare', ['-m', 'true']).status === 0
     ? {}
-    : { skip: process.env.CI === 'true' ? false : 'file systems cannot be mounted here' },
-  async (t) => {
-    const folder = temporaryFolder(t);
-    const volumes = parseVolumes('fast=tmpfs=1MiB');
-    if (volumes instanceof Unfit) throw new Error(volumes.message);
-    const staging = aStaging(folder, { volumes });
-    const order = stagedOrder({ volumes: [{ name: 'fast', mount: 'fast', writable: true }] });
-    const { env, workdir } = await staging.stageIn(order, never);
-    writeFileSync(join(workdir ?? '', 'fast', 'small'), 'x');
-    t.throws(() => writeFileSync(join(env.BERTH_VOLUME_FAST ?? '', 'large'), Buffer.alloc(2 * 1024 ** 2)), {
-      code: 'ENOSPC',
-    });
-    await staging.remove(order.allocationId);
-    t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), new RegExp(folder));
-  },
-);
+    : { skip: process.env.CI === 'true' ? false : 'file systems cannot be mounted here' };
+
+t.test('a container is given no read-only volume below which another file system is mounted', mountTests, async (t) => {
+  const folder = temporaryFolder(t);
+  const below = join(folder, 'scans', 'below');
+  mkdirSync(below, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', 'berth-test', below]);
+  t.teardown(() => execFileSync('umount', [below]));
+  const volumes = parseVolumes(`scans=path=${folder}/scans,writable=true`);
+  if (volumes instanceof Unfit) throw new Error(volumes.message);
+  const staging = aStaging(folder, { volumes, mounting: new Map([['docker', { workspace: '/workspace' }]]) });
+  const order = (parts: object): StartOrder =>
+    stagedOrder({ driver: 'docker', volumes: [{ name: 'scans', mount: 'scans', ...parts }] });
+  await t.rejects(staging.stageIn(order({}), never), { message: /"scans": .*below is mounted below it/ });
+  t.match(await staging.stageIn(order({ writable: true }), never), { mounts: [{}, { readOnly: false }] });
+});
+
+t.test('a volume of memory is as large as it says, and gone when it is removed', mountTests, async (t) => {
+  const folder = temporaryFolder(t);
+  const volumes = parseVolumes('fast=tmpfs=1MiB');
+  if (volumes instanceof Unfit) throw new Error(volumes.message);
+  const staging = aStaging(folder, { volumes });
+  const order = stagedOrder({ volumes: [{ name: 'fast', mount: 'fast', writable: true }] });
+  const { env, workdir } = await staging.stageIn(order, never);
+  writeFileSync(join(workdir ?? '', 'fast', 'small'), 'x');
+  t.throws(() => writeFileSync(join(env.BERTH_VOLUME_FAST ?? '', 'large'), Buffer.alloc(2 * 1024 ** 2)), {
+    code: 'ENOSPC',
+  });
+  await staging.remove(order.allocationId);
+  const isolated = aStaging(folder, { volumes, isFolderOpen: async () => false });
+  await t.rejects(isolated.stageIn(order, never), {
+    message: /"fast": isolated processes .* run the step as a container/,
+  });
+  t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), new RegExp(folder));
+});
 
 t.test('volumes in the configuration are checked, each with a remedy', async (t) => {
   t.strictSame(parseVolumes('z=/z\na=path=/a,writable=true,mounted=true\nm=tmpfs=1GiB'), [

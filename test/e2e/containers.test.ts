@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Cluster, startCluster } from '../kit/cluster.js';
@@ -9,6 +9,7 @@ interface Scene {
   readonly daemon: DockerDaemon;
   readonly berth: Cluster['berth'];
   readonly api: Cluster['api'];
+  readonly folder: string;
   /** Writes a file and returns its path. */
   file(name: string, text: string): string;
 }
@@ -18,14 +19,16 @@ t.setTimeout(300_000);
 
 t.test('jobs in containers, through the real programs and a real Docker daemon', dockerTests, async (t) => {
   const daemon = startDocker(t);
-  const cluster = await startCluster({ agentFlags: ['--docker-host', `unix://${daemon.socketPath}`] });
+  const volumes = ['--volumes', 'scans=FOLDER/scans', '--volumes', 'fast=tmpfs=1MiB'];
+  const cluster = await startCluster({ agentFlags: ['--docker-host', `unix://${daemon.socketPath}`, ...volumes] });
   t.teardown(() => cluster.stop());
   const { berth, api, folder } = cluster;
   const file = (name: string, text: string): string => {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
   };
-  for (const [title, run] of Object.entries(STORIES)) t.test(title, (t) => run(t, { daemon, berth, api, file }));
+  for (const [title, run] of Object.entries(STORIES))
+    t.test(title, (t) => run(t, { daemon, berth, api, folder, file }));
 });
 
 const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>> = {
@@ -49,6 +52,39 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
     const job = file('awk.yaml', JSON.stringify({ image: 'busybox:local', script, args: ['x'] }));
     t.match(await berth(['submit', job, '--wait']), { exitCode: 0 });
     t.match(await berth(['logs', 'last']), { stdout: 'awk x\n' });
+  },
+
+  'files go into a container and come out of it, whoever its user is': async (t, { berth, folder, file }) => {
+    mkdirSync(join(folder, 'scans', 'lung'), { recursive: true });
+    writeFileSync(join(folder, 'scans', 'lung', 'list'), 'scan\n');
+    chmodSync(join(folder, 'scans', 'lung'), 0o777);
+    const script = `#!/bin/sh
+      set -e
+      pwd; id -u; cat in/note /lung/list lung/list; wc -c <"$BERTH_VOLUME_FAST"/../in/note
+      for place in /lung lung; do touch $place/new 2>/dev/null || echo read-only; done
+      echo memory >fast/file; cat fast/file
+      echo made by $(id -u) >in/made; chmod 600 in/made`;
+    const step = {
+      ...{ image: 'busybox:local', script, outputs: [{ path: 'in/made', required: true }] },
+      inputs: [{ content: 'note\n', to: 'in/note', mode: '0600' }],
+      volumes: [
+        { name: 'scans', mount: '/lung', subpath: 'lung' },
+        { name: 'scans', mount: 'lung', subpath: 'lung' },
+        { name: 'fast', mount: 'fast', readOnly: false },
+      ],
+    };
+    for (const [user, container] of [
+      ['0', {}],
+      ['1234', { user: '1234:99', readOnly: true }],
+    ] as const) {
+      const result = await berth(['submit', file('files.yaml', JSON.stringify({ ...step, container })), '--wait']);
+      t.equal(result.exitCode, 0, result.stderr);
+      t.match(await berth(['logs', 'last']), {
+        stdout: `/workspace\n${user}\nnote\nscan\nscan\n5\nread-only\nread-only\nmemory\n`,
+      });
+      t.match(await berth(['get', 'last', '-o', '-']), { stdout: `made by ${user}\n` });
+    }
+    await until('the workspaces are gone', () => readdirSync(join(folder, 'n1', 'staging')).length === 0);
   },
 
   'a task over its memory limit says so': async (t, { berth }) => {

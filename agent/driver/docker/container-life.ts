@@ -3,8 +3,7 @@ import type Docker from 'dockerode';
 import type { ContainerInspectInfo } from 'dockerode';
 import { type Clock, sleep } from '../../../shared/clock.js';
 import type { Log } from '../../../shared/log.js';
-import type { StartOrder } from '../../../shared/wire/messages.js';
-import type { DriverEnd, DriverEvent, OutputBytes } from '../driver.js';
+import type { DriverEnd, DriverEvent, OutputBytes, PreparedOrder } from '../driver.js';
 import type { TaskBase } from '../task-environment.js';
 import { containerOptions, IMAGE_LABEL } from './container-options.js';
 import { type ContainerRun, factsOf } from './container-run.js';
@@ -61,7 +60,7 @@ export class ContainerLife {
     this.#options = options;
   }
 
-  async begin(run: ContainerRun, order: StartOrder): Promise<void> {
+  async begin(run: ContainerRun, order: PreparedOrder): Promise<void> {
     let end: DriverEnd | null;
     try {
       const { container, stream } = await this.#prepared(run, order);
@@ -123,7 +122,7 @@ export class ContainerLife {
   }
 
   /** A container that was never started, and its output to be; tries again while the daemon is away. */
-  async #prepared(run: ContainerRun, order: StartOrder): Promise<Prepared> {
+  async #prepared(run: ContainerRun, order: PreparedOrder): Promise<Prepared> {
     const { images, spool, owner, task, policy, clock } = this.#options;
     const refused = forbidden(order.container ?? {}, policy);
     if (refused !== undefined) throw new StartFault('node', refused);

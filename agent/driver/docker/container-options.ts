@@ -2,6 +2,7 @@ import type { ContainerCreateOptions, HostConfig } from 'dockerode';
 import type { AllocationId } from '../../../shared/ids.js';
 import type { ContainerSpec } from '../../../shared/job-spec/spec.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
+import type { PreparedOrder } from '../driver.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
 import type { DockerPolicy } from './docker-policy.js';
 import type { ReadyImage } from './images.js';
@@ -43,7 +44,7 @@ export function containerName(owner: string, id: AllocationId): string {
 }
 
 /** The container of an order: no capability, no swap, no new privileges, no network but the node's. */
-export function containerOptions(order: StartOrder, place: ContainerPlace): ContainerCreateOptions {
+export function containerOptions(order: PreparedOrder, place: ContainerPlace): ContainerCreateOptions {
   const { run, workdir, gpus, container = {} } = order;
   const { policy, base } = place;
   const argv = run.kind === 'command' ? run.argv : [SCRIPT_TARGET, ...run.args];
@@ -65,7 +66,7 @@ export function containerOptions(order: StartOrder, place: ContainerPlace): Cont
     OpenStdin: false,
     Tty: false,
     Healthcheck: { Test: ['NONE'] },
-    HostConfig: { ...limitsOf(order), ...wallOf(container, policy), ...bindsOf(order, place) },
+    HostConfig: { ...limitsOf(order), ...wallOf(container, policy), ...mountsOf(order, place) },
   };
 }
 
@@ -104,7 +105,11 @@ function wallOf(container: ContainerSpec, policy: DockerPolicy): HostConfig {
   };
 }
 
-function bindsOf({ run }: StartOrder, { script }: ContainerPlace): HostConfig {
-  if (run.kind === 'command') return {};
-  return { Mounts: [{ Type: 'bind', Source: script, Target: SCRIPT_TARGET, ReadOnly: true }] };
+function mountsOf({ run, mounts = [] }: PreparedOrder, { script }: ContainerPlace): HostConfig {
+  const own = run.kind === 'command' ? [] : [{ source: script, target: SCRIPT_TARGET, readOnly: true }];
+  return {
+    Mounts: [...own, ...mounts].map(({ source, target, readOnly }) => ({
+      ...{ Type: 'bind', Source: source, Target: target, ReadOnly: readOnly },
+    })),
+  };
 }

@@ -4,9 +4,9 @@ import { AppError } from '../../../shared/errors.js';
 import { type AllocationId, parseAllocationId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
 import type { Random } from '../../../shared/random.js';
-import type { LogStream, RegistryAuth, StartOrder } from '../../../shared/wire/messages.js';
+import type { LogStream, RegistryAuth } from '../../../shared/wire/messages.js';
 import { noteBoot, REBOOTED } from '../boot.js';
-import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
+import type { DriverEnd, DriverFactory, DriverListener, PreparedOrder, Recovery, TaskDriver } from '../driver.js';
 import type { TaskBase } from '../task-environment.js';
 import { ContainerLife } from './container-life.js';
 import { ALLOCATION_LABEL, containerName, OWNER_LABEL } from './container-options.js';
@@ -68,7 +68,7 @@ class DockerDriver implements TaskDriver {
     });
   }
 
-  async start(order: StartOrder): Promise<void> {
+  async start(order: PreparedOrder): Promise<void> {
     const id = order.allocationId;
     if (this.#runs.has(id)) return;
     if (!parseAllocationId(id)) throw new AppError('task-start-failed', `"${id}" is no allocation id`);
