@@ -96,6 +96,7 @@ function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder
     taskCount: step.count,
     ...(container === undefined ? {} : { container }),
     ...{ driver, image, run, env, workdir, resources, timeLimitMs, stop },
+    ...(step.spec.resources.pinCpus ? { pinCpus: true } : {}),
     ...(step.spec.user === undefined ? {} : { user: step.spec.user }),
     gpus: node.inventory.gpus.filter((device) => allocation.gpus.includes(device.index)),
     gpuPart: partOf(allocation, node),

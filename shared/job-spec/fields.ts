@@ -43,7 +43,7 @@ export const STEP_FIELDS = [
   'volumes',
 ] as const;
 
-const RESOURCE_FIELDS = ['cpus', 'memory', 'disk', 'gpus', 'licences'] as const;
+const RESOURCE_FIELDS = ['cpus', 'pinCpus', 'memory', 'disk', 'gpus', 'licences'] as const;
 const CONTAINER_FIELDS = [
   'user',
   'readOnly',

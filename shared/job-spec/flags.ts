@@ -25,6 +25,7 @@ export interface RunFlagValues {
   /** `matlab=2` */
   readonly licence?: readonly string[];
   readonly exclusive?: boolean;
+  readonly pinCpus?: boolean;
   readonly timeLimit?: string;
   readonly env?: readonly string[];
   /** `token=env:TOKEN`, `key=file:key.pem`, or the name alone. */
@@ -159,6 +160,13 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     help: 'have a node to itself; what is asked for is the least that it must have',
   },
   {
+    flag: '--pin-cpus',
+    value: null,
+    key: 'pinCpus',
+    field: 'resources.pinCpus',
+    help: 'its CPUs are cores that no other pinned task has',
+  },
+  {
     flag: '--time-limit',
     short: '-t',
     value: 'TIME',
@@ -285,6 +293,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     workdir: values.workdir,
     resources: unlessEmpty({
       cpus: values.cpus,
+      pinCpus: values.pinCpus,
       memory: values.memory,
       disk: values.disk,
       gpus: gpusInput(values),

@@ -58,9 +58,10 @@ function formatRun(run: RunSpec): JsonObject {
   return run.kind === 'command' ? { command: run.argv } : { script: run.script, ...filled({ args: run.args }) };
 }
 
-function formatResources({ cpuMillis, memoryMiB, diskMiB, gpus, licences }: ResourceSpec): JsonObject {
+function formatResources({ cpuMillis, pinCpus, memoryMiB, diskMiB, gpus, licences }: ResourceSpec): JsonObject {
   return {
     cpus: cpusOf(cpuMillis),
+    ...(pinCpus ? { pinCpus } : {}),
     memory: formatMiB(memoryMiB),
     disk: formatMiB(diskMiB),
     ...(gpus === null ? {} : { gpus: formatGpus(gpus) }),

@@ -96,6 +96,12 @@ const resources = Type.Object(
         description: `Processors: 2, 0.5 or "250m". Default ${SPEC_DEFAULTS.cpuMillis / 1_000}.`,
       }),
     ),
+    pinCpus: Type.Optional(
+      Type.Boolean({
+        description: 'The CPUs, a whole number, are cores that no other pinned task has. Not with an image.',
+        default: false,
+      }),
+    ),
     memory: Type.Optional(size(`Memory. Default ${SPEC_DEFAULTS.memoryMiB}MiB.`)),
     disk: Type.Optional(size('Scratch space. Default none.')),
     gpus: Type.Optional(gpus),
@@ -269,6 +275,7 @@ const stepFields = {
 const partOfGpu = {
   properties: { gpus: { type: 'object', anyOf: [{ required: ['share'] }, { required: ['memory'] }] } },
 };
+const pinned = { required: ['pinCpus'], properties: { pinCpus: { const: true } } };
 const runRules = [
   {
     not: {
@@ -280,6 +287,7 @@ const runRules = [
   { not: { required: ['array', 'count'] } },
   { not: { required: ['user', 'image'] } },
   { not: { required: ['user', 'driver'], properties: { driver: { const: 'docker' } } } },
+  { not: { required: ['image', 'resources'], properties: { resources: pinned } } },
   { anyOf: [{ required: ['image'] }, { not: { required: ['container'] } }] },
   { not: { required: ['driver', 'image'], properties: { driver: { const: 'process' } } } },
   { anyOf: [{ required: ['image'] }, { not: { required: ['driver'], properties: { driver: { const: 'docker' } } } }] },

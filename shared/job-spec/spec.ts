@@ -105,6 +105,8 @@ export interface SecretUse {
 
 export interface ResourceSpec {
   readonly cpuMillis: number;
+  /** Its CPUs, whole ones then, are named cores that no other pinned task has. Absent when any cores will do. */
+  readonly pinCpus?: true;
   readonly memoryMiB: number;
   readonly diskMiB: number;
   readonly gpus: GpuSpec | null;

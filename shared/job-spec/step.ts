@@ -42,6 +42,8 @@ export function readStep(field: Field, name: string): StepSpec {
   const image = readOr(child(field, 'image'), readImage, null);
   const maxParallel = readOr(child(field, 'maxParallel'), readMaxParallel, undefined);
   const array = readArray(field);
+  const driver = readDriver(field, image);
+  checkPinning(field, driver);
   const checkpoint = child(field, 'checkpoint');
   const logLimitMiB = readOr(child(field, 'logLimit'), readLogLimit, undefined);
   const env = readOr(child(field, 'env'), readEnv, {});
@@ -52,7 +54,7 @@ export function readStep(field: Field, name: string): StepSpec {
     array,
     ...(maxParallel === undefined ? {} : { maxParallel }),
     ...(readOr(child(field, 'gang'), readBoolean, false) ? readGang(field, { array, maxParallel }) : {}),
-    driver: readDriver(field, image),
+    driver,
     image,
     ...readContainerOf(field, image),
     run: readRun(field),
@@ -98,6 +100,12 @@ function readUser(step: Field): Pick<StepSpec, 'user'> {
     invalid(field, 'is no name of a user; write it as in /etc/passwd');
   }
   return { user };
+}
+
+/** A container's cores are not allotted. */
+function checkPinning(step: Field, driver: DriverName): void {
+  const field = child(child(step, 'resources'), 'pinCpus');
+  if (driver === 'docker' && field.value === true) invalid(field, 'does not go with an image; remove it');
 }
 
 /** A node of its own has whole devices, so a part of one would say nothing. */

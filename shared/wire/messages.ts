@@ -161,6 +161,8 @@ export interface StartOrder {
   readonly user?: string;
   readonly workdir: string | null;
   readonly resources: Resources;
+  /** Its CPUs are cores that no other pinned attempt of the node has. Absent when any cores will do. */
+  readonly pinCpus?: true;
   /** The devices that are this attempt's alone, or that it shares. */
   readonly gpus: readonly GpuDevice[];
   /** How much of each device is the attempt's; null when they are its alone. */

@@ -221,7 +221,7 @@ t.test('control groups of version 2 are found, limited, counted and emptied', { 
   t.equal(home?.version, 2);
   t.equal(home?.folders.get('memory'), unit);
   t.equal(readFileSync(join(unit, 'berth-agent', 'cgroup.procs'), 'utf8'), String(process.pid), 'groups are leaves');
-  t.equal(readFileSync(join(unit, 'cgroup.subtree_control'), 'utf8'), '+cpu +memory +pids +io');
+  t.equal(readFileSync(join(unit, 'cgroup.subtree_control'), 'utf8'), '+cpu +memory +pids +io +cpuset');
   writeFileSync(join(proc, 'cgroup'), '0::/system.slice/berth.service/berth-agent\n');
   t.strictSame(findCgroupHome(proc)?.folders, home?.folders, 'an agent that was moved finds the same');
   if (!home) return;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -102,6 +103,28 @@ t.test('kill -9 of the agent harms no task, and the next agent brings its end an
   await until('its output', () => node.coordinator.complete.includes(id));
   t.equal(node.coordinator.output.get(id)?.toString(), 'begin\nend\n');
   t.equal(node.coordinator.errors.get(id)?.toString(), '\n', 'it does not see the environment of the agent');
+});
+
+t.test('after kill -9 of the agent the cores of a pinned task are still its own', async (t) => {
+  const node = await Node.open(t);
+  const agent = node.agent();
+  await node.connected(1);
+  const resources = { cpuMillis: availableParallelism() * 1_000, memoryMiB: 64, diskMiB: 0 };
+  const pinned = (id: AllocationId, script: string) => ({ ...shell(id, script), pinCpus: true as const, resources });
+  node.coordinator.start(pinned(id, `echo $BERTH_CPU_LIST > ${node.path('cores')}; exec sleep 60`));
+  await until('the command runs', () => existsSync(node.path('cores')));
+  agent.kill('SIGKILL');
+  await once(agent, 'exit');
+  node.agent();
+  await node.connected(2);
+  node.coordinator.start(pinned(idOf(2), 'true'));
+  await until('the second is refused', () => node.coordinator.ends.has(idOf(2)));
+  t.match(node.coordinator.ends.get(idOf(2)), { kind: 'rejected', message: /and 0 of this node's are nobody's/ });
+  node.coordinator.stop(id);
+  await until('the first ends', () => node.coordinator.ends.has(id));
+  node.coordinator.start(pinned(idOf(3), 'true'));
+  await until('the third ends', () => node.coordinator.ends.has(idOf(3)));
+  t.match(node.coordinator.ends.get(idOf(3)), { kind: 'exited', exitCode: 0 });
 });
 
 t.test('SIGTERM ends the agent with 0 and leaves the task running', async (t) => {

@@ -92,7 +92,7 @@ export const BODIES: readonly Body[] = [
   },
   {
     kind: 'sync',
-    sync: { keep: [], stop: [], start: [anOrder({ user: 'ann' })], forget: [] },
+    sync: { keep: [], stop: [], start: [anOrder({ user: 'ann', pinCpus: true })], forget: [] },
   },
   { kind: 'sync', sync: { keep: [], stop: [], start: [], forget: [] } },
   {

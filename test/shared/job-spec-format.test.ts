@@ -14,6 +14,7 @@ import {
   type GpuSpec,
   type JobSpec,
   PULL_POLICIES,
+  type ResourceSpec,
   SPEC_LIMITS,
 } from '../../shared/job-spec/spec.js';
 import { RETRYABLE_ENDS } from '../../shared/outcome.js';
@@ -156,6 +157,7 @@ const anyStep = fc.record({
       .chain(anyPart),
   }),
   exclusive: fc.constantFrom(undefined, true as const),
+  pinCpus: fc.constantFrom(undefined, true as const),
   constraints: fc.array(constraints, { maxLength: 3 }).filter((all) => contradictions(all).length === 0),
   timeLimitMs: fc.option(fc.integer({ min: 1, max: SPEC_LIMITS.maxTimeLimitMs })),
   retry: fc.record({
@@ -167,6 +169,11 @@ const anyStep = fc.record({
   staged: staging,
 });
 
+/** Cores are pinned whole. */
+function pinned(resources: ResourceSpec): ResourceSpec {
+  return { ...resources, cpuMillis: Math.ceil(resources.cpuMillis / 1_000) * 1_000, pinCpus: true };
+}
+
 /** Each step may need those before it, so any list is in dependency order already. */
 const anySpec: fc.Arbitrary<JobSpec> = fc.record({
   name: fc.constantFrom('a', 'night-run.2'),
@@ -174,12 +181,13 @@ const anySpec: fc.Arbitrary<JobSpec> = fc.record({
   priority: fc.integer({ min: -1_000, max: 1_000 }),
   labels: record(fc.constantFrom('a', 'team.x', 'constructor')),
   steps: fc.uniqueArray(anyStep, { minLength: 1, maxLength: 4, selector: ({ name }) => name }).map((steps) =>
-    steps.map(({ container, exclusive, secrets, logLimitMiB, staged, ...one }, position) => ({
+    steps.map(({ container, exclusive, pinCpus, secrets, logLimitMiB, staged, ...one }, position) => ({
       ...one,
       ...staged,
       ...(container === undefined || one.image === null ? {} : { container }),
       ...(logLimitMiB === null ? {} : { logLimitMiB }),
       ...(exclusive && !isPart(one.resources.gpus) ? { exclusive } : {}),
+      ...(pinCpus && one.image === null ? { resources: pinned(one.resources) } : {}),
       ...(secrets.length === 0 ? {} : { secrets }),
       driver: one.image === null ? ('process' as const) : ('docker' as const),
       needs: steps
@@ -215,6 +223,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], count: 4, gang: true, checkpoint: { signal: 'USR1', grace: '5m' } },
     { command: ['a'], array: '1-9', maxParallel: 2, resources: { licences: { matlab: 2, 'ansys.cfd': 1 } } },
     { command: ['a'], logLimit: '100MiB' },
+    { command: ['a'], resources: { cpus: 2, pinCpus: true } },
     { command: ['a'], secrets: ['a', { name: 'registry:x:1', env: 'X' }, { name: 'a', env: 'A', file: 'b' }] },
     {
       command: ['a'],
@@ -249,7 +258,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
   }
   // Beyond a schema: byte lengths, arithmetic on ranges and units, the script's own text, names of other steps.
   const beyond =
-    /NUL|bytes long|backwards|there is no step|more than|Windows|with several steps|out of range; it is from|is not a condition|missing or empty|does not go with|gang|use each name once|means something/;
+    /NUL|bytes long|backwards|there is no step|more than|Windows|with several steps|out of range; it is from|no whole number of cores|is not a condition|missing or empty|does not go with|gang|use each name once|means something/;
   const shaped = WRONG_SPECS.filter(
     ([input, message]) => !beyond.test(`${message}`) && !beyond.test(complaint(input) ?? ''),
   );

@@ -63,6 +63,16 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
     /^resources\.licences\.a b: is not the name of a licence/,
   ],
   [{ command: ['a'], licenses: { a: 1 } }, 'licenses: does not belong here; write it as "resources.licences"'],
+  [
+    { command: ['a'], resources: { cpus: 1.5, pinCpus: true } },
+    'resources.cpus: 1.5 is no whole number of cores to pin; write 2, or remove "pinCpus"',
+  ],
+  [{ command: ['a'], resources: { pinCpus: 1 } }, 'resources.pinCpus: 1 is not true or false'],
+  [
+    { command: ['a'], image: 'i', resources: { pinCpus: true } },
+    'resources.pinCpus: does not go with an image; remove it',
+  ],
+  [{ command: ['a'], pinCpus: true }, 'pinCpus: does not belong here; write it as "resources.pinCpus"'],
   [{ command: ['a'], driver: 'docker' }, /^image: is missing/],
   [{ command: ['a'], driver: 'process', image: 'a' }, /^image: is only for the docker driver/],
   [{ command: ['a'], container: { user: 'x' } }, /^container: is only for a step with an image/],

@@ -19,6 +19,12 @@ export interface CellOptions {
   readonly clock: Clock;
 }
 
+export interface CellName {
+  readonly name: string;
+  /** The cores of its one attempt; undefined for any, and for one attempt after another. */
+  readonly cores?: string | undefined;
+}
+
 const KILL_ROUNDS = 200;
 const FIRST_ROUND_MS = 1;
 const LAST_ROUND_MS = 50;
@@ -43,7 +49,7 @@ export class Cell {
   /** An empty working directory that the next attempt can have, and whose it is. */
   #spare: { readonly path: string; readonly uid: number } | undefined;
   #innerPid: number | undefined;
-  /** Something of an attempt may be left. */
+  /** Something of an attempt may be left, or it keeps to cores that were one attempt's. */
   #isSpoilt = false;
   #deletion: Promise<void> | undefined;
   #isDeleted = false;
@@ -56,16 +62,21 @@ export class Cell {
   }
 
   /** Throws `task-start-failed`. */
-  static make(options: CellOptions, name: string): Cell {
+  static make(given: CellOptions, { name, cores }: CellName): Cell {
+    const home = cores === undefined ? withoutCores(given.home) : given.home;
+    const options = { ...given, home };
+    const { isolation } = options;
     const cell = new Cell(options, name);
-    const { home, isolation } = options;
+    cell.#isSpoilt = cores !== undefined;
     try {
       mkdirSync(cell.#tmp, { recursive: true });
       mkdirSync(join(cell.#folder, 'shm'), { recursive: true });
       writeFileSync(cell.#record, JSON.stringify({ isolation, version: home.version, folders: [...home.folders] }));
       cell.group.make();
+      if (cores !== undefined) cell.group.pin(cores);
       chmodSync(cell.#tmp, 0o1777);
     } catch (cause) {
+      cell.remove();
       throw new AppError('task-start-failed', `no cell could be made: ${(cause as Error).message}`, { cause });
     }
     return cell;
@@ -158,10 +169,10 @@ export class Cell {
     this.#isSpoilt = true;
   }
 
-  /** Whether the next attempt would find nothing of the last one. */
-  isClean(id: AllocationId): boolean {
+  /** Whether the next attempt would find nothing of the last one; null: there was none. */
+  isClean(id: AllocationId | null): boolean {
     if (this.#isSpoilt) return false;
-    if (!this.#isFull) return true;
+    if (!this.#isFull || id === null) return true;
     rmSync(this.outsideOf(this.scriptOf(id)), { force: true });
     const names = readdirSync(this.#tmp);
     return names.length === 1 && names[0] === id && readdirSync(join(this.#tmp, id)).length === 0;
@@ -218,6 +229,11 @@ interface CellRecord {
   readonly isolation: CellOptions['isolation'];
   readonly version: CgroupHome['version'];
   readonly folders: readonly (readonly [Controller, string])[];
+}
+
+/** A group that says no cores is one less to make. */
+function withoutCores({ version, folders }: CgroupHome): CgroupHome {
+  return { version, folders: new Map([...folders].filter(([controller]) => controller !== 'cpuset')) };
 }
 
 function isEmpty(folder: string): boolean {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'n
 import { basename, dirname, join } from 'node:path';
 
 /** What can be limited or counted for a group of processes. */
-export const CONTROLLERS = ['cpu', 'memory', 'pids', 'cpuacct', 'io'] as const;
+export const CONTROLLERS = ['cpu', 'memory', 'pids', 'cpuacct', 'io', 'cpuset'] as const;
 export type Controller = (typeof CONTROLLERS)[number];
 
 /** Where this process may make control groups: its own, and nothing above or beside it. */
@@ -20,6 +20,7 @@ const NAMES_V1: Readonly<Record<Controller, string>> = {
   pids: 'pids',
   cpuacct: 'cpuacct',
   io: 'blkio',
+  cpuset: 'cpuset',
 };
 const NAMES_V2: Readonly<Record<Controller, string>> = { ...NAMES_V1, cpuacct: 'cpu', io: 'io' };
 

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Resources } from '../../../shared/resources.js';
 import { type Usage, usageOf } from '../../../shared/usage.js';
 import type { CgroupHome, Controller } from './cgroup-home.js';
@@ -13,6 +13,8 @@ const PERIOD_US = 100_000;
 const MIB = 1024 ** 2;
 /** The least quota that the kernel takes. */
 const MIN_QUOTA_US = 1_000;
+
+const MEMORY_NODES = 'cpuset.mems';
 
 /** The files that both versions of control groups have, under other names. */
 interface Files {
@@ -86,6 +88,15 @@ export class Cgroup {
   make(): this {
     for (const folder of this.folders) mkdirSync(folder, { recursive: true });
     return this;
+  }
+
+  /** Keeps what will be in it to these cores: `2,3`. Throws when the kernel refuses them. */
+  pin(cores: string): void {
+    const folder = this.#byController.get('cpuset');
+    if (folder === undefined) return;
+    // Version 1 lets no process in before both are said.
+    if (this.#files === V1) writeFileSync(join(folder, MEMORY_NODES), readOrEmpty(join(dirname(folder), MEMORY_NODES)));
+    writeFileSync(join(folder, 'cpuset.cpus'), cores);
   }
 
   /** Sets the limits of the next attempt, and counts from here. Throws when the kernel refuses a limit. */

@@ -25,6 +25,15 @@ export interface OrderPlaces {
   readonly bind?: { readonly source: string; readonly target: string; readonly owner: string };
   /** Where the task finds what is its alone; undefined for one that has no such folder. */
   readonly workspace: string | undefined;
+  readonly pinning?: Pinning | undefined;
+}
+
+/** The cores that are an attempt's own. */
+export interface Pinning {
+  /** `2,3` */
+  readonly list: string;
+  /** A program that becomes its further arguments, on these cores; empty where its control group does that. */
+  readonly argv: readonly string[];
 }
 
 export interface PrivilegeDrop {
@@ -38,18 +47,20 @@ export interface PrivilegeDrop {
 export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlaces): string {
   const failed = `echo ${quoted(`fail ${order.allocationId} cannot enter the working directory ${places.workdir}`)}`;
   const argv = order.run.kind === 'command' ? order.run.argv : [places.script, ...order.run.args];
-  const { drop } = places;
+  const { drop, pinning } = places;
   const { directory, envFile } = secretsOf(places);
   const given = { ...base.env, ...drop?.variables };
   const own = {
     ...(places.workspace === undefined ? {} : { BERTH_WORKSPACE: places.workspace }),
+    ...(pinning === undefined ? {} : { BERTH_CPU_LIST: pinning.list }),
     ...(directory === null ? {} : { BERTH_SECRETS_DIR: directory }),
     [MARKER]: places.marker,
   };
   const variables = { ...taskEnvironment(order, { ...base, env: given }), ...own };
   // The job's own variables could make whatever runs before the drop do something else.
   const isTrusted = (name: string): boolean => drop === undefined || !Object.hasOwn(order.env, name);
-  const line = commandLine(argv, { variables, isTrusted, prefix: drop?.argv ?? [], envFile });
+  const prefix = [...(pinning?.argv ?? []), ...(drop?.argv ?? [])];
+  const line = commandLine(argv, { variables, isTrusted, prefix, envFile });
   return [
     `{ ${entering(places)}; } 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; return 1; }`,
     'unset OLDPWD',
@@ -139,7 +150,7 @@ function isShellName(name: string): boolean {
 }
 
 /** The file that a name means; undefined when there is none, or when it takes a shell to tell. */
-function findProgram(name: string, path: string): string | undefined {
+export function findProgram(name: string, path: string): string | undefined {
   if (name.includes('/')) return name;
   for (const folder of path.split(':')) {
     if (!folder.startsWith('/')) return undefined;

@@ -21,7 +21,7 @@ import type { OutputBytes } from '../driver.js';
 /** Empty files and directories kept for reuse. */
 const MAX_SPARES = 256;
 const MAX_LINE_BYTES = 4_096;
-const FOLDERS = ['cells', 'ledger', 'orders', 'output', 'scripts', 'work', 'deleted'] as const;
+const FOLDERS = ['cells', 'cores', 'ledger', 'orders', 'output', 'scripts', 'work', 'deleted'] as const;
 type Folder = (typeof FOLDERS)[number];
 const DONE = Promise.resolve();
 

@@ -12,13 +12,14 @@ import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } f
 import type { SecretFolder, SecretPlaces } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
-import type { Cell } from './cell.js';
+import type { Cell, CellName } from './cell.js';
+import { type Allotment, Cores } from './cores.js';
 import type { IsolationPlan } from './isolation.js';
 import type { LedgerEntry, Run } from './ledger.js';
 import type { LedgerFile } from './ledger-file.js';
 import { unrunnable } from './order-script.js';
 import { Places } from './places.js';
-import { makeCell, prepare, refusedUser } from './prepare.js';
+import { canPinCells, makeCell, pinningOf, prepare, refusedCores, refusedUser } from './prepare.js';
 import { readProcess, uptimeMs } from './process-table.js';
 import { Sweeper } from './sweeper.js';
 import { endOfDead, takeOver } from './takeover.js';
@@ -62,6 +63,7 @@ class ProcessDriver implements TaskDriver {
   readonly #places: Places;
   readonly #sweeper: Sweeper;
   readonly #pool: WorkerPool;
+  readonly #cores: Cores;
   readonly #records: Map<AllocationId, AttemptRecord>;
   /** Of workers that an earlier process started. */
   readonly #adopted: Set<LedgerFile>;
@@ -76,12 +78,14 @@ class ProcessDriver implements TaskDriver {
     this.#listener = listener;
     this.#places = new Places(options.directory);
     const exited = (worker: Worker, signal: string | null): void => this.#workerExited(worker, signal);
-    const makeOne = (name: string): Cell | null => makeCell(this.#places, name, options);
+    const makeOne = (name: CellName): Cell | null => makeCell(this.#places, name, options);
     this.#pool = new WorkerPool({ ...options, places: this.#places, makeCell: makeOne, exited });
     this.#sweeper = new Sweeper({ ...options, isWorker: (pid) => this.#pool.hasPid(pid) });
     this.#watcher = this.#watch();
     const { records, ledgers, wasRebooted } = takeOver(this.#places, options.bootId, options.clock);
     this.#records = records;
+    this.#cores = new Cores(this.#places.folder('cores'));
+    this.#cores.keepOnly(new Set(records.keys()));
     this.#adopted = new Set(ledgers);
     this.#wasRebooted = wasRebooted;
     this.#checkLater();
@@ -91,10 +95,12 @@ class ProcessDriver implements TaskDriver {
     const id = order.allocationId;
     if (this.#records.has(id)) return;
     if (!parseAllocationId(id)) throw new AppError('task-start-failed', `"${id}" is no allocation id`);
-    const worker = this.#pool.acquire();
+    const cores = this.#cores.allot(order);
+    const worker = this.#acquire(id, cores);
     const record = newRecord(id, worker.ledger);
     this.#records.set(id, record);
-    const refusal = refusedUser(order, this.#options.isolation);
+    const pinning = pinningOf(cores, this.#options.isolation);
+    const refusal = refusedUser(order, this.#options.isolation) ?? refusedCores(cores, pinning);
     if (refusal !== undefined) {
       this.#pool.release(worker);
       this.#end(record, { kind: 'rejected', message: refusal });
@@ -107,7 +113,8 @@ class ProcessDriver implements TaskDriver {
       return;
     }
     try {
-      worker.run(id, prepare(this.#places, order, worker, { ...this.#options, secrets: this.#secretsOf(order) }));
+      const parts = { ...this.#options, secrets: this.#secretsOf(order), pinning };
+      worker.run(id, prepare(this.#places, order, worker, parts));
     } catch (cause) {
       this.#pool.release(worker);
       this.#options.secrets?.remove(id);
@@ -189,6 +196,16 @@ class ProcessDriver implements TaskDriver {
     if (signal !== 'SIGKILL') return cell.signal(run.pid, signal);
     await cell.clear(run.pid);
     return 0;
+  }
+
+  #acquire(id: AllocationId, cores: Allotment): Worker {
+    try {
+      const isForCell = cores.kind === 'own' && canPinCells(this.#options.isolation);
+      return this.#pool.acquire(isForCell ? cores.list : undefined);
+    } catch (error) {
+      this.#cores.release(id);
+      throw error;
+    }
   }
 
   #secretsOf(order: StartOrder): SecretPlaces {
@@ -284,6 +301,7 @@ class ProcessDriver implements TaskDriver {
         error: (error as Error).message,
       });
     }
+    this.#cores.release(record.id);
     record.isGone = true;
     tellWaiters(record);
   }
@@ -325,6 +343,7 @@ class ProcessDriver implements TaskDriver {
   }
 
   #drop(record: AttemptRecord): void {
+    this.#cores.release(record.id);
     this.#records.delete(record.id);
     record.ledger.attempts.delete(record.id);
   }

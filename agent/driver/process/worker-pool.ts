@@ -1,7 +1,7 @@
 import type { Clock } from '../../../shared/clock.js';
 import { AppError } from '../../../shared/errors.js';
 import type { Random } from '../../../shared/random.js';
-import type { Cell } from './cell.js';
+import type { Cell, CellName } from './cell.js';
 import type { Places } from './places.js';
 import { Worker } from './worker.js';
 
@@ -17,7 +17,7 @@ export interface WorkerPoolOptions {
   readonly clock: Clock;
   readonly random: Random;
   /** Where a new worker's attempts run; null when they are not kept apart. */
-  readonly makeCell: (name: string) => Cell | null;
+  readonly makeCell: (name: CellName) => Cell | null;
   readonly exited: (worker: Worker, signal: string | null) => void;
 }
 
@@ -36,16 +36,19 @@ export class WorkerPool {
     this.#prefix = options.random.token(4);
   }
 
-  /** An idle worker. Throws `task-start-failed`. Give it back with `release`. */
-  acquire(): Worker {
-    const idle = this.#idle.pop();
+  /**
+   * An idle worker, or a new one whose cell keeps to the cores. Throws `task-start-failed`. Give it back with
+   * `release`.
+   */
+  acquire(cores?: string): Worker {
+    const idle = cores === undefined ? this.#idle.pop() : undefined;
     if (idle) return idle;
     if (this.#all.size >= MAX_WORKERS) {
       throw new AppError('task-start-failed', `${MAX_WORKERS} tasks run on this node already`);
     }
     this.#count += 1;
     const name = `${this.#prefix}-${this.#count}`;
-    const cell = this.#options.makeCell(name);
+    const cell = this.#options.makeCell({ name, cores });
     const exited = (signal: string | null): void => this.#exited(worker, signal);
     const worker: Worker = new Worker(this.#options.places, { name, cell, exited });
     this.#all.set(worker.name, worker);
@@ -56,7 +59,7 @@ export class WorkerPool {
   /** It has run its attempt. One whose cell keeps traces of that runs no other. */
   release(worker: Worker): void {
     const { cell } = worker.ledger;
-    const isReusable = cell === null || worker.attempt === null || cell.isClean(worker.attempt);
+    const isReusable = cell === null || cell.isClean(worker.attempt);
     worker.attempt = null;
     worker.idleSince = this.#options.clock.monotonic();
     if (!this.#all.has(worker.name)) return;

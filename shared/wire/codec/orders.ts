@@ -90,6 +90,7 @@ export function startFromWire(start: WireStart, where: string): StartOrder {
     ...(start.user ? { user: start.user } : {}),
     workdir: start.workdir || null,
     resources: resourcesFromWire(start, where),
+    ...(start.pinCpus ? { pinCpus: true } : {}),
     gpus: field.each(start.gpus, gpuFromWire, `${where}.gpus`),
     gpuPart: gpuPartFromWire(start, where),
     timeLimitMs: field.count(start.timeLimitMs, `${where}.timeLimitMs`) || null,
