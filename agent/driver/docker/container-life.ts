@@ -1,45 +1,26 @@
 import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import type { ContainerInspectInfo } from 'dockerode';
-import { type Clock, sleep } from '../../../shared/clock.js';
+import { sleep } from '../../../shared/clock.js';
 import type { Log } from '../../../shared/log.js';
 import type { DriverEnd, DriverEvent, OutputBytes, PreparedOrder } from '../driver.js';
-import type { TaskBase } from '../task-environment.js';
-import { containerOptions, IMAGE_LABEL } from './container-options.js';
+import { type CreationOptions, createdContainer } from './container-creation.js';
+import { IMAGE_LABEL } from './container-options.js';
 import { type ContainerRun, factsOf } from './container-run.js';
-import { type DockerPolicy, forbidden } from './docker-policy.js';
+import { DOWN_POLL_MS, whileDown } from './daemon-down.js';
 import { endAfterRestart, endOf, endOfRefusal, hasStarted, instantOf } from './ends.js';
-import { faultKind, faultText, StartFault } from './faults.js';
-import type { Images } from './images.js';
+import { inspectContainer } from './engine.js';
+import { faultKind, faultText } from './faults.js';
 import { OutputWriter } from './output-writer.js';
-import type { Spool } from './spool.js';
 
-export interface ContainerLifeOptions {
-  readonly docker: Docker;
-  readonly images: Images;
-  readonly spool: Spool;
-  readonly owner: string;
-  readonly task: TaskBase;
-  readonly policy: DockerPolicy;
-  readonly clock: Clock;
+export interface ContainerLifeOptions extends CreationOptions {
   readonly log: Log;
-  /** Aborted when the driver is closed: containers go on, and nothing more is said of them. */
-  readonly closing: AbortSignal;
   readonly tell: (event: DriverEvent) => void;
 }
 
 type State = ContainerInspectInfo['State'];
 
-interface Prepared {
-  readonly container: Docker.Container;
-  readonly stream: Readable;
-}
-
-/** How often a daemon that is away is asked again. */
-const DOWN_POLL_MS = 250;
 const DISCARD_RETRY_MS = 2_000;
-/** An attempt that has not started does not wait longer for a daemon: another node may have one. */
-const MAX_DOWN_MS = 120_000;
 const KILLED_STATUS = 137;
 const OOM_WAIT_MS = 200;
 const NO_BYTES: OutputBytes = { stdoutBytes: 0, stderrBytes: 0 };
@@ -63,7 +44,7 @@ export class ContainerLife {
   async begin(run: ContainerRun, order: PreparedOrder): Promise<void> {
     let end: DriverEnd | null;
     try {
-      const { container, stream } = await this.#prepared(run, order);
+      const { container, stream } = await createdContainer(run, order, this.#options);
       end = await this.#startAndFollow(run, container, stream).finally(() => stream.destroy());
     } catch (error) {
       end = endOfFault(run, error);
@@ -98,15 +79,6 @@ export class ContainerLife {
     }
   }
 
-  async inspect(name: string): Promise<ContainerInspectInfo | undefined> {
-    try {
-      return await this.#options.docker.getContainer(name).inspect();
-    } catch (error) {
-      if (faultKind(error) === 'absent') return undefined;
-      throw error;
-    }
-  }
-
   /** Removes a container, running or not; as soon as the daemon is back, if it is away. Idempotent. */
   async discard(name: string): Promise<void> {
     const { clock, closing } = this.#options;
@@ -118,45 +90,6 @@ export class ContainerLife {
         clock.after(DISCARD_RETRY_MS, () => void this.discard(name).catch(() => {}));
       // 409: somebody removes it already.
       else if (kind !== 'absent' && kind !== 'conflict') throw error;
-    }
-  }
-
-  /** A container that was never started, and its output to be; tries again while the daemon is away. */
-  async #prepared(run: ContainerRun, order: PreparedOrder): Promise<Prepared> {
-    const { images, spool, owner, task, policy, clock } = this.#options;
-    const refused = forbidden(order.container ?? {}, policy);
-    if (refused !== undefined) throw new StartFault('node', refused);
-    if (order.secrets) throw new StartFault('order', 'this version gives containers no secrets; run it as a process');
-    if (order.run.kind === 'script') spool.writeScript(run.id, order.run.script);
-    return this.#whileDown(run, async () => {
-      const askedAt = clock.monotonic();
-      const image = await images.ready({
-        image: order.image ?? '',
-        pull: order.container?.pull ?? 'missing',
-        ...(order.registryAuth === undefined ? {} : { auth: order.registryAuth }),
-        signal: run.abort.signal,
-        progress: () => {},
-      });
-      run.pulledMs = clock.monotonic() - askedAt;
-      run.abort.signal.throwIfAborted();
-      run.image = image.digest;
-      const place = { owner, image, script: spool.script(run.id), base: task, policy };
-      const container = await this.#created(run, containerOptions(order, place));
-      const stream = await container.attach({ stream: true, stdout: true, stderr: true });
-      return { container, stream: stream as unknown as Readable };
-    });
-  }
-
-  async #created(run: ContainerRun, options: Docker.ContainerCreateOptions): Promise<Docker.Container> {
-    const { docker } = this.#options;
-    try {
-      return await docker.createContainer(options);
-    } catch (error) {
-      // An earlier try of ours made it, whose answer never came.
-      if (faultKind(error) !== 'conflict') throw error;
-      const found = await this.inspect(run.name);
-      if (found && !hasStarted(found.State)) return docker.getContainer(found.Id);
-      throw error;
     }
   }
 
@@ -178,7 +111,7 @@ export class ContainerLife {
       return true;
     } catch (error) {
       if (faultKind(error) !== 'down') throw error;
-      const found = await this.#whileDown(run, () => this.inspect(run.name));
+      const found = await whileDown(run, this.#options, () => inspectContainer(this.#options.docker, run.name));
       if (found && hasStarted(found.State)) return true;
       await this.discard(run.name);
       return false;
@@ -262,20 +195,6 @@ export class ContainerLife {
     const container = docker.getContainer(run.name);
     await container.wait({ condition: 'not-running', abortSignal: closing });
     return container.inspect();
-  }
-
-  async #whileDown<Value>(run: ContainerRun, act: () => Promise<Value>): Promise<Value> {
-    const { clock, closing } = this.#options;
-    const until = clock.monotonic() + MAX_DOWN_MS;
-    for (;;) {
-      try {
-        return await act();
-      } catch (error) {
-        const isStopped = closing.aborted || (run.phase === 'preparing' && run.abort.signal.aborted);
-        if (faultKind(error) !== 'down' || isStopped || clock.monotonic() >= until) throw error;
-        await sleep(clock, DOWN_POLL_MS);
-      }
-    }
   }
 
   #end(run: ContainerRun, end: DriverEnd | null): void {

@@ -13,6 +13,7 @@ import { ALLOCATION_LABEL, containerName, OWNER_LABEL } from './container-option
 import { type ContainerRun, factsOf, newRun } from './container-run.js';
 import type { DockerPolicy } from './docker-policy.js';
 import { hasStarted, instantOf } from './ends.js';
+import { inspectContainer } from './engine.js';
 import { faultKind, faultText } from './faults.js';
 import { Images } from './images.js';
 import { Spool } from './spool.js';
@@ -141,7 +142,7 @@ class DockerDriver implements TaskDriver {
     const run = known ?? newRun(id, containerName(this.#owner, id));
     if (this.#wasRebooted) return this.#lost(run, REBOOTED);
     try {
-      const found = await this.#life.inspect(run.name);
+      const found = await inspectContainer(this.#options.docker, run.name);
       if (!found || !hasStarted(found.State)) return await this.#unstarted(run);
       this.#runs.set(id, run);
       if (!found.State.Running) {

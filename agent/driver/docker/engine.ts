@@ -1,4 +1,6 @@
 import type Docker from 'dockerode';
+import type { ContainerInspectInfo } from 'dockerode';
+import { faultKind } from './faults.js';
 
 const ANSWER_MS = 2_000;
 
@@ -24,5 +26,15 @@ export async function engineAttributes(docker: Docker): Promise<Readonly<Record<
     return { dockerVersion: ServerVersion, ...(CgroupVersion ? { cgroup: `v${CgroupVersion}` } : {}) };
   } catch {
     return undefined;
+  }
+}
+
+/** Undefined when there is no such container. */
+export async function inspectContainer(docker: Docker, name: string): Promise<ContainerInspectInfo | undefined> {
+  try {
+    return await docker.getContainer(name).inspect();
+  } catch (error) {
+    if (faultKind(error) === 'absent') return undefined;
+    throw error;
   }
 }

@@ -1,0 +1,74 @@
+import type { Readable } from 'node:stream';
+import type Docker from 'dockerode';
+import type { PreparedOrder } from '../driver.js';
+import type { TaskBase } from '../task-environment.js';
+import { containerOptions } from './container-options.js';
+import type { ContainerRun } from './container-run.js';
+import { type DownOptions, whileDown } from './daemon-down.js';
+import { type DockerPolicy, forbidden } from './docker-policy.js';
+import { hasStarted } from './ends.js';
+import { inspectContainer } from './engine.js';
+import { faultKind, StartFault } from './faults.js';
+import type { Images } from './images.js';
+import type { Spool } from './spool.js';
+
+export interface CreationOptions extends DownOptions {
+  readonly docker: Docker;
+  readonly images: Images;
+  readonly spool: Spool;
+  readonly owner: string;
+  readonly task: TaskBase;
+  readonly policy: DockerPolicy;
+}
+
+export interface CreatedContainer {
+  readonly container: Docker.Container;
+  /** Its output to be. */
+  readonly stream: Readable;
+}
+
+/** The order's container, not yet started; tries again while the daemon is away. Errors: as `endOfRefusal` reads them. */
+export async function createdContainer(
+  run: ContainerRun,
+  order: PreparedOrder,
+  options: CreationOptions,
+): Promise<CreatedContainer> {
+  const { images, spool, owner, task, policy, clock, docker } = options;
+  const refused = forbidden(order.container ?? {}, policy);
+  if (refused !== undefined) throw new StartFault('node', refused);
+  if (order.secrets) throw new StartFault('order', 'this version gives containers no secrets; run it as a process');
+  if (order.run.kind === 'script') spool.writeScript(run.id, order.run.script);
+  return whileDown(run, options, async () => {
+    const askedAt = clock.monotonic();
+    const image = await images.ready({
+      image: order.image ?? '',
+      pull: order.container?.pull ?? 'missing',
+      ...(order.registryAuth === undefined ? {} : { auth: order.registryAuth }),
+      signal: run.abort.signal,
+      progress: () => {},
+    });
+    run.pulledMs = clock.monotonic() - askedAt;
+    run.abort.signal.throwIfAborted();
+    run.image = image.digest;
+    const place = { owner, image, script: spool.script(run.id), base: task, policy };
+    const container = await created(docker, run, containerOptions(order, place));
+    const stream = await container.attach({ stream: true, stdout: true, stderr: true });
+    return { container, stream: stream as unknown as Readable };
+  });
+}
+
+async function created(
+  docker: Docker,
+  run: ContainerRun,
+  options: Docker.ContainerCreateOptions,
+): Promise<Docker.Container> {
+  try {
+    return await docker.createContainer(options);
+  } catch (error) {
+    // An earlier try of ours made it, whose answer never came.
+    if (faultKind(error) !== 'conflict') throw error;
+    const found = await inspectContainer(docker, run.name);
+    if (found && !hasStarted(found.State)) return docker.getContainer(found.Id);
+    throw error;
+  }
+}
