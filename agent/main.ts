@@ -73,10 +73,16 @@ async function serve(config: AgentConfig): Promise<void> {
   }
 }
 
-function dockerOf(config: AgentConfig, log: Log, hasGpus: () => boolean): NodeDocker | undefined {
+interface DockerParts {
+  readonly secretsRoot: string | undefined;
+  readonly hasGpus: () => boolean;
+}
+
+function dockerOf(config: AgentConfig, log: Log, { secretsRoot, hasGpus }: DockerParts): NodeDocker | undefined {
   const { stateDir, nodeId, dockerSocket, dockerNetwork, dockerAllow, registryCredentials } = config;
   return nodeDocker({
     ...{ stateDir, nodeId, log, hasGpus, clock: systemClock, random: systemRandom, bootId: readBootId() },
+    secrets: secretsRoot === undefined ? undefined : new SecretFolder(join(secretsRoot, 'docker'), 'mount'),
     socketPath: dockerSocket,
     policy: { network: dockerNetwork, allow: dockerAllow },
     credentialsFile: registryCredentials,
@@ -97,7 +103,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     plan ??= planIsolation(config);
     return plan;
   };
-  const docker = dockerOf(config, log, hasGpus);
+  const docker = dockerOf(config, log, { secretsRoot, hasGpus });
   const unwatch = docker?.watch(() => void agent.inventoryChanged());
   let inventory: Promise<Inventory> | undefined;
   let sampler: Sampler | undefined;
@@ -196,11 +202,11 @@ async function discover(argv: readonly string[]): Promise<void> {
   const options = { ...config, stateDir: null, diskAt: '/', bootId: readBootId(), drivers: ['process'] as const };
   const log = openPinoLog(config.logLevel);
   const { gpuWatch } = config;
-  const keepsSecrets = secretsRootOf(config, log) !== undefined;
+  const secretsRoot = secretsRootOf(config, log);
   const signal = new AbortController().signal;
   const [inventory, found, gpus] = await Promise.all([
-    takeInventory({ ...options, keepsSecrets, log }),
-    dockerOf(config, log, () => false)?.attributes(),
+    takeInventory({ ...options, keepsSecrets: secretsRoot !== undefined, log }),
+    dockerOf(config, log, { secretsRoot, hasGpus: () => false })?.attributes(),
     gpuWatch ? nvidiaSmi({ ...gpuWatch, clock: systemClock }).read(signal) : { kind: 'absent' as const },
   ]);
   const versions = { berth: VERSION, node: process.versions.node };

@@ -3,6 +3,12 @@ export const SECRET_NAME = /^[A-Za-z0-9]([A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$/;
 
 /** Variables that mean something to some shell itself and refuse some values. */
 export const SHELL_OWN = /^(OPTIND|LINENO|PPID|IFS|UID|EUID|GROUPS|SHELLOPTS|FUNCNAME|DIRSTACK|BASH.*)$/;
+const SHELL_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** Whether every shell passes such a variable on as it is. */
+export function isShellName(name: string): boolean {
+  return SHELL_NAME.test(name) && !SHELL_OWN.test(name);
+}
 
 export const SECRET_LIMITS = {
   maxValueBytes: 64 * 1024,

@@ -18,8 +18,15 @@ import type { SecretGrant, StartOrder } from '../../shared/wire/messages.js';
 /** File systems that are in memory alone, by the magic number that statfs(2) has for them: tmpfs and ramfs. */
 const IN_MEMORY: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]);
 const PRIVATE = 0o700;
-const READ_ONLY = 0o400;
 const OTHERS = 0o077;
+
+interface Modes {
+  readonly folder: number;
+  readonly file: number;
+}
+
+/** A mount leaves out the folders above, which are closed to all others in any case. */
+const MODES = { path: { folder: 0o700, file: 0o400 }, mount: { folder: 0o755, file: 0o444 } } as const;
 
 /** Where an attempt finds its secrets; null for what it has none of. */
 export interface SecretPlaces {
@@ -37,9 +44,12 @@ const NOWHERE: SecretPlaces = { directory: null, envFile: null };
  */
 export class SecretFolder {
   readonly #root: string;
+  readonly #modes: Modes;
 
-  constructor(root: string) {
+  /** `mount`: tasks see them by mounts of their own, which any user of theirs may read. */
+  constructor(root: string, reach: 'path' | 'mount' = 'path') {
     this.#root = root;
+    this.#modes = MODES[reach];
   }
 
   /** Puts the order's secrets in place. Throws `task-start-failed`, and then leaves none. */
@@ -76,16 +86,38 @@ export class SecretFolder {
     const directory = join(own, 'files');
     const envFile = join(own, 'env.sh');
     rmSync(own, { recursive: true, force: true });
-    mkdirSync(directory, { recursive: true, mode: PRIVATE });
+    mkdirSync(own, { mode: PRIVATE });
+    mkdirSync(directory);
+    chmodSync(directory, this.#modes.folder);
     const files = secrets.filter(({ file }) => file !== undefined);
     const variables = secrets.filter(({ env }) => env !== undefined);
-    for (const { file = '', value } of files) writePrivate(join(directory, file), value ?? '');
-    if (variables.length > 0) writePrivate(envFile, Buffer.concat(variables.map(exportOf)));
+    for (const { file = '', value } of files) this.#writeFile(join(directory, file), value ?? '');
+    if (variables.length > 0) this.#writeFile(envFile, Buffer.concat(variables.map(exportOf)));
     return {
       directory: files.length > 0 ? directory : null,
       envFile: variables.length > 0 ? envFile : null,
     };
   }
+
+  #writeFile(path: string, bytes: Uint8Array | string): void {
+    const mode = this.#modes.file;
+    writeFileSync(path, bytes, { mode, flag: 'wx' });
+    // Whatever the umask says.
+    chmodSync(path, mode);
+  }
+}
+
+/** The secret that no variable can hold as it is asked to; undefined when there is none. */
+export function secretComplaint({ secrets = [] }: StartOrder): string | undefined {
+  const secret = secrets.find(({ env, value }) => env !== undefined && value?.includes(0));
+  return secret && `the secret "${secret.name}" has a NUL byte, so it can only be a file`;
+}
+
+/** The order's secrets in place. Throws `task-start-failed` where there is no folder for them. */
+export function secretsIn(folder: SecretFolder | undefined, order: StartOrder): SecretPlaces {
+  if (folder) return folder.write(order);
+  if (order.secrets) throw new AppError('task-start-failed', 'this node has no place in memory for secrets');
+  return NOWHERE;
 }
 
 /** Only root may make a folder in the first; ordinary users have the second. */
@@ -141,10 +173,6 @@ function nearestOf(path: string): string {
 
 function isInMemory(path: string): boolean {
   return IN_MEMORY.has(statfsSync(path).type);
-}
-
-function writePrivate(path: string, bytes: Uint8Array | string): void {
-  writeFileSync(path, bytes, { mode: READ_ONLY, flag: 'wx' });
 }
 
 const QUOTE = 0x27;

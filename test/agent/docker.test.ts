@@ -1,4 +1,9 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { SecretFolder } from '../../agent/driver/secret-folder.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { ContainerSpec } from '../../shared/job-spec/spec.js';
 import type { StartOrder } from '../../shared/wire/messages.js';
@@ -6,6 +11,7 @@ import { taskDriverConformance, Watched } from '../conformance/task-driver.js';
 import { gpus } from '../kit/builders.js';
 import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
 import { type DockerBench, dockerBench } from '../kit/docker-bench.js';
+import { until } from '../kit/until.js';
 
 // Containers are slow to start on a busy machine.
 t.setTimeout(300_000);
@@ -25,6 +31,23 @@ async function ran(t: Test, bench: DockerBench, order: StartOrder) {
   const text = async (stream: 'stdout' | 'stderr') =>
     Buffer.from(await watched.driver.read(order.allocationId, stream, 0, 100_000)).toString();
   return { end, stdout: await text('stdout'), stderr: await text('stderr') };
+}
+
+/** Files of the daemon's, of any kind, that hold the text. */
+function leaksIn(folder: string, text: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return leaksIn(path, text);
+    return entry.isFile() && readFileSync(path).includes(text) ? [path] : [];
+  });
+}
+
+/** A node whose containers may have secrets, and where those lie. */
+function benchWithSecrets(t: Test, daemon: DockerDaemon): { readonly bench: DockerBench; readonly root: string } {
+  const root = mkdtempSync('/dev/shm/berth-test-');
+  t.teardown(() => rmSync(root, { recursive: true, force: true }));
+  const secrets = new SecretFolder(join(root, 'docker'), 'mount');
+  return { bench: dockerBench(t, daemon, { secrets }), root };
 }
 
 const STORIES: Readonly<Record<string, (t: Test, daemon: DockerDaemon) => Promise<void>>> = {
@@ -76,6 +99,81 @@ const STORIES: Readonly<Record<string, (t: Test, daemon: DockerDaemon) => Promis
     }
     const user = bench.shell(id, 'true', { container: { user: 'nobody-knows' } });
     t.match((await ran(t, dockerBench(t, daemon), user)).end, { kind: 'start-failed', message: /nobody-knows/ });
+  },
+
+  'secrets reach a container of any user, and Docker has none of them on its disk': async (t, daemon) => {
+    const { bench, root } = benchWithSecrets(t, daemon);
+    const value = `hush-${randomBytes(24).toString('hex')}`;
+    const plain = `plain-${randomBytes(24).toString('hex')}`;
+    const script = `id -u; printf %s "$TOKEN" | sha256sum; sha256sum < "$BERTH_SECRETS_DIR/token.txt"
+      printf %s "$ODD"; stat -f -c %T "$BERTH_SECRETS_DIR"
+      { echo x > "$BERTH_SECRETS_DIR/y"; } 2>/dev/null || echo read-only; exec sleep 1000`;
+    const secrets = [
+      { name: 'token', env: 'TOKEN', file: 'token.txt', value: Buffer.from(value) },
+      { name: 'odd', env: 'ODD', value: Buffer.from(`it's "$HOME" \\ ü\nend\n`) },
+    ];
+    const watched = await Watched.open(bench.factory);
+    t.teardown(() => watched.driver.close());
+    const parts = { secrets, env: { PLAIN: plain }, container: { user: '1000:1000', readOnly: true } } as const;
+    await watched.driver.start(bench.shell(id, script, parts));
+    const read = async () => Buffer.from(await watched.driver.read(id, 'stdout', 0, 100_000)).toString();
+    await until('it has seen its secrets', async () => (await read()).includes('read-only'));
+    const digest = createHash('sha256').update(value).digest('hex');
+    const seen = `1000\n${digest}  -\n${digest}  -\nit's "$HOME" \\ ü\nend\ntmpfs\nread-only\n`;
+    t.equal(await read(), seen);
+    t.notMatch(daemon.docker('inspect', ...daemon.docker('ps', '-q').trim().split('\n')), value);
+    t.strictSame(leaksIn(join(daemon.folder, 'data'), value), []);
+    t.not(leaksIn(join(daemon.folder, 'data'), plain).length, 0, 'the search finds an ordinary variable');
+    t.not(leaksIn(root, value).length, 0);
+    await watched.driver.close();
+    const next = await Watched.open(bench.factory);
+    t.teardown(() => next.driver.close());
+    await next.driver.recover([id]);
+    t.not(leaksIn(root, value).length, 0, 'a new agent leaves them to who runs');
+    await next.driver.signal(id, 'SIGKILL');
+    t.notOk(existsSync(join(root, 'docker')), 'they end with the attempt');
+  },
+
+  'secrets that an image or a node cannot take are refused, with a remedy': async (t, daemon) => {
+    const archive = join(daemon.folder, 'bare.tar');
+    execFileSync('tar', ['-C', join(daemon.folder, 'busybox'), '-cf', archive, 'bin/busybox']);
+    const image = daemon.docker('import', archive, 'bare:local').trim() && 'bare:local';
+    const run = { kind: 'command', argv: ['/bin/busybox', 'cat', '/.berth/secrets/a'] } as const;
+    const value = Buffer.from('v');
+    const { bench, root } = benchWithSecrets(t, daemon);
+    const file = await ran(t, bench, bench.shell(id, '', { image, run, secrets: [{ name: 'a', file: 'a', value }] }));
+    t.match(file, { end: { kind: 'exited', exitCode: 0 }, stdout: 'v' });
+    const asked = { image, run, secrets: [{ name: 'a', env: 'A', value }] };
+    for (const [order, end] of [
+      [bench.shell(id, '', asked), { kind: 'start-failed', message: /no \/bin\/sh.*take them as files/ }],
+      [bench.shell(id, '', { ...asked, env: { 'a.b': '1' } }), { kind: 'start-failed', message: /"a.b".*as files/ }],
+      [
+        bench.shell(id, '', { secrets: [{ name: 'a', env: 'A', value: Buffer.from([0]) }] }),
+        { kind: 'start-failed', message: /NUL.*only be a file/ },
+      ],
+    ] as const) {
+      const other = benchWithSecrets(t, daemon);
+      t.match((await ran(t, other.bench, order)).end, end);
+      t.notOk(existsSync(join(other.root, 'docker')));
+    }
+    const nowhere = dockerBench(t, daemon);
+    t.match((await ran(t, nowhere, bench.shell(id, '', asked))).end, {
+      kind: 'rejected',
+      message: /no place in memory/,
+    });
+    t.notOk(existsSync(join(root, 'docker')));
+  },
+
+  "a secret variable goes to the image's own entry point as well": async (t, daemon) => {
+    const archive = join(daemon.folder, 'entry.tar');
+    execFileSync('tar', ['-C', join(daemon.folder, 'busybox'), '-cf', archive, '.']);
+    const changes = ['--change', 'ENTRYPOINT ["/bin/sh", "-c", "echo $A $0"]', '--change', 'ENV PATH=/bin'];
+    daemon.docker('import', ...changes, archive, 'entry:local');
+    const { bench } = benchWithSecrets(t, daemon);
+    const parts = { image: 'entry:local', container: { entrypoint: 'image' } } as const;
+    const secrets = [{ name: 'a', env: 'A', value: Buffer.from('v') }];
+    const run = { kind: 'command', argv: ['argument'] } as const;
+    t.match(await ran(t, bench, bench.shell(id, '', { ...parts, run, secrets })), { stdout: 'v argument\n' });
   },
 
   'output that no terminal could show comes through as it was, fast': async (t, daemon) => {

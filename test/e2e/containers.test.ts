@@ -87,6 +87,20 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
     await until('the workspaces are gone', () => readdirSync(join(folder, 'n1', 'staging')).length === 0);
   },
 
+  'a secret comes to a container as a variable and as a file': async (t, { berth }) => {
+    t.match(await berth(['secrets', 'set', 'token'], { input: 'hush\n' }), { exitCode: 0 });
+    const flags = ['--image', 'busybox:local', '--secret', 'token=env:TOKEN', '--secret', 'token=file:token.txt'];
+    const result = await berth([
+      'run',
+      ...flags,
+      '--',
+      'sh',
+      '-c',
+      'cat "$BERTH_SECRETS_DIR/token.txt"; echo "$TOKEN"',
+    ]);
+    t.match(result, { exitCode: 0, stdout: 'hushhush\n' });
+  },
+
   'a task over its memory limit says so': async (t, { berth }) => {
     const eat = 'head -c 200m /dev/zero | tail -c 200m >/dev/null; exit $?';
     const args = ['run', '--wait', '--image', 'busybox:local', '--memory', '32MiB', '--', 'sh', '-c', `${eat}`];

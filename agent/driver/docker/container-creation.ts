@@ -1,8 +1,10 @@
 import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
+import { isShellName } from '../../../shared/secrets.js';
 import type { PreparedOrder } from '../driver.js';
+import { type SecretFolder, secretComplaint, secretsIn } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
-import { containerOptions } from './container-options.js';
+import { containerOptions, SHELL } from './container-options.js';
 import type { ContainerRun } from './container-run.js';
 import { type DownOptions, whileDown } from './daemon-down.js';
 import { type DockerPolicy, forbidden } from './docker-policy.js';
@@ -16,6 +18,8 @@ export interface CreationOptions extends DownOptions {
   readonly docker: Docker;
   readonly images: Images;
   readonly spool: Spool;
+  /** Absent where there is no place in memory; then no order has secrets. */
+  readonly secrets?: SecretFolder | undefined;
   readonly owner: string;
   readonly task: TaskBase;
   readonly policy: DockerPolicy;
@@ -36,7 +40,9 @@ export async function createdContainer(
   const { images, spool, owner, task, policy, clock, docker } = options;
   const refused = forbidden(order.container ?? {}, policy);
   if (refused !== undefined) throw new StartFault('node', refused);
-  if (order.secrets) throw new StartFault('order', 'this version gives containers no secrets; run it as a process');
+  const complaint = secretComplaint(order) ?? variableComplaint(order);
+  if (complaint !== undefined) throw new StartFault('order', complaint);
+  const secrets = secretsIn(options.secrets, order);
   if (order.run.kind === 'script') spool.writeScript(run.id, order.run.script);
   return whileDown(run, options, async () => {
     const askedAt = clock.monotonic();
@@ -50,8 +56,9 @@ export async function createdContainer(
     run.pulledMs = clock.monotonic() - askedAt;
     run.abort.signal.throwIfAborted();
     run.image = image.digest;
-    const place = { owner, image, script: spool.script(run.id), base: task, policy };
+    const place = { owner, image, script: spool.script(run.id), secrets, base: task, policy };
     const container = await created(docker, run, containerOptions(order, place));
+    if (secrets.envFile !== null) await assertShell(container);
     const stream = await container.attach({ stream: true, stdout: true, stderr: true });
     return { container, stream: stream as unknown as Readable };
   });
@@ -70,5 +77,22 @@ async function created(
     const found = await inspectContainer(docker, run.name);
     if (found && !hasStarted(found.State)) return docker.getContainer(found.Id);
     throw error;
+  }
+}
+
+/** What a shell does not pass on, when one sets secrets. */
+function variableComplaint({ secrets = [], env }: PreparedOrder): string | undefined {
+  const name =
+    secrets.some((secret) => secret.env !== undefined) && Object.keys(env).find((name) => !isShellName(name));
+  if (!name) return undefined;
+  return `the variable "${name}" does not pass the shell that sets secrets; take them as files, or rename it`;
+}
+
+async function assertShell(container: Docker.Container): Promise<void> {
+  try {
+    await container.infoArchive({ path: SHELL });
+  } catch (error) {
+    if (faultKind(error) !== 'absent') throw error;
+    throw new StartFault('order', `the image has no ${SHELL}, which secrets as variables need; take them as files`);
   }
 }

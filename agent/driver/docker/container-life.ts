@@ -62,10 +62,17 @@ export class ContainerLife {
   /** Completes the output of a container that has ended, and says how it did. */
   async finish(run: ContainerRun): Promise<DriverEnd> {
     run.phase = 'running';
-    run.end = (await this.#followToEnd(run, null)) ?? GONE;
+    const end = (await this.#followToEnd(run, null)) ?? GONE;
+    this.over(run, end);
+    return end;
+  }
+
+  /** Nothing of the attempt is alive any more. */
+  over(run: ContainerRun, end: DriverEnd): void {
+    run.end = end;
     run.phase = 'ended';
+    this.#options.secrets?.remove(run.id);
     run.tellOver();
-    return run.end;
   }
 
   /** A container that is not there, or has ended, is no error. */
@@ -199,9 +206,7 @@ export class ContainerLife {
 
   #end(run: ContainerRun, end: DriverEnd | null): void {
     if (end === null || this.#options.closing.aborted) return;
-    run.end = end;
-    run.phase = 'ended';
-    run.tellOver();
+    this.over(run, end);
     const output = this.#options.spool.outputBytes(run.id);
     this.#options.tell({ kind: 'ended', allocationId: run.id, end, output, ...factsOf(run) });
   }

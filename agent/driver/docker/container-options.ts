@@ -1,8 +1,9 @@
-import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import type { AllocationId } from '../../../shared/ids.js';
 import type { ContainerSpec } from '../../../shared/job-spec/spec.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
-import type { PreparedOrder } from '../driver.js';
+import type { Mount, PreparedOrder } from '../driver.js';
+import type { SecretPlaces } from '../secret-folder.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
 import type { DockerPolicy } from './docker-policy.js';
 import type { ReadyImage } from './images.js';
@@ -19,11 +20,17 @@ export interface ContainerPlace {
   readonly image: ReadyImage;
   /** Where the order's script lies on the node; unused for a command. */
   readonly script: string;
+  /** Where the order's secrets lie on the node. */
+  readonly secrets: SecretPlaces;
   readonly base: TaskBase;
   readonly policy: DockerPolicy;
 }
 
 const SCRIPT_TARGET = '/.berth/script';
+const SECRETS_TARGET = '/.berth/secrets';
+const SECRET_VARIABLES_TARGET = '/.berth/variables';
+/** Sets variables that Docker must not know, since it writes all it knows on its disk. */
+export const SHELL = '/bin/sh';
 const NANO_PER_MILLI = 1_000_000;
 const MIB = 1024 ** 2;
 const DEFAULT_PIDS = 4_096;
@@ -48,14 +55,16 @@ export function containerOptions(order: PreparedOrder, place: ContainerPlace): C
   const { run, workdir, gpus, container = {} } = order;
   const { policy, base } = place;
   const argv = run.kind === 'command' ? run.argv : [SCRIPT_TARGET, ...run.args];
+  const hasFiles = place.secrets.directory !== null;
   return {
     name: containerName(place.owner, order.allocationId),
     Image: place.image.id,
-    ...programOf(argv, container),
+    ...programOf(argv, container, place),
     // Without a GPU of its own a container sees none, even where the runtime would show them all.
     Env: Object.entries({
       ...(gpus.length === 0 ? { NVIDIA_VISIBLE_DEVICES: 'void' } : {}),
       ...taskEnvironment(order, base),
+      ...(hasFiles ? { BERTH_SECRETS_DIR: SECRETS_TARGET } : {}),
     }).map(([name, value]) => `${name}=${value}`),
     ...(workdir === null ? {} : { WorkingDir: workdir }),
     ...(container.user === undefined ? {} : { User: container.user }),
@@ -66,12 +75,16 @@ export function containerOptions(order: PreparedOrder, place: ContainerPlace): C
     OpenStdin: false,
     Tty: false,
     Healthcheck: { Test: ['NONE'] },
-    HostConfig: { ...limitsOf(order), ...wallOf(container, policy), ...mountsOf(order, place) },
+    HostConfig: { ...limitsOf(order), ...wallOf(container, policy), Mounts: mountsOf(order, place).map(bindOf) },
   };
 }
 
 /** An image's entry point is kept only where the order says so: its command is the whole command. */
-function programOf(argv: readonly string[], { entrypoint }: ContainerSpec) {
+function programOf(argv: readonly string[], { entrypoint }: ContainerSpec, { secrets, image }: ContainerPlace) {
+  if (secrets.envFile !== null) {
+    const all = entrypoint === 'image' ? [...image.entrypoint, ...argv] : argv;
+    return { Entrypoint: [SHELL, '-c', '. "$0"; exec "$@"', SECRET_VARIABLES_TARGET, ...all], Cmd: [] };
+  }
   return entrypoint === 'image' ? { Cmd: [...argv] } : { Entrypoint: [...argv], Cmd: [] };
 }
 
@@ -105,11 +118,18 @@ function wallOf(container: ContainerSpec, policy: DockerPolicy): HostConfig {
   };
 }
 
-function mountsOf({ run, mounts = [] }: PreparedOrder, { script }: ContainerPlace): HostConfig {
-  const own = run.kind === 'command' ? [] : [{ source: script, target: SCRIPT_TARGET, readOnly: true }];
-  return {
-    Mounts: [...own, ...mounts].map(({ source, target, readOnly }) => ({
-      ...{ Type: 'bind', Source: source, Target: target, ReadOnly: readOnly },
-    })),
-  };
+function mountsOf({ run, mounts = [] }: PreparedOrder, { script, secrets }: ContainerPlace): readonly Mount[] {
+  const own = [
+    { source: run.kind === 'script' ? script : null, target: SCRIPT_TARGET },
+    { source: secrets.directory, target: SECRETS_TARGET },
+    { source: secrets.envFile, target: SECRET_VARIABLES_TARGET },
+  ];
+  return [
+    ...mounts,
+    ...own.flatMap(({ source, target }) => (source === null ? [] : [{ source, target, readOnly: true }])),
+  ];
+}
+
+function bindOf({ source, target, readOnly }: Mount): MountSettings {
+  return { Type: 'bind', Source: source, Target: target, ReadOnly: readOnly };
 }

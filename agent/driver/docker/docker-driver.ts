@@ -7,6 +7,7 @@ import type { Random } from '../../../shared/random.js';
 import type { LogStream, RegistryAuth } from '../../../shared/wire/messages.js';
 import { noteBoot, REBOOTED } from '../boot.js';
 import type { DriverEnd, DriverFactory, DriverListener, PreparedOrder, Recovery, TaskDriver } from '../driver.js';
+import type { SecretFolder } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { ContainerLife } from './container-life.js';
 import { ALLOCATION_LABEL, containerName, OWNER_LABEL } from './container-options.js';
@@ -26,6 +27,8 @@ export interface DockerDriverOptions {
   /** What tasks are told; the node's own variables mean nothing in an image. */
   readonly task: TaskBase;
   readonly policy: DockerPolicy;
+  /** Absent where there is no place in memory; then no order has secrets. */
+  readonly secrets?: SecretFolder | undefined;
   readonly credentials: (registry: string) => RegistryAuth | undefined;
   readonly clock: Clock;
   readonly random: Random;
@@ -91,6 +94,8 @@ class DockerDriver implements TaskDriver {
     const wanted = new Set(allocationIds);
     const recoveries = await Promise.all(allocationIds.map(async (id) => [id, await this.#recoverOne(id)] as const));
     for (const id of this.#spool.attempts()) if (!wanted.has(id) && !this.#runs.has(id)) this.#spool.remove(id);
+    const alive = [...this.#runs.values()].filter(({ phase }) => phase !== 'ended').map(({ id }) => id);
+    this.#options.secrets?.keepOnly(new Set(alive));
     await this.#sweep(wanted);
     return new Map(recoveries);
   }
@@ -172,9 +177,7 @@ class DockerDriver implements TaskDriver {
 
   async #lost(run: ContainerRun, end: DriverEnd): Promise<Recovery> {
     this.#runs.set(run.id, run);
-    run.end = end;
-    run.phase = 'ended';
-    run.tellOver();
+    this.#life.over(run, end);
     await this.#life.discard(run.name).catch((error: unknown) => this.#warn('container is left', error));
     return { kind: 'ended', end, output: this.#spool.outputBytes(run.id) };
   }

@@ -30,6 +30,8 @@ export interface ReadyImage {
   readonly id: string;
   /** `repository@sha256:…` as its registry has it, else the id: what to write down to run exactly this again. */
   readonly digest: string;
+  /** The program that its author put before every command; empty when there is none. */
+  readonly entrypoint: readonly string[];
 }
 
 /** A pull during which nothing happens for so long is given up. */
@@ -74,10 +76,10 @@ export class Images {
 
   async find(image: string): Promise<ReadyImage | undefined> {
     try {
-      const { Id, RepoDigests } = await this.#options.docker.getImage(image).inspect();
+      const { Id, RepoDigests, Config } = await this.#options.docker.getImage(image).inspect();
       const repository = image.replace(/(@.*|:[^:/]*)$/, '');
       const digest = RepoDigests?.find((entry) => entry.startsWith(`${repository}@`)) ?? RepoDigests?.[0];
-      return { id: Id, digest: digest ?? Id };
+      return { id: Id, digest: digest ?? Id, entrypoint: [Config.Entrypoint ?? []].flat() };
     } catch (error) {
       if (faultKind(error) === 'absent') return undefined;
       throw error;

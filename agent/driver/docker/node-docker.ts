@@ -5,6 +5,7 @@ import type { NodeId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
 import type { Random } from '../../../shared/random.js';
 import type { DriverFactory } from '../driver.js';
+import type { SecretFolder } from '../secret-folder.js';
 import { dockerDriver } from './docker-driver.js';
 import type { DockerPolicy } from './docker-policy.js';
 import { engineAttributes, openEngine } from './engine.js';
@@ -17,6 +18,8 @@ export interface NodeDockerOptions {
   readonly policy: DockerPolicy;
   /** The node's credentials for registries; null when it has none. */
   readonly credentialsFile: string | null;
+  /** Undefined where there is no place in memory for secrets. */
+  readonly secrets: SecretFolder | undefined;
   readonly nodeId: NodeId;
   readonly hasGpus: () => boolean;
   readonly bootId: string;

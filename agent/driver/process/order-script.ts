@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { SHELL_OWN } from '../../../shared/secrets.js';
+import { isShellName } from '../../../shared/secrets.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
-import type { SecretPlaces } from '../secret-folder.js';
+import { type SecretPlaces, secretComplaint } from '../secret-folder.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
 
 /** Carried in the environment of every process of an attempt; unique on the machine, unlike the allocation id. */
@@ -136,19 +136,13 @@ export function unrunnable(order: StartOrder): string | undefined {
   if (texts.some((text) => text.includes('\0'))) return 'the command has a NUL character';
   // Its name goes into the ledger, where a line is a fact.
   if (order.workdir?.includes('\n')) return 'the name of the working directory has a line break';
-  const secret = order.secrets?.find(({ env, value }) => env !== undefined && value?.includes(0));
-  if (secret !== undefined) return `the secret "${secret.name}" has a NUL byte, so it can only be a file`;
+  const secret = secretComplaint(order);
+  if (secret !== undefined) return secret;
   const badName = Object.keys(order.env).find((name) => name === '' || name.includes('='));
   return badName === undefined ? undefined : `"${badName}" is no name of a variable`;
 }
 
 const ENV_PROGRAM = '/usr/bin/env';
-const SHELL_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
-
-function isShellName(name: string): boolean {
-  return SHELL_NAME.test(name) && !SHELL_OWN.test(name);
-}
-
 /** The file that a name means; undefined when there is none, or when it takes a shell to tell. */
 export function findProgram(name: string, path: string): string | undefined {
   if (name.includes('/')) return name;

@@ -9,7 +9,7 @@ import type { Random } from '../../../shared/random.js';
 import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
 import { REBOOTED } from '../boot.js';
 import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
-import type { SecretFolder, SecretPlaces } from '../secret-folder.js';
+import { type SecretFolder, secretsIn } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
 import type { Cell, CellName } from './cell.js';
@@ -113,7 +113,7 @@ class ProcessDriver implements TaskDriver {
       return;
     }
     try {
-      const parts = { ...this.#options, secrets: this.#secretsOf(order), pinning };
+      const parts = { ...this.#options, secrets: secretsIn(this.#options.secrets, order), pinning };
       worker.run(id, prepare(this.#places, order, worker, parts));
     } catch (cause) {
       this.#pool.release(worker);
@@ -206,13 +206,6 @@ class ProcessDriver implements TaskDriver {
       this.#cores.release(id);
       throw error;
     }
-  }
-
-  #secretsOf(order: StartOrder): SecretPlaces {
-    const places = this.#options.secrets?.write(order);
-    if (places) return places;
-    if (order.secrets) throw new AppError('task-start-failed', 'this node has no place in memory for secrets');
-    return { directory: null, envFile: null };
   }
 
   #running(): AllocationId[] {
