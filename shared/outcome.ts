@@ -1,7 +1,10 @@
 import { assertNever } from './assert.js';
 
-/** Why somebody asked an allocation to stop; `gang`: another rank of its gang has failed or is being stopped. */
-export type StopReason = 'canceled' | 'time-limit' | 'drained' | 'preempted' | 'gang' | 'stale';
+/**
+ * Why somebody asked an allocation to stop; `gang`: another rank of its gang has failed or is being stopped; `disk`:
+ * it has more on disk than it asked for.
+ */
+export type StopReason = 'canceled' | 'time-limit' | 'disk' | 'drained' | 'preempted' | 'gang' | 'stale';
 
 /** How an attempt ended. `ranMs` counts from the start of the command, by the agent's monotonic clock. */
 export type AllocationEnd =
@@ -100,6 +103,10 @@ export function exitCodeOf(outcome: TaskOutcome): number {
   }
 }
 
+function isOwnFault(reason: StopReason): boolean {
+  return reason === 'time-limit' || reason === 'disk';
+}
+
 function exitCodeOfEnd(end: AllocationEnd): number {
   switch (end.kind) {
     case 'exited':
@@ -107,7 +114,7 @@ function exitCodeOfEnd(end: AllocationEnd): number {
     case 'signaled':
       return SIGNAL_EXIT_BASE + signalNumber(end.signal);
     case 'stopped':
-      return end.reason === 'time-limit' ? SIGNAL_EXIT_BASE + signalNumber('SIGTERM') : CANCELED_EXIT;
+      return isOwnFault(end.reason) ? SIGNAL_EXIT_BASE + signalNumber('SIGTERM') : CANCELED_EXIT;
     case 'start-failed':
     case 'rejected':
     case 'outputs-failed':

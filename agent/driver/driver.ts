@@ -48,8 +48,19 @@ export interface PreparedOrder extends StartOrder {
   readonly mounts?: readonly Mount[];
 }
 
+/** Tells what attempts have on disk. */
+export interface DiskMeter {
+  /**
+   * Bytes of the files that are the attempt's alone, and of those in `folders` besides. What would cost too much to
+   * count is left out. Never rejects; nothing for an unknown attempt.
+   */
+  diskUse(allocationId: AllocationId, folders: readonly string[]): Promise<number>;
+}
+
 /** Runs attempts so that they outlive this process (P5). Every implementation passes test/conformance/task-driver. */
 export interface TaskDriver {
+  /** Absent where the driver cannot tell. */
+  readonly disk?: DiskMeter;
   /**
    * Starts an attempt, at most once in the life of its allocation id, however often this is called and whatever
    * process calls it. Resolves once the attempt is durable enough to be recovered; `started` and `ended` follow.

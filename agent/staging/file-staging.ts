@@ -53,7 +53,7 @@ export class FileStaging implements Staging {
     }
     await this.remove(allocationId);
     this.#present.add(allocationId);
-    const workspace = this.#workspace(allocationId);
+    const workspace = this.workspaceOf(allocationId);
     await mkdir(workspace, { recursive: true, mode: 0o700 });
     const brought: StoredOutput[] = [];
     for (const [position, input] of inputs.entries()) {
@@ -88,12 +88,16 @@ export class FileStaging implements Staging {
     const effort = this.#effort(allocationId, signal);
     for (;;) {
       const beganAt = clock.monotonic();
-      const collected = await collectOutputs(this.#workspace(allocationId), specs, ({ file }) =>
+      const collected = await collectOutputs(this.workspaceOf(allocationId), specs, ({ file }) =>
         // The coordinator may be away for long, and what the task has made must not be lost.
         persist(() => artifacts.put(file, signal), Number.POSITIVE_INFINITY, effort),
       );
       if (clock.monotonic() - beganAt < ARTIFACT_LIMITS.graceMs / 2) return collected;
     }
+  }
+
+  workspaceOf(id: AllocationId): string {
+    return join(this.#options.directory, id, 'work');
   }
 
   #effort(allocationId: AllocationId, signal: AbortSignal): Effort {
@@ -117,10 +121,6 @@ export class FileStaging implements Staging {
     await unmountBelow(folder);
     await rm(folder, { recursive: true, force: true });
     this.#present.delete(allocationId);
-  }
-
-  #workspace(id: AllocationId): string {
-    return join(this.#options.directory, id, 'work');
   }
 
   #record(id: AllocationId): string {

@@ -15,6 +15,8 @@ export interface Staging {
    * the attempt is alive. Goes on trying while the coordinator is away; rejects at once when `signal` aborts.
    */
   stageOut(order: StartOrder, signal: AbortSignal): Promise<StagedOut>;
+  /** Where the attempt's workspace is, or would be. */
+  workspaceOf(allocationId: AllocationId): string;
   /** Deletes what other attempts than these have left. Call once, first. */
   recover(allocationIds: readonly AllocationId[]): Promise<void>;
   /** Deletes what the attempt has left. Idempotent; unknown is no error. */

@@ -23,6 +23,10 @@ export class Stager {
     return this.#transfer !== undefined;
   }
 
+  get workspace(): string {
+    return this.#staging.workspaceOf(this.#order.allocationId);
+  }
+
   /** `granted` is the order with what is not on disk: the values of its secrets. */
   in(granted: StartOrder): Promise<PreparedOrder> {
     return this.#run('stagedInMs', (signal) => this.#staging.stageIn(granted, signal));

@@ -19,6 +19,7 @@ import { ATTEMPT_TRANSITIONS, type Attempt, type AttemptPhase } from '../model/a
 import type { Staging } from '../staging/staging.js';
 import type { AgentStore } from '../store/store.js';
 import { endOf, heldPhase, missingSecret, NO_OUTPUT } from './attempts.js';
+import { type DiskWatch, diskWatchFor } from './disk-watch.js';
 import { afterFailedStaging, afterStaging, leavesFiles, type StagedEnd, type Stager, stagerFor } from './stager.js';
 import { Timers } from './timers.js';
 
@@ -88,6 +89,7 @@ export class SupervisedAttempt {
   #isLaunched = false;
   #isEnding = false;
   readonly #stager: Stager | undefined;
+  readonly #diskWatch: DiskWatch | undefined;
   /** Its command is over; what it left is being kept. */
   #isConcluding = false;
   #isHalted = false;
@@ -101,6 +103,8 @@ export class SupervisedAttempt {
     this.#phaseSince = context.clock.monotonic();
     this.#timers = new Timers(context.clock);
     this.#stager = stagerFor(record.order, context);
+    const parts = { order: record.order, driver, stager: this.#stager, clock: context.clock };
+    this.#diskWatch = diskWatchFor({ ...parts, exceeded: () => this.#diskIsUsedUp() });
   }
 
   get record(): Attempt {
@@ -198,6 +202,7 @@ export class SupervisedAttempt {
   end(end: AllocationEnd, output: OutputBytes, { usage = {}, image, staging }: EndDetails = {}): void {
     if (!this.isLive) return;
     this.#isEnding = true;
+    this.#diskWatch?.stop();
     this.#granted = undefined;
     this.#timers.cancelAll();
     const reported = {
@@ -219,6 +224,7 @@ export class SupervisedAttempt {
 
   halt(): void {
     this.#isHalted = true;
+    this.#diskWatch?.stop();
     this.#timers.cancelAll();
     this.#stager?.abort();
   }
@@ -295,6 +301,7 @@ export class SupervisedAttempt {
     this.#enter({ kind: 'running' }, this.#startedAt);
     this.#context.listener.changed(this);
     this.#watchTimeLimit(this.#startedAt);
+    this.#diskWatch?.start();
   }
 
   #watchTimeLimit(since: number): void {
@@ -315,10 +322,17 @@ export class SupervisedAttempt {
     });
   }
 
+  /** What cannot be put on file now is found again by the next measurement. */
+  #diskIsUsedUp(): void {
+    if (this.#isConcluding) return;
+    this.requestStop('disk').catch((error: unknown) => this.#warn('disk limit could not be put on file', error));
+  }
+
   #enforceStop(): void {
     const { order, phase, stopReason } = this.#record;
     if (!this.isLive || order === null || stopReason === null) return;
     this.#timers.cancel('time-limit');
+    this.#diskWatch?.stop();
     if (!this.#isLaunched) {
       this.#endUnstarted();
       return;

@@ -2,7 +2,7 @@ import Type, { type Static } from 'typebox';
 import { assertNever } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import { type AllocationRef, allocationIdOf, taskIdOf } from '../../shared/ids.js';
-import { type AllocationEnd, exitCodeOf, type TaskOutcome } from '../../shared/outcome.js';
+import { type AllocationEnd, exitCodeOf, type StopReason, type TaskOutcome } from '../../shared/outcome.js';
 import { USAGE_FIELDS, type UsageField } from '../../shared/usage.js';
 import type { Allocation } from '../model/allocation.js';
 import { taskPhase } from '../model/state.js';
@@ -11,7 +11,7 @@ import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
 import type { AttemptSource, TaskPlace } from './task-place.js';
 import type { Explanations } from './waiting.js';
 
-const stopReason = oneOf(['canceled', 'time-limit', 'drained', 'preempted', 'gang', 'stale']);
+const stopReason = oneOf(['canceled', 'time-limit', 'disk', 'drained', 'preempted', 'gang', 'stale']);
 
 export const endSchema = Type.Union(
   [
@@ -212,10 +212,15 @@ function describeEnd(end: AllocationEnd): string {
     case 'outputs-failed':
       return `succeeded, but ${end.message}`;
     case 'stopped':
-      return end.reason === 'time-limit' ? 'reached its time limit' : `was stopped: ${end.reason}`;
+      return describeStop(end.reason);
     case 'lost':
       return `was lost: ${end.message}`;
     default:
       return assertNever(end, 'allocation end');
   }
+}
+
+function describeStop(reason: StopReason): string {
+  if (reason === 'time-limit') return 'reached its time limit';
+  return reason === 'disk' ? 'had more on disk than it asked for' : `was stopped: ${reason}`;
 }

@@ -103,7 +103,9 @@ const resources = Type.Object(
       }),
     ),
     memory: Type.Optional(size(`Memory. Default ${SPEC_DEFAULTS.memoryMiB}MiB.`)),
-    disk: Type.Optional(size('Scratch space. Default none.')),
+    disk: Type.Optional(
+      size('Scratch space. A process task that has more is stopped. Default none, which nothing limits.'),
+    ),
     gpus: Type.Optional(gpus),
     licences: Type.Optional(licences),
   },

@@ -127,6 +127,31 @@ t.test('after kill -9 of the agent the cores of a pinned task are still its own'
   t.match(node.coordinator.ends.get(idOf(3)), { kind: 'exited', exitCode: 0 });
 });
 
+t.test('a task that has more on disk than it asked for is stopped, after a restart too; others go on', async (t) => {
+  const node = await Node.open(t);
+  const agent = node.agent();
+  await node.connected(1);
+  const asked = { cpuMillis: 100, memoryMiB: 64, diskMiB: 4 };
+  const fill = (when: string) =>
+    `: > ${node.path('ran')}.$$; ${when}; head -c 8M /dev/urandom > file; ls > $BERTH_WORKSPACE/list; exec sleep 60`;
+  const waits = `while [ ! -e ${node.path('go')} ]; do sleep 0.05; done`;
+  node.coordinator.start(
+    { ...shell(id, fill(waits)), resources: asked },
+    { ...shell(idOf(2), `${waits}; head -c 3M /dev/urandom > file; sleep 7; exit 6`), resources: asked },
+    { ...shell(idOf(3), `${fill(waits).replace('exec sleep 60', 'sleep 7; exit 7')}`) },
+  );
+  await until('all run', () => [1, 2, 3].every((n) => node.coordinator.phases(idOf(n)).includes('running')));
+  agent.kill('SIGKILL');
+  await once(agent, 'exit');
+  node.agent();
+  await node.connected(2);
+  writeFileSync(node.path('go'), '');
+  await until('all end', () => [1, 2, 3].every((n) => node.coordinator.ends.has(idOf(n))));
+  t.match(node.coordinator.ends.get(id), { kind: 'stopped', reason: 'disk' });
+  t.match(node.coordinator.ends.get(idOf(2)), { kind: 'exited', exitCode: 6 }, 'within what it asked for');
+  t.match(node.coordinator.ends.get(idOf(3)), { kind: 'exited', exitCode: 7 }, 'it asked for no disk');
+});
+
 t.test('SIGTERM ends the agent with 0 and leaves the task running', async (t) => {
   const node = await Node.open(t);
   const agent = node.agent();

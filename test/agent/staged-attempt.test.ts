@@ -34,6 +34,10 @@ class SlowStaging implements Staging {
     return { ...order, workdir: '/staged' };
   }
 
+  workspaceOf(): string {
+    return '/staged';
+  }
+
   async stageOut(_order: StartOrder, signal: AbortSignal): Promise<StagedOut> {
     this.calls.push('out');
     await this.#wait(this.#takes.outMs ?? 0, signal);

@@ -1,6 +1,8 @@
 import t from 'tap';
+import { ordersOf } from '../../coordinator/engine/orders.js';
 import { explainCapacity } from '../../coordinator/scheduler/explain-capacity.js';
-import type { JobId, NodeId } from '../../shared/ids.js';
+import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import { exitCodeOf, RETRYABLE_ENDS } from '../../shared/outcome.js';
 import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
 import { LEASE_MS, Scenario } from '../kit/scenario.js';
 
@@ -220,6 +222,25 @@ t.test('drain takes nothing new, stops what is left at the deadline, requeues it
   t.equal(cluster.all('task.requeued')[0]?.spentAttempts, 0, 'no retry is spent');
   t.match(cluster.node('n1')?.intake, { kind: 'drained', reason: 'new disk' });
   t.strictSame(cluster.when({ type: 'openNode', nodeId: n1, by: 'tester' }).types(), ['node.opened']);
+  t.end();
+});
+
+t.test('a task that had more on disk than it asked for has failed for good, as its exit code tells', (t) => {
+  const retry = { maxAttempts: 3, backoffMs: 0, on: [...RETRYABLE_ENDS] };
+  const cluster = new Scenario().join('n1').submit(aJob({ steps: [aStep({ retry })] }));
+  cluster.reports('j1.0#1', 'ended', { kind: 'stopped', reason: 'disk', ranMs: 9 });
+  const outcome = cluster.all('task.finished')[0]?.outcome;
+  t.match(outcome, { kind: 'failed', end: { reason: 'disk' } });
+  t.equal(outcome && exitCodeOf(outcome), 143);
+  t.end();
+});
+
+t.test('an order says that its cores are pinned, where they are', (t) => {
+  const resources = { cpuMillis: 2_000, pinCpus: true as const };
+  const cluster = new Scenario().join('n1').submit(oneStep({ resources })).submit(oneStep());
+  const orders = ordersOf(cluster.view);
+  t.equal(orders.startOrder('j1.0#1' as AllocationId)?.pinCpus, true);
+  t.equal(orders.startOrder('j2.0#1' as AllocationId)?.pinCpus, undefined);
   t.end();
 });
 

@@ -16,6 +16,7 @@ export const ENDS: readonly AllocationEnd[] = [
   { kind: 'start-failed', message: 'no such directory' },
   { kind: 'rejected', message: 'no docker here' },
   { kind: 'stopped', reason: 'time-limit', exitCode: 0, ranMs: 9 },
+  { kind: 'stopped', reason: 'disk', ranMs: 9 },
   { kind: 'stopped', reason: 'canceled', ranMs: 0 },
   { kind: 'lost', message: 'the node rebooted' },
 ];

@@ -69,12 +69,12 @@ export class Cell {
     const cell = new Cell(options, name);
     cell.#isSpoilt = cores !== undefined;
     try {
-      mkdirSync(cell.#tmp, { recursive: true });
+      mkdirSync(cell.tmp, { recursive: true });
       mkdirSync(join(cell.#folder, 'shm'), { recursive: true });
       writeFileSync(cell.#record, JSON.stringify({ isolation, version: home.version, folders: [...home.folders] }));
       cell.group.make();
       if (cores !== undefined) cell.group.pin(cores);
-      chmodSync(cell.#tmp, 0o1777);
+      chmodSync(cell.tmp, 0o1777);
     } catch (cause) {
       cell.remove();
       throw new AppError('task-start-failed', `no cell could be made: ${(cause as Error).message}`, { cause });
@@ -111,6 +111,11 @@ export class Cell {
     return this.#isFull;
   }
 
+  /** What a task of a cell with files has as /tmp, as this process sees it. */
+  get tmp(): string {
+    return join(this.#folder, 'tmp');
+  }
+
   /** Where a task sees the working directory that `prepare` makes, and its script. */
   workdirOf(id: AllocationId): string {
     return join(TMP, id);
@@ -127,7 +132,7 @@ export class Cell {
 
   /** The same as this process sees it. */
   outsideOf(path: string): string {
-    return join(this.#tmp, path.slice(TMP.length));
+    return join(this.tmp, path.slice(TMP.length));
   }
 
   prepare(order: StartOrder, { uid, gid }: TaskUser): void {
@@ -174,8 +179,8 @@ export class Cell {
     if (this.#isSpoilt) return false;
     if (!this.#isFull || id === null) return true;
     rmSync(this.outsideOf(this.scriptOf(id)), { force: true });
-    const names = readdirSync(this.#tmp);
-    return names.length === 1 && names[0] === id && readdirSync(join(this.#tmp, id)).length === 0;
+    const names = readdirSync(this.tmp);
+    return names.length === 1 && names[0] === id && readdirSync(join(this.tmp, id)).length === 0;
   }
 
   /** Deletes the files of an attempt, unless the next one has its directory. */
@@ -204,10 +209,6 @@ export class Cell {
 
   get #isFull(): boolean {
     return this.#options.isolation === 'full';
-  }
-
-  get #tmp(): string {
-    return join(this.#folder, 'tmp');
   }
 
   get #record(): string {

@@ -8,12 +8,13 @@ import type { Log } from '../../../shared/log.js';
 import type { Random } from '../../../shared/random.js';
 import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
 import { REBOOTED } from '../boot.js';
-import type { DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
+import type { DiskMeter, DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
 import { type SecretFolder, secretsIn } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
 import type { Cell, CellName } from './cell.js';
 import { type Allotment, Cores } from './cores.js';
+import { diskUse } from './disk-use.js';
 import type { IsolationPlan } from './isolation.js';
 import type { LedgerEntry, Run } from './ledger.js';
 import type { LedgerFile } from './ledger-file.js';
@@ -58,6 +59,12 @@ export function processDriver(options: ProcessDriverOptions): DriverFactory {
 type PlannedOptions = Omit<ProcessDriverOptions, 'isolation'> & { readonly isolation: IsolationPlan };
 
 class ProcessDriver implements TaskDriver {
+  readonly disk: DiskMeter = {
+    diskUse: (id, folders) => {
+      const cell = this.#records.get(id)?.ledger.cell;
+      return diskUse([cell?.hasFiles ? cell.tmp : this.#places.work(id), ...folders]);
+    },
+  };
   readonly #options: PlannedOptions;
   readonly #listener: DriverListener;
   readonly #places: Places;

@@ -86,7 +86,15 @@ function usageFromWire(used: WireEnd['usage'], where: string): Pick<ReportedEnd,
 }
 
 const END_KINDS = ['exited', 'signaled', 'start-failed', 'rejected', 'stopped', 'outputs-failed', 'lost'] as const;
-export const STOP_REASONS: readonly StopReason[] = ['canceled', 'time-limit', 'drained', 'preempted', 'gang', 'stale'];
+export const STOP_REASONS: readonly StopReason[] = [
+  'canceled',
+  'time-limit',
+  'disk',
+  'drained',
+  'preempted',
+  'gang',
+  'stale',
+];
 
 function allocationEndFromWire(end: WireEnd, where: string): AllocationEnd {
   const kind = field.oneOf(end.kind, END_KINDS, `${where}.kind`);
