@@ -44,6 +44,7 @@ export interface AgentConfig {
   readonly dockerSocket: string | null;
   readonly dockerNetwork: 'none' | 'bridge';
   readonly dockerAllow: readonly DockerPermission[];
+  readonly imageHighWater: number;
   readonly registryCredentials: string | null;
   /** What every task's environment starts from. */
   readonly taskEnv: Readonly<Record<string, string>>;
@@ -70,6 +71,8 @@ const DEFAULT_PROCESSES = 4_096;
 const MAX_PROCESSES = 4_194_304;
 const DEFAULT_S3_REGION = 'us-east-1';
 
+const DEFAULT_HIGH_WATER = 85;
+const MAX_PERCENT = 100;
 const DEFAULT_DOCKER_HOST = 'unix:///var/run/docker.sock';
 const DOCKER_PERMISSIONS = ['host-network', 'capabilities'] as const;
 type DockerPermission = (typeof DOCKER_PERMISSIONS)[number];
@@ -135,6 +138,11 @@ const SETTINGS = {
     placeholder: 'WHAT',
     help: `what containers may ask for: ${DOCKER_PERMISSIONS.join(', ')}; may be repeated`,
     isRepeatable: true,
+  },
+  imageHighWater: {
+    parse: parsePercent,
+    placeholder: 'PERCENT',
+    help: `how full Docker's disk may be before images that tasks brought go; 100 keeps them (${DEFAULT_HIGH_WATER})`,
   },
   registryCredentials: {
     parse: parseText,
@@ -210,6 +218,7 @@ export async function readAgentConfig(
     dockerSocket: socketOf(values.dockerHost ?? env.DOCKER_HOST ?? DEFAULT_DOCKER_HOST),
     dockerNetwork: values.dockerNetwork ?? 'none',
     dockerAllow: values.dockerAllow ?? [],
+    imageHighWater: values.imageHighWater ?? DEFAULT_HIGH_WATER,
     registryCredentials: values.registryCredentials ?? null,
     taskEnv: {
       PATH: env.PATH ?? DEFAULT_PATH,
@@ -350,6 +359,12 @@ function parseDockerHost(value: string): string | Unfit {
 
 function parseDockerNetwork(value: string): 'none' | 'bridge' | Unfit {
   return value === 'none' || value === 'bridge' ? value : new Unfit(`"${value}" is neither none nor bridge`);
+}
+
+function parsePercent(value: string): number | Unfit {
+  const percent = Number(value);
+  const isPercent = /^\d+$/.test(value) && percent <= MAX_PERCENT;
+  return isPercent ? percent : new Unfit(`"${value}" is no percentage; write for example 85`);
 }
 
 function parseDockerAllow(value: string): readonly DockerPermission[] | Unfit {

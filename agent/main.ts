@@ -80,8 +80,18 @@ interface DockerParts {
 
 function dockerOf(config: AgentConfig, log: Log, { secretsRoot, hasGpus }: DockerParts): NodeDocker | undefined {
   const { stateDir, nodeId, dockerSocket, dockerNetwork, dockerAllow, registryCredentials } = config;
+  const imageHighWaterPercent = config.imageHighWater;
   return nodeDocker({
-    ...{ stateDir, nodeId, log, hasGpus, clock: systemClock, random: systemRandom, bootId: readBootId() },
+    ...{
+      stateDir,
+      nodeId,
+      log,
+      hasGpus,
+      imageHighWaterPercent,
+      clock: systemClock,
+      random: systemRandom,
+      bootId: readBootId(),
+    },
     secrets: secretsRoot === undefined ? undefined : new SecretFolder(join(secretsRoot, 'docker'), 'mount'),
     socketPath: dockerSocket,
     policy: { network: dockerNetwork, allow: dockerAllow },

@@ -2,6 +2,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openEngine } from '../../agent/driver/docker/engine.js';
+import { ImageKeeper } from '../../agent/driver/docker/image-keeper.js';
 import { Images } from '../../agent/driver/docker/images.js';
 import { credentialsIn, registryOf, withTag } from '../../agent/driver/docker/registry.js';
 import { systemClock } from '../../shared/clock.js';
@@ -63,10 +64,16 @@ interface Scene {
   readonly registry: Registry;
 }
 
-async function driverFor(t: Test, { daemon, registry }: Scene, password = registry.password) {
+interface DriverParts {
+  readonly password?: string;
+  readonly imageHighWaterPercent?: number;
+}
+
+async function driverFor(t: Test, { daemon, registry }: Scene, parts: DriverParts = {}) {
   const { host, username } = registry;
+  const { password = registry.password, ...more } = parts;
   const credentials = (asked: string) => (asked === host ? { username, password } : undefined);
-  const bench = dockerBench(t, daemon, { credentials });
+  const bench = dockerBench(t, daemon, { credentials, ...more });
   const watched = await Watched.open(bench.factory);
   t.teardown(() => watched.driver.close());
   await watched.driver.recover([]);
@@ -86,7 +93,7 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
 
   'a wrong password is the node’s trouble, an image that is nowhere the order’s': async (t, scene) => {
     const image = await scene.registry.publish(scene.daemon, 'secret:1');
-    const wrong = await driverFor(t, scene, 'wrong');
+    const wrong = await driverFor(t, scene, { password: 'wrong' });
     await wrong.watched.driver.start(wrong.bench.shell(id(1), 'true', { image }));
     t.match((await wrong.watched.ended(id(1))).end, { kind: 'rejected', message: /could not be pulled/ });
     const right = await driverFor(t, scene);
@@ -117,10 +124,11 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
   'the pull policy decides when the registry is asked': async (t, scene) => {
     const image = await scene.registry.publish(scene.daemon, 'policy:1');
     const { host, username, password } = scene.registry;
+    const base = { docker: await openEngine(scene.daemon.socketPath), clock: systemClock, log: silentLog };
+    const path = join(temporaryFolder(t), 'images.json');
     const images = new Images({
-      docker: await openEngine(scene.daemon.socketPath),
-      clock: systemClock,
-      log: silentLog,
+      ...base,
+      keeper: new ImageKeeper({ ...base, path, highWaterPercent: 100 }),
       credentials: () => ({ username, password }),
     });
     const { signal } = new AbortController();
@@ -139,5 +147,76 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
     const local = await ready('newer', 'busybox:local');
     t.match(local.digest, /^sha256:/, 'what no registry has is used as it is');
     await t.rejects(ready('always', `${host}/gone:1`), { whose: 'order', message: /could not be pulled/ });
+  },
+
+  'a full disk loses images that the agent pulled and nobody uses, the longest unused first': async (t, scene) => {
+    const { daemon, registry } = scene;
+    const names = ['old:1', 'older:1', 'used:1', 'stopped:1', 'named:1', 'held:1', 'theirs:1', 'last:1'];
+    const images = new Map<string, string>();
+    for (const name of names) images.set(name, await registry.publish(daemon, name));
+    const imageOf = (name: string): string => images.get(name) ?? '';
+    const here = (): string[] => {
+      const tags = daemon.docker('images', '--format', '{{.Repository}}:{{.Tag}}').split('\n');
+      return names.filter((name) => tags.includes(imageOf(name)));
+    };
+    daemon.docker('tag', 'busybox:local', imageOf('theirs:1'));
+    const base = { docker: await openEngine(daemon.socketPath), clock: systemClock, log: silentLog };
+    let full = 50;
+    // One removal makes room.
+    const sizes = (): number => (here().length < names.length && full < 100 ? 75 : full);
+    const path = join(temporaryFolder(t), 'images.json');
+    const keeperOf = () => new ImageKeeper({ ...base, path, highWaterPercent: 85, fullness: sizes });
+    const before = keeperOf();
+    const { username, password } = registry;
+    const pulling = new Images({ ...base, keeper: before, credentials: () => ({ username, password }) });
+    const { signal } = new AbortController();
+    const use = async (name: string): Promise<() => void> => {
+      const release = await pulling.hold(imageOf(name));
+      await pulling.ready({ image: imageOf(name), pull: 'newer', signal, progress: () => {} });
+      return release;
+    };
+    for (const name of names) (await use(name))();
+    (await use('old:1'))();
+    daemon.docker('run', '-d', '--name', 'user', imageOf('used:1'), 'sleep', '1000');
+    daemon.docker('create', '--name', 'created', imageOf('stopped:1'), 'true');
+    daemon.docker('tag', imageOf('named:1'), 'kept:local');
+    const keeper = keeperOf();
+    const release = await keeper.hold(imageOf('held:1'));
+    full = 85;
+    await keeper.collect();
+    t.strictSame(here(), names, 'there is room yet');
+    full = 86;
+    await keeper.collect();
+    t.strictSame(
+      here(),
+      names.filter((name) => name !== 'older:1'),
+      'one was enough',
+    );
+    full = 1_000;
+    await keeper.collect();
+    t.strictSame(here(), ['used:1', 'stopped:1', 'named:1', 'held:1', 'theirs:1']);
+    release();
+    daemon.docker('rm', '-f', 'user', 'created');
+    full = 1_000;
+    await keeper.collect();
+    t.strictSame(here(), ['named:1', 'theirs:1'], 'what somebody else named stays');
+    t.match(daemon.docker('images', '--format', '{{.Repository}}'), /^busybox$/m);
+  },
+
+  'an image goes when its last attempt has gone, not before, and not at all while there is room': async (t, scene) => {
+    const image = await scene.registry.publish(scene.daemon, 'passing:1');
+    const isHere = (): boolean => scene.daemon.docker('images', '-q', image).trim() !== '';
+    const full = await driverFor(t, scene, { imageHighWaterPercent: 0 });
+    for (const one of [1, 2]) await full.watched.driver.start(full.bench.shell(id(one), 'exit 0', { image }));
+    for (const one of [1, 2]) t.match((await full.watched.ended(id(one))).end, { kind: 'exited', exitCode: 0 });
+    await full.watched.driver.remove(id(1));
+    t.ok(isHere());
+    await full.watched.driver.remove(id(2));
+    await until('the image is gone', () => !isHere());
+    const roomy = await driverFor(t, scene);
+    await roomy.watched.driver.start(roomy.bench.shell(id(1), 'exit 0', { image }));
+    t.match((await roomy.watched.ended(id(1))).end, { kind: 'exited', exitCode: 0 });
+    await roomy.watched.driver.remove(id(1));
+    t.ok(isHere());
   },
 };

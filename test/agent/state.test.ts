@@ -114,7 +114,13 @@ t.test('settings come from the file, the environment and flags, and all problems
     labels: { zone: 'eu', rack: 'r1' },
     capacity: { memoryMiB: 4_096, cpuMillis: 1_500 },
     gpuCount: 2,
+    imageHighWater: 85,
   });
+  for (const wrong of ['101', '-1', '8.5', 'full']) {
+    await t.rejects(readAgentConfig([`--image-high-water=${wrong}`], {}), {
+      message: /high-water: .* is no percentage/,
+    });
+  }
   t.strictSame(Object.keys(config.taskEnv), ['PATH', 'HOME', 'LANG', 'TMPDIR']);
   await t.rejects(readAgentConfig(['--cpu', '--memory', '5', '--name', '../x', '--label', 'zone'], {}), {
     code: 'invalid-request',

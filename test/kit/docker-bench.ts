@@ -38,6 +38,7 @@ export function dockerBench(t: Test, daemon: DockerDaemon, options: Partial<Dock
         docker: await openEngine(daemon.socketPath),
         task: { nodeName: 'n1', env: {}, hasGpus: () => false },
         policy: { network: 'none', allow: [] },
+        imageHighWaterPercent: 100,
         credentials: () => undefined,
         ...options,
       });

@@ -44,6 +44,7 @@ export async function createdContainer(
   if (complaint !== undefined) throw new StartFault('order', complaint);
   const secrets = secretsIn(options.secrets, order);
   if (order.run.kind === 'script') spool.writeScript(run.id, order.run.script);
+  const release = await images.hold(order.image ?? '');
   return whileDown(run, options, async () => {
     const askedAt = clock.monotonic();
     const image = await images.ready({
@@ -61,7 +62,7 @@ export async function createdContainer(
     if (secrets.envFile !== null) await assertShell(container);
     const stream = await container.attach({ stream: true, stdout: true, stderr: true });
     return { container, stream: stream as unknown as Readable };
-  });
+  }).finally(release);
 }
 
 async function created(

@@ -16,6 +16,7 @@ import type { DockerPolicy } from './docker-policy.js';
 import { hasStarted, instantOf } from './ends.js';
 import { inspectContainer } from './engine.js';
 import { faultKind, faultText } from './faults.js';
+import { ImageKeeper } from './image-keeper.js';
 import { Images } from './images.js';
 import { Spool } from './spool.js';
 
@@ -29,6 +30,7 @@ export interface DockerDriverOptions {
   readonly policy: DockerPolicy;
   /** Absent where there is no place in memory; then no order has secrets. */
   readonly secrets?: SecretFolder | undefined;
+  readonly imageHighWaterPercent: number;
   readonly credentials: (registry: string) => RegistryAuth | undefined;
   readonly clock: Clock;
   readonly random: Random;
@@ -52,6 +54,7 @@ class DockerDriver implements TaskDriver {
   readonly #owner: string;
   readonly #wasRebooted: boolean;
   readonly #life: ContainerLife;
+  readonly #keeper: ImageKeeper;
   readonly #runs = new Map<AllocationId, ContainerRun>();
   readonly #closing = new AbortController();
 
@@ -60,9 +63,11 @@ class DockerDriver implements TaskDriver {
     this.#spool = new Spool(options.directory);
     this.#owner = this.#spool.owner(options.random);
     this.#wasRebooted = noteBoot(this.#spool.bootNote, options.bootId);
+    const { imageHighWaterPercent: highWaterPercent } = options;
+    this.#keeper = new ImageKeeper({ ...options, highWaterPercent, path: this.#spool.images });
     this.#life = new ContainerLife({
       ...options,
-      images: new Images(options),
+      images: new Images({ ...options, keeper: this.#keeper }),
       spool: this.#spool,
       owner: this.#owner,
       closing: this.#closing.signal,
@@ -110,6 +115,7 @@ class DockerDriver implements TaskDriver {
     await this.#life.discard(containerName(this.#owner, allocationId));
     this.#runs.delete(allocationId);
     this.#spool.remove(allocationId);
+    void this.#keeper.collect();
   }
 
   async close(): Promise<void> {

@@ -5,11 +5,13 @@ import type { PullPolicy } from '../../../shared/job-spec/spec.js';
 import type { Log } from '../../../shared/log.js';
 import type { RegistryAuth } from '../../../shared/wire/messages.js';
 import { faultKind, faultText, StartFault } from './faults.js';
+import type { ImageKeeper } from './image-keeper.js';
 import { PullMeter, type PullProgress } from './pull-meter.js';
 import { registryOf, withTag } from './registry.js';
 
 export interface ImagesOptions {
   readonly docker: Docker;
+  readonly keeper: ImageKeeper;
   readonly clock: Clock;
   readonly log: Log;
   /** The node's own credentials for a registry; asked anew for every pull. */
@@ -56,14 +58,14 @@ export class Images {
   /** The image as the policy has it. Errors: `StartFault`, the signal's reason, or the daemon's own. */
   async ready(wish: ImageWish): Promise<ReadyImage> {
     const image = withTag(wish.image);
-    const here = wish.pull === 'always' ? undefined : await this.find(image);
-    if (here && wish.pull !== 'newer') return here;
+    const here = await this.find(image);
+    if (here && (wish.pull === 'missing' || wish.pull === 'never')) return here;
     if (wish.pull === 'never') throw new StartFault('node', `image ${image} is not on this node, and pull is never`);
     try {
       await this.#pulled(image, wish);
     } catch (error) {
       // "newer" is a wish, not a condition: without its registry the image that is here will do.
-      if (!here || wish.signal.aborted || faultKind(error) === 'down') throw error;
+      if (!here || wish.pull === 'always' || wish.signal.aborted || faultKind(error) === 'down') throw error;
       this.#options.log.warn('image could not be renewed; the one on the node is used', {
         image,
         error: faultText(error),
@@ -71,7 +73,13 @@ export class Images {
     }
     const pulled = await this.find(image);
     if (!pulled) throw new StartFault('node', `image ${image} was pulled and is gone again`);
+    await this.#options.keeper.pulled(image, pulled.id, here?.id);
     return pulled;
+  }
+
+  /** The image stays on this node until the answer is called. */
+  hold(image: string): Promise<() => void> {
+    return this.#options.keeper.hold(withTag(image));
   }
 
   async find(image: string): Promise<ReadyImage | undefined> {

@@ -16,6 +16,7 @@ export interface NodeDockerOptions {
   /** Null: no containers on this node. */
   readonly socketPath: string | null;
   readonly policy: DockerPolicy;
+  readonly imageHighWaterPercent: number;
   /** The node's credentials for registries; null when it has none. */
   readonly credentialsFile: string | null;
   /** Undefined where there is no place in memory for secrets. */

@@ -45,6 +45,10 @@ export class Spool {
     return join(this.root, 'boot-id');
   }
 
+  get images(): string {
+    return join(this.root, 'images.json');
+  }
+
   output(id: AllocationId, stream: LogStream): string {
     return join(this.root, 'output', `${id}.${stream === 'stdout' ? 'out' : 'err'}`);
   }
