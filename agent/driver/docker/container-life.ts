@@ -165,22 +165,20 @@ export class ContainerLife {
     }
   }
 
-  async #drain(writer: OutputWriter, source: Readable, known: OutputBytes): Promise<void> {
+  async #drain(writer: OutputWriter, source: Readable, base: OutputBytes): Promise<void> {
     const stop = (): void => void source.destroy();
     this.#options.closing.addEventListener('abort', stop, { once: true });
-    await writer.drain(source, known);
+    await writer.drain(source, base);
     this.#options.closing.removeEventListener('abort', stop);
   }
 
   /** Docker's own copy of the output from a position on, less what is on file of it already; ends with the container. */
   async #drainLogs(run: ContainerRun, writer: OutputWriter, { since, base }: LogPosition): Promise<void> {
-    const { docker, spool } = this.#options;
+    const { docker } = this.#options;
     const all = { follow: true, stdout: true, stderr: true } as const;
     const wanted = since === null ? all : { ...all, since: (since / 1_000).toFixed(3) };
     const logs = (await docker.getContainer(run.name).logs(wanted)) as unknown as Readable;
-    const { stdoutBytes, stderrBytes } = spool.outputBytes(run.id);
-    const known = { stdoutBytes: stdoutBytes - base.stdoutBytes, stderrBytes: stderrBytes - base.stderrBytes };
-    await this.#drain(writer, logs, known);
+    await this.#drain(writer, logs, base);
   }
 
   /** The kernel's word for memory may come after that for the end, and Docker then keeps it as an event alone. */

@@ -20,12 +20,16 @@ const WRITE_RETRY_MS = 1_000;
  */
 export class OutputWriter {
   readonly #files: Readonly<Record<LogStream, number>>;
+  readonly #spool: Spool;
+  readonly #id: AllocationId;
   readonly #clock: Clock;
   readonly #log: Log;
   #isClosed = false;
 
   constructor(spool: Spool, id: AllocationId, { clock, log }: { readonly clock: Clock; readonly log: Log }) {
     spool.begin(id);
+    this.#spool = spool;
+    this.#id = id;
     this.#files = {
       stdout: openSync(spool.output(id, 'stdout'), 'a'),
       stderr: openSync(spool.output(id, 'stderr'), 'a'),
@@ -34,9 +38,15 @@ export class OutputWriter {
     this.#log = log;
   }
 
-  /** Takes a stream to its end, however it ends. `known` bytes at the beginning of each are on file already. */
-  async drain(source: Readable, known: OutputBytes): Promise<void> {
-    const skip = { stdout: known.stdoutBytes, stderr: known.stderrBytes };
+  /**
+   * Takes a stream to its end, however it ends. It begins behind `base` bytes of each file, and what stands there already
+   * is not written again. A daemon that dies may have sent what it had not yet copied: where its copy goes on otherwise
+   * than the file does, it goes on behind the file.
+   */
+  async drain(source: Readable, base: OutputBytes): Promise<void> {
+    const { stdoutBytes, stderrBytes } = this.#spool.outputBytes(this.#id);
+    const known = { stdout: stdoutBytes, stderr: stderrBytes };
+    const position = { stdout: base.stdoutBytes, stderr: base.stderrBytes };
     const header = Buffer.alloc(HEADER_BYTES);
     let headerBytes = 0;
     let left = 0;
@@ -57,15 +67,28 @@ export class OutputWriter {
           at += piece.length;
           left -= piece.length;
           const stream = header[0] === STDERR ? 'stderr' : 'stdout';
-          const skipped = Math.min(skip[stream], piece.length);
-          skip[stream] -= skipped;
-          await this.#write(stream, piece.subarray(skipped));
+          const repeated = this.#repeated(stream, piece, { from: position[stream], to: known[stream] });
+          position[stream] = repeated < piece.length ? known[stream] : position[stream] + repeated;
+          await this.#write(stream, piece.subarray(repeated));
         }
         if (this.#isClosed) return;
       }
     } catch {
       // The daemon went away in the middle: the caller asks what became of the container, and comes back.
     }
+  }
+
+  /** How many bytes at the beginning of the piece stand in the file already. */
+  #repeated(
+    stream: LogStream,
+    piece: Uint8Array,
+    { from, to }: { readonly from: number; readonly to: number },
+  ): number {
+    if (from >= to) return 0;
+    const expected = this.#spool.read(this.#id, stream, from, Math.min(piece.length, to - from));
+    let count = 0;
+    while (count < expected.length && expected[count] === piece[count]) count += 1;
+    return count;
   }
 
   close(): void {
