@@ -1,6 +1,7 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import { fits, isEligibleGpu, subtractResources } from '../../shared/resources.js';
+import type { DemandClass } from '../model/demand.js';
 import { obstacleTo } from '../model/feasible.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
@@ -38,11 +39,12 @@ export function reserve(
   claim: Claim,
   { now, started, nodes = usableNodes(view) }: Present,
 ): Reservation | undefined {
-  const occupied = candidates(nodes, claim).map((node) => ({ node, started: started?.get(node.id) ?? [] }));
+  const occupied = nodesFor(claim.demand, nodes).map((node) => ({ node, started: started?.get(node.id) ?? [] }));
   return reserveByTime(view, occupied, { claim, now }) ?? reserveInTurn(view, occupied, claim);
 }
 
-function candidates(nodes: readonly Node[], { demand }: Claim): Node[] {
+/** The nodes that are looked at for a task of the demand: the first MAX_NODES that could ever hold it, or more for a gang. */
+export function nodesFor(demand: DemandClass, nodes: readonly Node[]): Node[] {
   const most = Math.max(MAX_NODES, NODES_PER_RANK * togetherOf(demand));
   const holds = new Map<NodeClass, boolean>();
   const found: Node[] = [];

@@ -6,10 +6,11 @@ import type { DemandClass } from '../model/demand.js';
 import type { ReadyStep } from '../model/lanes.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
+import { nodesFor } from './backfill.js';
 import { cheapestVictims, compareCosts, type VictimSet } from './cheapest-victims.js';
 import { roomBeside, type Started, takeOne, togetherOf } from './outlook.js';
 import { give, hasRoom, type Room, shareOf } from './room.js';
-import { victimsOn } from './victims.js';
+import { type Victim, victimsOn } from './victims.js';
 
 /** An attempt that is to go, and for which job. */
 export interface Preemption {
@@ -18,7 +19,7 @@ export interface Preemption {
 }
 
 /** Tasks for which one plan makes room, so that its cost is bounded; the next plan goes on. */
-const MAX_TASKS = 64;
+const MAX_TASKS = 32;
 
 export interface PreemptorOptions {
   readonly limits: Limits;
@@ -44,7 +45,8 @@ interface Decided {
  * Room that is on its way is counted before anything is stopped: what is being stopped already, for whatever reason, is
  * as good as gone, so that one plan after another asks for nothing twice. Victims are of lower priority than the task,
  * which never changes, so that no two tasks stop each other in turn; and each is sent back MAX_PREEMPTIONS times at most.
- * Cost: O(nodes + allocations) for each task, MAX_TASKS a plan at most; nothing where no class allows it.
+ * Cost: for each task, MAX_TASKS a plan at most, that of the nodes that a reservation looks at, and of what runs there;
+ * nothing where no class allows it.
  */
 export class Preemptor {
   /** When an attempt that was spared for its youth may be stopped; then it is worth planning again. */
@@ -53,6 +55,8 @@ export class Preemptor {
   readonly #options: PreemptorOptions;
   #decided: Decided = { rooms: new Map(), kept: new Set(), preemptions: new Map() };
   #taskCount = 0;
+  /** Whom a node could lose, by node and the priority up to which; found once a plan, and anew where one is chosen. */
+  readonly #victims = new Map<NodeId, Map<number, readonly Victim[]>>();
 
   constructor(view: ClusterView, options: PreemptorOptions) {
     this.#view = view;
@@ -77,6 +81,7 @@ export class Preemptor {
     for (let made = 0; made < together; made += 1) {
       if (this.#takeComing(demand) || this.#stopCheapest({ jobId, maxPriority, demand })) continue;
       this.#decided = before;
+      this.#victims.clear();
       return false;
     }
     this.#taskCount += together;
@@ -85,7 +90,7 @@ export class Preemptor {
 
   /** The first node on which enough is on its way. */
   #takeComing(demand: DemandClass): boolean {
-    for (const { id } of this.#options.nodes) {
+    for (const { id } of nodesFor(demand, this.#options.nodes)) {
       const isComing = this.#decided.kept.has(id) || this.#view.index.accounts.endingOn(id).size > 0;
       if (!isComing || !hasRoom(this.#roomOn(id), demand)) continue;
       this.#take(id, demand);
@@ -97,7 +102,7 @@ export class Preemptor {
   #stopCheapest(asked: { readonly jobId: JobId; readonly maxPriority: number; readonly demand: DemandClass }): boolean {
     const { jobId, maxPriority, demand } = asked;
     let best: { readonly nodeId: NodeId; readonly set: VictimSet } | undefined;
-    for (const { id } of this.#options.nodes) {
+    for (const { id } of nodesFor(demand, this.#options.nodes)) {
       const set = cheapestVictims(this.#roomOn(id), demand, this.#victimsOn(id, maxPriority));
       if (set && (!best || compareCosts(set.cost, best.set.cost) < 0)) best = { nodeId: id, set };
     }
@@ -107,8 +112,10 @@ export class Preemptor {
     return true;
   }
 
-  #victimsOn(nodeId: NodeId, maxPriority: number) {
-    return victimsOn(this.#view, nodeId, {
+  #victimsOn(nodeId: NodeId, maxPriority: number): readonly Victim[] {
+    const known = this.#victims.get(nodeId)?.get(maxPriority);
+    if (known) return known;
+    const found = victimsOn(this.#view, nodeId, {
       now: this.#options.now,
       maxPriority,
       isChosen: (id) => this.#decided.preemptions.has(id),
@@ -116,12 +123,17 @@ export class Preemptor {
         this.revisitAt = Math.min(this.revisitAt ?? eligibleAt, eligibleAt);
       },
     });
+    const ofNode = this.#victims.get(nodeId);
+    if (ofNode) ofNode.set(maxPriority, found);
+    else this.#victims.set(nodeId, new Map([[maxPriority, found]]));
+    return found;
   }
 
   #stop(allocationId: AllocationId, jobId: JobId): void {
     const allocation = present(this.#view.allocations.get(allocationId), `allocation ${allocationId}`);
     const room = copyOf(this.#roomOn(allocation.nodeId));
     give(room, shareOf(room.node, allocation));
+    this.#victims.delete(allocation.nodeId);
     const { rooms, preemptions } = this.#decided;
     this.#decided = {
       ...this.#decided,

@@ -83,6 +83,18 @@ t.test('a gang is stopped whole, and has as many stopped as all its ranks need, 
   t.end();
 });
 
+t.test('a gang for which there is not enough leaves everybody to who comes after it', (t) => {
+  const cluster = new Scenario({ limits })
+    .join('a')
+    .join('b')
+    .submit(oneStep({ array: '0-1', ...cpus(4) }));
+  const later = { allowFutureNodes: true };
+  cluster.after(MIN_RUN_MS).submit(oneStep({ array: '0-2', ...cpus(4), gang: true }, { priority: HIGH + 1, ...later }));
+  t.strictSame(stopped(cluster), [], 'two nodes hold no three');
+  t.strictSame(stopped(cluster.submit(oneStep(cpus(4), { priority: HIGH }))), ['j1.0#1']);
+  t.end();
+});
+
 t.test('a task is sent back a limited number of times', (t) => {
   const cluster = new Scenario({ limits }).join('a').submit(oneStep(cpus(4)));
   for (let round = 1; round <= MAX_PREEMPTIONS; round += 1) {
