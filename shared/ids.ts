@@ -6,11 +6,13 @@
  *               j42.train.7   (index 7 of its step `train`)
  *   allocation  j42.train.7#2 (the second attempt of that task; its id is its own fence)
  *   node        the node's unique name, as its operator chose it
+ *   instance    i7            (a machine that we rent, for as long as it exists)
  */
 export type JobId = string & { readonly brand: 'JobId' };
 export type TaskId = string & { readonly brand: 'TaskId' };
 export type AllocationId = string & { readonly brand: 'AllocationId' };
 export type NodeId = string & { readonly brand: 'NodeId' };
+export type InstanceId = string & { readonly brand: 'InstanceId' };
 
 /** The step of a job that has one unnamed step; it does not appear in task ids. */
 export const MAIN_STEP = 'main';
@@ -38,6 +40,10 @@ export function jobIdOf(sequence: number): JobId {
 export function parseJobId(text: string): number | undefined {
   const match = /^j(\d{1,15})$/.exec(text);
   return match ? Number(match[1]) : undefined;
+}
+
+export function instanceIdOf(sequence: number): InstanceId {
+  return `i${sequence}` as InstanceId;
 }
 
 export function taskIdOf(ref: TaskRef): TaskId {

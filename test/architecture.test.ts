@@ -39,6 +39,7 @@ const LAYERS: readonly checks.Layer[] = [
     nature: 'closed',
   },
 
+  { name: 'provider port', files: ['coordinator/elastic/provider.ts'], mayImport: ['shared'], nature: 'closed' },
   {
     name: 'artifact port',
     files: ['coordinator/artifacts/artifact-store.ts'],
@@ -49,6 +50,7 @@ const LAYERS: readonly checks.Layer[] = [
   // Adapters: each knows its own port and never another adapter. What they know of disks is one file.
   { name: 'disk', files: ['coordinator/gateway/disk.ts'], mayImport: [] },
   { name: 'artifacts', files: ['coordinator/artifacts/'], mayImport: ['shared', 'artifact port', 'disk'] },
+  { name: 'providers', files: ['coordinator/elastic/providers/'], mayImport: ['shared', 'provider port'] },
   { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },
   { name: 'secrets', files: ['coordinator/secrets/'], mayImport: ['shared', 'disk'] },
   { name: 'pricing', files: ['coordinator/pricing/'], mayImport: ['shared', 'scheduler'] },
