@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { Report } from '../../shared/wire/messages.js';
-import type { SupervisedAttempt } from './supervised-attempt.js';
+import type { ReportedAttempt } from './attempt-context.js';
 
 export interface ReportQueueOptions {
   readonly clock: Clock;
@@ -22,7 +22,7 @@ const REST_MS = 5;
  */
 export class ReportQueue {
   readonly #options: ReportQueueOptions;
-  readonly #changed = new Map<AllocationId, SupervisedAttempt>();
+  readonly #changed = new Map<AllocationId, ReportedAttempt>();
   #isOpen = false;
   #isFlushing = false;
   #restUntil = 0;
@@ -42,7 +42,7 @@ export class ReportQueue {
     this.#changed.clear();
   }
 
-  changed(attempt: SupervisedAttempt): void {
+  changed(attempt: ReportedAttempt): void {
     this.#changed.set(attempt.id, attempt);
     if (this.#isOpen) this.#flushSoon();
   }

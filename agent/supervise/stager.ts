@@ -67,20 +67,38 @@ export function leavesFiles(end: AllocationEnd): boolean {
   return end.kind === 'exited' || end.kind === 'signaled' || (end.kind === 'stopped' && end.reason === 'time-limit');
 }
 
-export interface StagedEnd {
+interface StagedEnd {
   readonly end: AllocationEnd;
   readonly staging?: StagingRecord;
+}
+
+/**
+ * Keeps what an ended command left; tells how the attempt ended by that. Never rejects.
+ *
+ * @param cutOffEnd  asked when it failed: the end of an attempt that was stopped meanwhile, else undefined
+ */
+export async function keepOutputs(
+  stager: Stager,
+  end: AllocationEnd,
+  cutOffEnd: () => AllocationEnd | undefined,
+): Promise<StagedEnd> {
+  try {
+    return afterStaging(end, await stager.out());
+  } catch (error) {
+    const cutOff = cutOffEnd();
+    return cutOff === undefined ? afterFailedStaging(end, error) : { end: cutOff };
+  }
 }
 
 const MAX_NOTE_LENGTH = 1_000;
 
 /** A command that failed by itself has its own end; one that succeeded fails with its outputs. */
-export function afterStaging(end: AllocationEnd, { record, failure }: StagedOut): StagedEnd {
+function afterStaging(end: AllocationEnd, { record, failure }: StagedOut): StagedEnd {
   const isEmpty = record.inputs.length + record.outputs.length === 0 && record.note === undefined;
   return { end: failure === null ? end : withFailure(end, failure), ...(isEmpty ? {} : { staging: record }) };
 }
 
-export function afterFailedStaging(end: AllocationEnd, error: unknown): StagedEnd {
+function afterFailedStaging(end: AllocationEnd, error: unknown): StagedEnd {
   const reason = error instanceof Error ? error.message : String(error);
   const note = `its outputs could not be kept: ${reason}`.slice(0, MAX_NOTE_LENGTH);
   return { end: withFailure(end, note), staging: { inputs: [], outputs: [], note } };

@@ -7,8 +7,9 @@ import type { DriverFactory, TaskDriver } from '../driver/driver.js';
 import type { Attempt } from '../model/attempt.js';
 import { needsStaging, type Staging } from '../staging/staging.js';
 import type { AgentStore } from '../store/store.js';
+import type { AttemptContext, AttemptListener } from './attempt-context.js';
 import { accepted, missingSecret, NO_OUTPUT, stillborn } from './attempts.js';
-import { type AttemptContext, type AttemptListener, SupervisedAttempt } from './supervised-attempt.js';
+import { SupervisedAttempt } from './supervised-attempt.js';
 
 export interface SupervisorOptions {
   readonly store: AgentStore;
@@ -201,7 +202,7 @@ export class Supervisor {
   async #saveNew(added: readonly SupervisedAttempt[]): Promise<void> {
     if (added.length === 0) return;
     const saved = this.#options.store.save({ put: added.map(({ record }) => record) });
-    for (const attempt of added) attempt.saved = saved;
+    for (const attempt of added) attempt.savedWith(saved);
     try {
       await saved;
     } catch (error) {

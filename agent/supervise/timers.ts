@@ -1,5 +1,8 @@
 import type { Cancel, Clock } from '../../shared/clock.js';
 
+/** A clock's timer has a longest delay; what is asked for here may be longer. */
+const MAX_DELAY_MS = 24 * 60 * 60 * 1000;
+
 /** Named timers of one owner: setting one again replaces it, and all end together. */
 export class Timers<Name extends string> {
   readonly #clock: Clock;
@@ -11,9 +14,10 @@ export class Timers<Name extends string> {
 
   set(name: Name, delayMs: number, fire: () => void): void {
     this.cancel(name);
-    const cancel = this.#clock.after(delayMs, () => {
+    const cancel = this.#clock.after(Math.min(delayMs, MAX_DELAY_MS), () => {
       this.#pending.delete(name);
-      fire();
+      if (delayMs > MAX_DELAY_MS) this.set(name, delayMs - MAX_DELAY_MS, fire);
+      else fire();
     });
     this.#pending.set(name, cancel);
   }
