@@ -20,7 +20,7 @@ const row = (title: string, httpStatus: number, exitCode: number, retryable = fa
 
 export const CODES = {
   'invalid-request': row('The request is malformed', 400, 64),
-  'invalid-spec': row('The job specification is invalid', 422, 64),
+  'invalid-spec': row('The specification is invalid', 422, 64),
   'unsupported-field': row('The field is not supported by this version', 422, 64),
   'impossible-resources': row('No node could ever hold this', 422, 64),
   'payload-too-large': row('The request is too large', 413, 64),

@@ -78,7 +78,7 @@ export function refusalOf(
 
 function detailOf(problems: readonly Problem[], count: number): string {
   const [first] = problems;
-  if (!first) return 'the job specification is invalid';
+  if (!first) return 'the specification is invalid';
   const place = first.line === undefined ? '' : `line ${first.line}: `;
   const text = `${place}${first.field === '' ? '' : `${first.field}: `}${first.message}`;
   return count === 1 ? text : `${text} (the first of ${count} problems)`;

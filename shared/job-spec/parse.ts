@@ -1,12 +1,13 @@
 import type { Refusal } from '../errors.js';
-import { MAIN_STEP, NAME } from '../ids.js';
+import { MAIN_STEP } from '../ids.js';
 import { didYouMean } from '../suggest.js';
 import { shown } from '../units.js';
 import { JOB_SHAPE, STEP_FIELDS } from './fields.js';
 import { child, type Field, type FieldPath, type Finding, invalid, refusalOf, type TextPosition } from './findings.js';
 import { formatJobSpec } from './format.js';
+import { readLabels, readName } from './names.js';
 import { PRIORITY_CLASSES } from './priority.js';
-import { hasShape, readBoolean, readInteger, readOr, readScalarText, readText, readTextMap } from './read.js';
+import { hasShape, readBoolean, readInteger, readOr } from './read.js';
 import { defaultJobName } from './run.js';
 import { type JobSpec, SPEC_DEFAULTS, SPEC_LIMITS, type StepSpec } from './spec.js';
 import { readStep, readSteps } from './step.js';
@@ -71,15 +72,6 @@ function readOnlyStep(root: Field): readonly StepSpec[] {
   return steps;
 }
 
-function readName(field: Field): string | undefined {
-  const name = readText(field, 'a name');
-  if (name === undefined || NAME.test(name)) return name;
-  return invalid(
-    field,
-    `${shown(name)} is not a name; use up to 128 letters, digits, dots, dashes and underscores, a letter or digit at both ends`,
-  );
-}
-
 function readPriority(field: Field): number | undefined {
   if (typeof field.value !== 'string') {
     return readInteger(field, { what: 'a priority', min: MIN_PRIORITY, max: MAX_PRIORITY });
@@ -88,21 +80,6 @@ function readPriority(field: Field): number | undefined {
   if (names.includes(field.value)) return PRIORITY_CLASSES[field.value as keyof typeof PRIORITY_CLASSES];
   const remedy = `write a whole number from ${MIN_PRIORITY} to ${MAX_PRIORITY} or one of ${names.join(', ')}`;
   return invalid(field, `${shown(field.value)} is not a priority; ${remedy}${didYouMean(field.value, names)}`);
-}
-
-function readLabels(field: Field): Readonly<Record<string, string>> | undefined {
-  return readTextMap(field, {
-    max: SPEC_LIMITS.maxLabels,
-    name: (name) =>
-      NAME.test(name) ? undefined : 'is not a label name; use letters, digits, dots, dashes and underscores',
-    value: readLabelValue,
-  });
-}
-
-function readLabelValue(field: Field): string | undefined {
-  const value = readScalarText(field, 'a text');
-  if (value === undefined || value.length <= SPEC_LIMITS.maxValueLength) return value;
-  return invalid(field, `is ${value.length} characters long; at most ${SPEC_LIMITS.maxValueLength} are allowed`);
 }
 
 /** Measured on the canonical form, so that what was accepted once is accepted again. */

@@ -38,7 +38,7 @@ function readPinning(resources: Field, cpuMillis: number): Pick<ResourceSpec, 'p
   return { pinCpus: true };
 }
 
-function readCpus(field: Field): number | undefined {
+export function readCpus(field: Field): number | undefined {
   const millis = parseCpus(field.value);
   if (typeof millis === 'string') return invalid(field, millis);
   if (millis >= 1 && millis <= SPEC_LIMITS.maxCpuMillis) return millis;

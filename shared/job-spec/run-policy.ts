@@ -1,9 +1,10 @@
 import { isSignalName, RETRYABLE_ENDS, type RetryableEnd, SIGNAL_NAMES } from '../outcome.js';
 import { didYouMean } from '../suggest.js';
-import { formatDuration, parseDuration, shown } from '../units.js';
+import { shown } from '../units.js';
 import { RETRY_SHAPE, STOP_SHAPE } from './fields.js';
 import { child, type Field, invalid } from './findings.js';
 import { hasShape, readInteger, readList, readOneOf, readOr, readText } from './read.js';
+import { readDuration } from './sizes.js';
 import { MAX_BACKOFF_MS, type RetrySpec, SPEC_DEFAULTS, SPEC_LIMITS, type StopSpec } from './spec.js';
 
 /** How long a task may run, how often it is tried, and how it is stopped. */
@@ -64,17 +65,4 @@ function readSignal(field: Field): string | undefined {
   const name = text.startsWith('SIG') ? text : `SIG${text}`;
   if (isSignalName(name)) return name;
   return invalid(field, `${shown(text)} is not a signal; write for example SIGINT${didYouMean(name, SIGNAL_NAMES)}`);
-}
-
-interface DurationRange {
-  readonly minMs: number;
-  readonly maxMs: number;
-}
-
-function readDuration(field: Field, { minMs, maxMs }: DurationRange): number | undefined {
-  const durationMs = parseDuration(field.value);
-  if (typeof durationMs === 'string') return invalid(field, durationMs);
-  if (durationMs >= minMs && durationMs <= maxMs) return durationMs;
-  const range = `${formatDuration(minMs)} to ${formatDuration(maxMs)}`;
-  return invalid(field, `${shown(field.value)} is out of range; it is from ${range}`);
 }

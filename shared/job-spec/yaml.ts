@@ -45,7 +45,7 @@ export function readYaml(text: string): YamlInput {
 
 const MESSAGES: Readonly<Record<string, string>> = {
   DUPLICATE_KEY: 'this key is given twice; keep one of them',
-  MULTIPLE_DOCS: 'a second document begins here; a file holds one job',
+  MULTIPLE_DOCS: 'a second document begins here; a file holds one',
   TAG_RESOLVE_FAILED: 'a text that begins with "!" must be quoted, as in \'!label:spot\'',
   TAB_AS_INDENT: 'indent with spaces; YAML does not allow tabs',
 };
