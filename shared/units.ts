@@ -59,6 +59,12 @@ export function formatMiB(mebibytes: number): string {
   return formatBytes(mebibytes * MIB);
 }
 
+/** A size for the eye, to a tenth: `45.2MiB`. */
+export function roughBytes(bytes: number): string {
+  const unit = FORMAT_BYTE_UNITS.find((name) => bytes >= BYTE_UNITS[name]) ?? 'B';
+  return `${Number((bytes / BYTE_UNITS[unit]).toFixed(1))}${unit}`;
+}
+
 /** Milliseconds of `90s`, `4m`, `1h30m`, `2d`, `500ms`; larger units come first and each appears once. */
 export function parseDuration(value: unknown): number | string {
   const text = textOf(value);

@@ -1,5 +1,6 @@
 import type { AllocationId } from '../../shared/ids.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
+import type { Preparation } from '../../shared/preparation.js';
 import type { Usage } from '../../shared/usage.js';
 import type { LogStream, StartOrder } from '../../shared/wire/messages.js';
 
@@ -57,10 +58,18 @@ export interface DiskMeter {
   diskUse(allocationId: AllocationId, folders: readonly string[]): Promise<number>;
 }
 
+/** Tells what is in the way of commands. */
+export interface Preparations {
+  /** Undefined when nothing is, and for an unknown attempt. */
+  of(allocationId: AllocationId): Preparation | undefined;
+}
+
 /** Runs attempts so that they outlive this process (P5). Every implementation passes test/conformance/task-driver. */
 export interface TaskDriver {
   /** Absent where the driver cannot tell. */
   readonly disk?: DiskMeter;
+  /** Absent where nothing that lasts comes before a command. */
+  readonly preparations?: Preparations;
   /**
    * Starts an attempt, at most once in the life of its allocation id, however often this is called and whatever
    * process calls it. Resolves once the attempt is durable enough to be recovered; `started` and `ended` follow.

@@ -110,9 +110,15 @@ export class Connection {
 
   async #beat(everyMs: number): Promise<void> {
     if (!this.#session.isOpen) return;
-    this.#cancelHeartbeat = this.#options.clock.after(everyMs, () => void this.#beat(everyMs));
+    const preparing = this.#options.supervisor.preparing();
+    const nextMs = preparing.length > 0 ? Math.min(everyMs, WIRE_LIMITS.preparingHeartbeatMs) : everyMs;
+    this.#cancelHeartbeat = this.#options.clock.after(nextMs, () => void this.#beat(everyMs));
     try {
-      this.#session.send({ kind: 'heartbeat', heartbeat: await this.#options.heartbeat() });
+      const heartbeat = await this.#options.heartbeat();
+      this.#session.send({
+        kind: 'heartbeat',
+        heartbeat: preparing.length > 0 ? { ...heartbeat, preparing } : heartbeat,
+      });
     } catch (error) {
       this.#options.log.warn('no sample of the machine', { error: String(error) });
     }

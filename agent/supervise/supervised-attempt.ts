@@ -1,6 +1,7 @@
 import type { AllocationId } from '../../shared/ids.js';
 import { stopFor } from '../../shared/job-spec/stop-for.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
+import type { Preparation } from '../../shared/preparation.js';
 import type { Held, Report, ReportedEnd, StartOrder } from '../../shared/wire/messages.js';
 import type {
   DriverEnd,
@@ -101,6 +102,12 @@ export class SupervisedAttempt {
   /** False from the moment on at which its end is known, though perhaps not yet on disk. */
   get isLive(): boolean {
     return !this.hasEnded && !this.#isEnding;
+  }
+
+  /** Why its command cannot start yet; undefined when nothing that lasts is in its way. */
+  get preparation(): Preparation | undefined {
+    if (this.record.phase.kind !== 'accepted' || !this.#isLaunched) return undefined;
+    return this.#stager?.isBusy ? { kind: 'staging' } : this.driver?.preparations?.of(this.id);
   }
 
   held(): Held {

@@ -2,6 +2,8 @@ import type { Clock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { DriverName } from '../../shared/job-spec/spec.js';
 import type { Log } from '../../shared/log.js';
+import type { AttemptPreparation } from '../../shared/preparation.js';
+import { WIRE_LIMITS } from '../../shared/wire/limits.js';
 import type { Held, Orders, StartOrder, StopOrder, Sync } from '../../shared/wire/messages.js';
 import type { DriverFactory, TaskDriver } from '../driver/driver.js';
 import type { Attempt } from '../model/attempt.js';
@@ -68,6 +70,16 @@ export class Supervisor {
 
   held(): Held[] {
     return [...this.#attempts.values()].map((attempt) => attempt.held());
+  }
+
+  /** Why commands of attempts cannot start yet; not all of very many. */
+  preparing(): AttemptPreparation[] {
+    const found: AttemptPreparation[] = [];
+    for (const { id: allocationId, preparation } of this.#attempts.values()) {
+      if (found.length === WIRE_LIMITS.maxPreparing) break;
+      if (preparation !== undefined) found.push({ allocationId, preparation });
+    }
+    return found;
   }
 
   /** Takes orders over; resolves when they are on disk, and rejects when that fails: then they come again. */

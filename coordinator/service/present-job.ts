@@ -1,6 +1,7 @@
 import Type, { type Static } from 'typebox';
 import { CANCELED_EXIT, exitCodeOf, SYSTEM_FAILURE_EXIT } from '../../shared/outcome.js';
 import { type Job, jobCounts, type Step, unfinishedCount } from '../model/job.js';
+import { preparationText } from './preparations.js';
 import { countsSchema, instant, instantOrNull, nullable, oneOf, stringMap, time } from './schemas.js';
 import type { Explanations } from './waiting.js';
 
@@ -58,8 +59,13 @@ export function presentJob(job: Job, explanations: Explanations): JobView {
     counts: jobCounts(job),
     taskCount: steps.reduce((sum, step) => sum + step.count, 0),
     steps: steps.map(presentStep),
-    waitingReason: explanations.reasonOfJob(job)?.message ?? null,
+    waitingReason: explanations.reasonOfJob(job)?.message ?? preparationOf(job, explanations),
   };
+}
+
+function preparationOf(job: Job, { preparations }: Explanations): string | null {
+  const preparation = jobCounts(job).placed > 0 ? preparations.ofJob(job.id) : undefined;
+  return preparation ? preparationText(preparation) : null;
 }
 
 function presentStep(step: Step): StepView {

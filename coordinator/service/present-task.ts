@@ -1,12 +1,13 @@
 import Type, { type Static } from 'typebox';
 import { assertNever } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
-import { type AllocationRef, allocationIdOf, taskIdOf } from '../../shared/ids.js';
+import { allocationIdOf, taskIdOf } from '../../shared/ids.js';
 import { type AllocationEnd, exitCodeOf, type StopReason, type TaskOutcome } from '../../shared/outcome.js';
 import { USAGE_FIELDS, type UsageField } from '../../shared/usage.js';
 import type { Allocation } from '../model/allocation.js';
 import { taskPhase } from '../model/state.js';
 import type { TaskPhase } from '../model/task.js';
+import { preparationSchema, preparationText } from './preparations.js';
 import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
 import type { AttemptSource, TaskPlace } from './task-place.js';
 import type { Explanations } from './waiting.js';
@@ -91,6 +92,7 @@ export const taskSchema = Type.Object({
   node: nullable(Type.String()),
   reason: nullable(Type.String(), 'Why it waits, or why it did not succeed.'),
   notBefore: nullable(time('When its next attempt may start.')),
+  preparation: Type.Optional(preparationSchema),
   attempts: Type.Optional(Type.Array(attemptSchema, { description: 'Only when the task was asked for by itself.' })),
 });
 export type TaskView = Static<typeof taskSchema>;
@@ -106,6 +108,8 @@ export function presentTask(
   if (!phase) return undefined;
   const ref = { jobId: job.id, step: step.name, index };
   const attempt = attemptOf(phase);
+  const allocationId = allocationIdOf({ ...ref, attempt });
+  const preparation = phase.kind === 'placed' ? explanations.preparations.of(allocationId) : undefined;
   return {
     id: taskIdOf(ref),
     jobId: job.id,
@@ -115,9 +119,10 @@ export function presentTask(
     outcome: phase.kind === 'done' ? phase.outcome : null,
     exitCode: phase.kind === 'done' ? exitCodeOf(phase.outcome) : null,
     attempt,
-    node: nodeOf(attempts, { ...ref, attempt }),
-    reason: reasonOf(place, phase, explanations),
+    node: attempts.get(allocationId)?.nodeId ?? null,
+    reason: preparation ? preparationText(preparation) : reasonOf(place, phase, explanations),
     notBefore: phase.kind === 'queued' && phase.notBefore > explanations.now ? instant(phase.notBefore) : null,
+    ...(preparation ? { preparation } : {}),
   };
 }
 
@@ -162,10 +167,6 @@ function presentAttempt(allocation: Allocation, eligibleAt: EpochMs): AttemptVie
     inputs: [...(ended?.staging?.inputs ?? [])],
     note: ended?.staging?.note ?? null,
   };
-}
-
-function nodeOf(attempts: AttemptSource, ref: AllocationRef): string | null {
-  return attempts.get(allocationIdOf(ref))?.nodeId ?? null;
 }
 
 function reasonOf({ job, step }: TaskPlace, phase: TaskPhase, explanations: Explanations): string | null {

@@ -5,26 +5,29 @@ import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainItself, explainLimits, explainPlace, type Place } from '../scheduler/explain.js';
 import type { WaitReason } from '../scheduler/wait-reason.js';
+import { Preparations } from './preparations.js';
 import type { Service } from './service.js';
 
 export type { WaitReason };
 
 /**
- * Why steps wait, for one look at the state.
+ * Why steps wait, and what placed tasks wait for on their nodes, for one look at the state.
  *
  * An explanation costs O(nodes), and a page of jobs holds many steps of the same demand: their answers are shared.
  */
 export class Explanations {
+  readonly preparations: Preparations;
   readonly #view: ClusterView;
   readonly #limits: Limits;
   readonly #now: EpochMs;
   readonly #byStep = new Map<Step, WaitReason>();
   readonly #byDemand = new Map<DemandClass, WaitReason>();
 
-  constructor(view: ClusterView, { limits, clock }: Pick<Service, 'limits' | 'clock'>) {
+  constructor(view: ClusterView, { limits, clock, usageOf }: Pick<Service, 'limits' | 'clock' | 'usageOf'>) {
     this.#view = view;
     this.#limits = limits;
     this.#now = clock.now();
+    this.preparations = new Preparations(view, usageOf);
   }
 
   get now(): EpochMs {

@@ -1,3 +1,4 @@
+import type { Preparation } from '../../shared/preparation.js';
 import type { Usage } from '../../shared/usage.js';
 
 /** The documents of the HTTP interface, as far as the client reads them. Times are RFC 3339, durations milliseconds. */
@@ -52,6 +53,8 @@ export interface TaskView {
   readonly node: string | null;
   readonly reason: string | null;
   readonly notBefore: string | null;
+  /** Absent when nothing is in the way of its command, and from coordinators that do not tell. */
+  readonly preparation?: Preparation;
   readonly attempts?: readonly AttemptView[];
 }
 

@@ -21,4 +21,8 @@ export const WIRE_LIMITS = {
   /** From opening the channel to the end of the handshake. */
   handshakeMs: 10_000,
   heartbeatMs: 5_000,
+  /** The same while an attempt is being prepared, for people watch that. */
+  preparingHeartbeatMs: 1_000,
+  /** Attempts of which a heartbeat tells how far they are prepared. */
+  maxPreparing: 200,
 } as const;

@@ -3,6 +3,7 @@ import type { AllocationId, JobId, NodeId, TaskId } from '../ids.js';
 import type { ContainerSpec, DriverName, RunSpec, SecretUse, StopSpec } from '../job-spec/spec.js';
 import type { InputSource, InputSpec, OutputSpec, VolumeMount } from '../job-spec/staging-spec.js';
 import type { AllocationEnd, StopReason } from '../outcome.js';
+import type { AttemptPreparation } from '../preparation.js';
 import type { GpuDevice, Resources } from '../resources.js';
 import type { Usage } from '../usage.js';
 
@@ -224,6 +225,8 @@ export interface Heartbeat {
   readonly load: number;
   /** As of the agent's last look; absent where it has none. */
   readonly gpus?: readonly GpuSample[];
+  /** Attempts whose command cannot start yet, at most `WIRE_LIMITS.maxPreparing`; absent when there are none. */
+  readonly preparing?: readonly AttemptPreparation[];
 }
 
 /** What a device is doing, in whole units; what is not known of it is absent. */

@@ -1,16 +1,18 @@
 import { chmodSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { openEngine } from '../../agent/driver/docker/engine.js';
 import { ImageKeeper } from '../../agent/driver/docker/image-keeper.js';
 import { Images } from '../../agent/driver/docker/images.js';
 import { credentialsIn, registryOf, withTag } from '../../agent/driver/docker/registry.js';
-import { systemClock } from '../../shared/clock.js';
+import { type Clock, systemClock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import { silentLog } from '../../shared/log.js';
 import { Watched } from '../conformance/task-driver.js';
 import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
 import { dockerBench } from '../kit/docker-bench.js';
+import { ManualClock } from '../kit/manual-clock.js';
 import { type Registry, startRegistry } from '../kit/registry.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
@@ -80,6 +82,16 @@ async function driverFor(t: Test, { daemon, registry }: Scene, parts: DriverPart
   return { bench, watched };
 }
 
+const MIB = 1024 ** 2;
+
+async function imagesOf(t: Test, { daemon, registry }: Scene, clock: Clock): Promise<Images> {
+  const { username, password } = registry;
+  const base = { docker: await openEngine(daemon.socketPath), clock, log: silentLog };
+  const path = join(temporaryFolder(t), 'images.json');
+  const keeper = new ImageKeeper({ ...base, path, highWaterPercent: 100 });
+  return new Images({ ...base, keeper, credentials: () => ({ username, password }) });
+}
+
 const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>> = {
   'attempts that wait for one image share its pull': async (t, scene) => {
     const image = await scene.registry.publish(scene.daemon, 'shared:1');
@@ -110,27 +122,73 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
   'a stop during a pull ends its attempt at once, and the others still get the image': async (t, scene) => {
     const image = await scene.registry.publish(scene.daemon, 'slow:1');
     const { bench, watched } = await driverFor(t, scene);
-    scene.registry.holdsLayers = true;
+    scene.registry.layerBytes = 0;
     scene.registry.layerRequests = 0;
     await watched.driver.start(bench.shell(id(1), 'true', { image }));
     await watched.driver.start(bench.shell(id(2), 'true', { image }));
     await until('the pull has begun', () => scene.registry.layerRequests > 0);
     await watched.driver.signal(id(1), 'SIGTERM');
     t.match((await watched.ended(id(1))).end, { kind: 'signaled', signal: 'SIGTERM', ranMs: 0 });
-    scene.registry.holdsLayers = false;
+    scene.registry.layerBytes = Number.POSITIVE_INFINITY;
     t.match((await watched.ended(id(2))).end, { kind: 'exited' }, 'the other one still gets its image');
+  },
+
+  'a pull is given up when nothing has come for two minutes, however long it took before': async (t, scene) => {
+    const { daemon, registry } = scene;
+    const image = await registry.publish(daemon, 'stalled:1', 8 * MIB);
+    const clock = new ManualClock();
+    const images = await imagesOf(t, scene, clock);
+    let bytes = 0;
+    const ready = () =>
+      images.ready({
+        image,
+        ...{ pull: 'missing', signal: new AbortController().signal },
+        progress: (progress) => {
+          bytes = progress.bytes;
+        },
+      });
+    registry.layerBytes = 0;
+    const stalled = ready().then(
+      () => 'ready',
+      (error: Error) => error.message,
+    );
+    for (const _ of [1, 2, 3]) {
+      const before = bytes;
+      await until('more is there', () => {
+        // Of a burst Docker tells the beginning only.
+        registry.layerBytes += MIB / 32;
+        return bytes > before;
+      });
+      await clock.advance(119_000);
+    }
+    await clock.advance(120_000);
+    t.equal(await stalled, `the pull of ${image} made no progress for 120 s`);
+    registry.layerBytes = Number.POSITIVE_INFINITY;
+    t.match(await ready(), { digest: /@sha256:/ }, 'and the next attempt begins anew');
+  },
+
+  'a registry that takes calls and never answers is given up too': async (t, scene) => {
+    let callCount = 0;
+    const silent = createServer(() => {
+      callCount += 1;
+    });
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => silent.close());
+    const image = `127.0.0.1:${(silent.address() as AddressInfo).port}/nothing:1`;
+    const clock = new ManualClock();
+    const images = await imagesOf(t, scene, clock);
+    const { signal } = new AbortController();
+    const stalled = images.ready({ image, pull: 'missing', signal, progress: () => {} });
+    await until('the registry is asked', () => callCount > 0);
+    const refused = t.rejects(stalled, { whose: 'node', message: /made no progress for 120 s/ });
+    await clock.advance(120_000);
+    await refused;
   },
 
   'the pull policy decides when the registry is asked': async (t, scene) => {
     const image = await scene.registry.publish(scene.daemon, 'policy:1');
-    const { host, username, password } = scene.registry;
-    const base = { docker: await openEngine(scene.daemon.socketPath), clock: systemClock, log: silentLog };
-    const path = join(temporaryFolder(t), 'images.json');
-    const images = new Images({
-      ...base,
-      keeper: new ImageKeeper({ ...base, path, highWaterPercent: 100 }),
-      credentials: () => ({ username, password }),
-    });
+    const { host } = scene.registry;
+    const images = await imagesOf(t, scene, systemClock);
     const { signal } = new AbortController();
     let progressed = 0;
     const ready = (pull: 'missing' | 'newer' | 'always' | 'never', name = image) =>

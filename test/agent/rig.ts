@@ -12,6 +12,7 @@ import type { Usage } from '../../shared/usage.js';
 import type { Channel } from '../../shared/wire/channel.js';
 import type {
   Body,
+  Heartbeat,
   Hello,
   Inventory,
   LogChunk,
@@ -46,6 +47,7 @@ export class MiniCoordinator {
   /** Told after the hello. */
   readonly inventories: Inventory[] = [];
   readonly reports: Report[] = [];
+  readonly heartbeats: Heartbeat[] = [];
   readonly ends = new Map<AllocationId, AllocationEnd>();
   readonly usages = new Map<AllocationId, Usage>();
   /** Standard output; standard error is below. */
@@ -101,6 +103,9 @@ export class MiniCoordinator {
         return this.isSlow ? new Promise(() => {}) : undefined;
       case 'inventory':
         this.inventories.push(body.inventory);
+        return undefined;
+      case 'heartbeat':
+        this.heartbeats.push(body.heartbeat);
         return undefined;
       case 'log-chunk':
         return this.#keep(body.chunk, session);

@@ -89,6 +89,20 @@ t.test('an attempt prepares while files come in, and ends when they have gone ou
   t.strictSame(staging.calls, ['recover ', 'in', 'out', `remove ${id}`]);
 });
 
+t.test('heartbeats tell of an attempt whose files come in, every second while they do', async (t) => {
+  const { rig } = await stagingRig({ inMs: 8_000 });
+  const { heartbeats } = rig.coordinator;
+  rig.coordinator.start(staged({ SIM_RUN_MS: '60000' }));
+  await rig.pass(9_000);
+  const told = heartbeats.filter(({ preparing }) => preparing !== undefined);
+  t.strictSame(told[0]?.preparing, [{ allocationId: id, preparation: { kind: 'staging' } }]);
+  t.equal(told.length, 4, 'once a second, from the first regular one on');
+  t.equal(heartbeats.at(-1)?.preparing, undefined);
+  const count = heartbeats.length;
+  await rig.pass(20_000);
+  t.equal(heartbeats.length, count + 4, 'every five seconds afterwards');
+});
+
 t.test('an agent that dies at any moment stages again, starts once and reports one end', async (t) => {
   for (let diesAtMs = 0; diesAtMs <= 100; diesAtMs += 5) {
     const { rig } = await stagingRig({ inMs: 30, outMs: 30 });

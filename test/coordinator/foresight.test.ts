@@ -5,6 +5,7 @@ import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { predictStart } from '../../coordinator/scheduler/predict.js';
 import { rehearse } from '../../coordinator/scheduler/rehearse.js';
 import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
+import type { AllocationId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { NO_LIMITS } from '../../shared/limits.js';
 import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
@@ -137,4 +138,33 @@ t.test('when, plan and nodes --fragmentation ask the coordinator', async (t) => 
   t.match(yaml, { status: 200, body: { placedCount: 1, steps: [{ nodes: [{ node: 'n1', taskCount: 1 }] }] } });
   t.equal((await server.post('/v1/plan', { command: 'x' })).status, 422);
   t.equal((await server.get('/v1/jobs/j9/when')).status, 404);
+});
+
+t.test('what a placed task waits for on its node is told until it runs, and never of others', async (t) => {
+  const server = await startServer();
+  t.teardown(() => server.close());
+  await server.join('n1');
+  await server.join('n2');
+  const jobId = await server.submit({ name: 'pull', command: ['true'], resources: { cpus: 4 } });
+  const allocationId = `${jobId}.0#1` as AllocationId;
+  const seen = async (): Promise<readonly (object | string | null | undefined)[]> => {
+    const [task] = (await server.get(`/v1/jobs/${jobId}/tasks`)).body.tasks;
+    const [job] = (await server.get('/v1/jobs')).body.jobs;
+    return [task?.preparation, task?.reason, job?.waitingReason];
+  };
+  const node = server.engine.view.allocations.get(allocationId)?.nodeId ?? '';
+  t.strictSame(await seen(), [undefined, null, null]);
+  server.preparing.set(node === 'n1' ? 'n2' : 'n1', [{ allocationId, preparation: { kind: 'staging' } }]);
+  t.strictSame(await seen(), [undefined, null, null], 'a node does not speak for another');
+  server.preparing.set(node, [{ allocationId, preparation: { kind: 'staging' } }]);
+  const staging = 'preparing: staging its files in';
+  t.strictSame(await seen(), [{ kind: 'staging' }, staging, staging]);
+  const pull = { kind: 'pulling', image: 'lab/a:1', bytes: 47_395_635, totalBytes: 120 * 1024 ** 2 } as const;
+  server.preparing.set(node, [{ allocationId, preparation: pull }]);
+  const pulling = 'preparing: pulling lab/a:1 45.2MiB of 120MiB';
+  t.strictSame(await seen(), [pull, pulling, pulling]);
+  server.preparing.set(node, [{ allocationId, preparation: { ...pull, bytes: 0, totalBytes: 0 } }]);
+  t.equal((await seen())[1], 'preparing: pulling lab/a:1', 'nothing is known of its size yet');
+  await server.started(allocationId);
+  t.strictSame(await seen(), [undefined, null, null], 'the sample is older than the report');
 });

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { type Cluster, startCluster } from '../kit/cluster.js';
@@ -31,10 +30,8 @@ type Phase = keyof typeof PHASES;
 t.test('kill -9 at every phase of an attempt (P4, P5)', dockerTests, async (t) => {
   const daemon = startDocker(t, ['--live-restore']);
   const registry = await startRegistry(t);
-  const credentials = join(daemon.folder, 'credentials.json');
-  const { host, username, password } = registry;
-  writeFileSync(credentials, JSON.stringify({ [host]: { username, password } }), { mode: 0o600 });
-  const flags = ['--docker-host', `unix://${daemon.socketPath}`, '--registry-credentials', credentials];
+  const login = ['--registry-credentials', registry.credentialsFile];
+  const flags = ['--docker-host', `unix://${daemon.socketPath}`, ...login];
   const cluster = await startCluster({ agentFlags: flags });
   t.teardown(() => cluster.stop());
   const scene = { daemon, cluster, registry };
@@ -105,11 +102,11 @@ async function killedPull(t: Test, scene: Scene, victim: 'agent' | 'daemon'): Pr
   const { cluster, daemon, registry } = scene;
   const image = await registry.publish(daemon, `pulled-${victim}:1`);
   registry.layerRequests = 0;
-  registry.holdsLayers = true;
+  registry.layerBytes = 0;
   const submitted = await cluster.berth(['run', '-d', '--image', image, '--', 'cat', '/what']);
   await until('the pull has begun', () => registry.layerRequests > 0);
   await killAndRestart(scene, victim);
-  registry.holdsLayers = false;
+  registry.layerBytes = Number.POSITIVE_INFINITY;
   t.match(await cluster.berth(['wait', submitted.stdout.trim()]), { exitCode: 0 });
   t.equal((await cluster.berth(['logs', submitted.stdout.trim()])).stdout, `pulled-${victim}:1\n`);
 }

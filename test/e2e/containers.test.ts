@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Cluster, startCluster } from '../kit/cluster.js';
 import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
+import { type Registry, startRegistry } from '../kit/registry.js';
 import { until } from '../kit/until.js';
 
 interface Scene {
@@ -10,17 +11,23 @@ interface Scene {
   readonly berth: Cluster['berth'];
   readonly api: Cluster['api'];
   readonly folder: string;
+  readonly registry: Registry;
   /** Writes a file and returns its path. */
   file(name: string, text: string): string;
 }
+
+const MIB = 1024 ** 2;
 
 // Containers are slow to start on a busy machine.
 t.setTimeout(300_000);
 
 t.test('jobs in containers, through the real programs and a real Docker daemon', dockerTests, async (t) => {
   const daemon = startDocker(t);
+  const registry = await startRegistry(t);
   const volumes = ['--volumes', 'scans=FOLDER/scans', '--volumes', 'fast=tmpfs=1MiB'];
-  const cluster = await startCluster({ agentFlags: ['--docker-host', `unix://${daemon.socketPath}`, ...volumes] });
+  const login = ['--registry-credentials', registry.credentialsFile];
+  const docker = ['--docker-host', `unix://${daemon.socketPath}`, ...login];
+  const cluster = await startCluster({ agentFlags: [...docker, ...volumes] });
   t.teardown(() => cluster.stop());
   const { berth, api, folder } = cluster;
   const file = (name: string, text: string): string => {
@@ -28,7 +35,7 @@ t.test('jobs in containers, through the real programs and a real Docker daemon',
     return join(folder, name);
   };
   for (const [title, run] of Object.entries(STORIES))
-    t.test(title, (t) => run(t, { daemon, berth, api, folder, file }));
+    t.test(title, (t) => run(t, { daemon, berth, api, folder, registry, file }));
 });
 
 const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>> = {
@@ -85,6 +92,36 @@ const STORIES: Readonly<Record<string, (t: Test, scene: Scene) => Promise<void>>
       t.match(await berth(['get', 'last', '-o', '-']), { stdout: `made by ${user}\n` });
     }
     await until('the workspaces are gone', () => readdirSync(join(folder, 'n1', 'staging')).length === 0);
+  },
+
+  'how far a pull is can be seen while it goes on': async (t, { daemon, berth, api, registry }) => {
+    const image = await registry.publish(daemon, 'large:1', 8 * MIB);
+    registry.layerBytes = 0;
+    const submitted = await berth(['run', '-d', '--image', image, '--', 'cat', '/what']);
+    const jobId = submitted.stdout.trim();
+    const task = async () => (await api.tasks(jobId))[0];
+    const bytes = async (): Promise<number> => {
+      const preparation = (await task())?.preparation;
+      return preparation?.kind === 'pulling' ? preparation.bytes : -1;
+    };
+    await until('the pull has begun', async () => (await bytes()) >= 0);
+    // Of a burst Docker tells the beginning only.
+    await until('much is there', async () => {
+      registry.layerBytes += MIB / 8;
+      return (await bytes()) > MIB;
+    });
+    t.match(await task(), { state: 'placed', preparation: { kind: 'pulling', image, totalBytes: Number } });
+    const told = new RegExp(`preparing: pulling ${image} [1-9](\\.\\d)?MiB of 8(\\.\\d)?MiB`);
+    t.match(await berth(['ls']), { stdout: told });
+    t.match(await berth(['show', `${jobId}.0`]), { stdout: told });
+    registry.layerBytes = Number.POSITIVE_INFINITY;
+    t.match(await berth(['wait', jobId]), { exitCode: 0 });
+    t.match(await berth(['logs', jobId]), { stdout: 'large:1\n' });
+    t.equal((await task())?.preparation, undefined);
+    const { stdout } = await berth(['events', '--after', '0', '-o', 'jsonl']);
+    const own = stdout.split('\n').filter((line) => line.includes(`"${jobId}.0#1"`));
+    const types = own.map((line) => (JSON.parse(line) as { type: string }).type.replace('allocation.', ''));
+    t.strictSame(types, ['committed', 'preparing', 'started', 'ended'], 'samples are no events');
   },
 
   'a secret comes to a container as a variable and as a file': async (t, { berth }) => {

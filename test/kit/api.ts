@@ -1,3 +1,5 @@
+import type { Preparation } from '../../shared/preparation.js';
+
 /** A job as the API shows it; only what tests and benches read. */
 export interface JobView {
   readonly id: string;
@@ -19,6 +21,7 @@ export interface TaskView {
   readonly outcome: { readonly kind: string } | null;
   readonly exitCode: number | null;
   readonly attempt: number;
+  readonly preparation?: Preparation;
 }
 
 export interface ApiAnswer {

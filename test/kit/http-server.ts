@@ -17,7 +17,7 @@ import { SecretStore } from '../../coordinator/secrets/secret-store.js';
 import type { JobView } from '../../coordinator/service/present-job.js';
 import type { NodeView } from '../../coordinator/service/present-node.js';
 import type { AttemptView, TaskView } from '../../coordinator/service/present-task.js';
-import { openService, type Service } from '../../coordinator/service/service.js';
+import { type NodeSample, openService, type Service } from '../../coordinator/service/service.js';
 import type { WhyView } from '../../coordinator/service/why.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import { type Clock, systemClock } from '../../shared/clock.js';
@@ -26,6 +26,7 @@ import { type AllocationId, type NodeId, parseAllocationId } from '../../shared/
 import { NO_LIMITS } from '../../shared/limits.js';
 import { type LogFields, silentLog } from '../../shared/log.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
+import type { AttemptPreparation } from '../../shared/preparation.js';
 import { systemRandom } from '../../shared/random.js';
 import type { Usage } from '../../shared/usage.js';
 import type { LogStream } from '../../shared/wire/messages.js';
@@ -89,6 +90,8 @@ export class TestServer {
   /** What `service()` answers instead of the service, when set. */
   outage: Refusal | undefined;
   readonly errors: LogFields[] = [];
+  /** What the newest heartbeat of each node says of attempts that are being prepared. */
+  readonly preparing = new Map<string, readonly AttemptPreparation[]>();
   readonly #store: MemoryStore;
   readonly #folder: string;
   #url = '';
@@ -108,7 +111,7 @@ export class TestServer {
       limits: { ...NO_LIMITS, secretKeys: secrets.secretKeys },
       packing: 'pack',
       pricing: new ImmediatePricing(),
-      usageOf: () => undefined,
+      usageOf: (nodeId) => this.#sampleOf(nodeId),
     });
     this.server = buildServer({
       service: () => this.outage ?? this.service,
@@ -222,6 +225,13 @@ export class TestServer {
   /** Events older than the retained ones are gone afterwards. */
   async forgetOldEvents(): Promise<void> {
     await this.#store.saveSnapshot({ seq: this.engine.view.lastSeq, body: serialize(this.engine.view) });
+  }
+
+  #sampleOf(nodeId: NodeId): NodeSample | undefined {
+    const preparing = this.preparing.get(nodeId);
+    if (preparing === undefined) return undefined;
+    const idle = { cpuUsedMillis: 0, memoryUsedMiB: 0, diskFreeMiB: 0, sentAt: 0, load: 0 };
+    return { heartbeat: { ...idle, preparing }, clockOffsetMs: 0 };
   }
 
   #nodeOf(id: AllocationId): NodeId {

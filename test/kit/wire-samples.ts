@@ -186,6 +186,16 @@ export const BODIES: readonly Body[] = [
   },
   {
     kind: 'heartbeat',
+    heartbeat: {
+      ...{ cpuUsedMillis: 0, memoryUsedMiB: 0, diskFreeMiB: 0, sentAt: 0, load: 0 },
+      preparing: [
+        { allocationId: id(1), preparation: { kind: 'staging' } },
+        { allocationId: id(2), preparation: { kind: 'pulling', image: 'lab:5000/a:1', bytes: 2 ** 40, totalBytes: 0 } },
+      ],
+    },
+  },
+  {
+    kind: 'heartbeat',
     heartbeat: { cpuUsedMillis: 1, memoryUsedMiB: 2, diskFreeMiB: 3, sentAt: 1_767_225_600_000, load: 1.25 },
   },
   { kind: 'log-chunk', chunk: aChunk(2 ** 33, 'bytes', { last: true }) },

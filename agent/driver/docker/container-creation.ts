@@ -11,7 +11,7 @@ import { type DockerPolicy, forbidden } from './docker-policy.js';
 import { hasStarted } from './ends.js';
 import { inspectContainer } from './engine.js';
 import { faultKind, StartFault } from './faults.js';
-import type { Images } from './images.js';
+import type { Images, ReadyImage } from './images.js';
 import type { Spool } from './spool.js';
 
 export interface CreationOptions extends DownOptions {
@@ -47,13 +47,7 @@ export async function createdContainer(
   const release = await images.hold(order.image ?? '');
   return whileDown(run, options, async () => {
     const askedAt = clock.monotonic();
-    const image = await images.ready({
-      image: order.image ?? '',
-      pull: order.container?.pull ?? 'missing',
-      ...(order.registryAuth === undefined ? {} : { auth: order.registryAuth }),
-      signal: run.abort.signal,
-      progress: () => {},
-    });
+    const image = await readyImage(run, order, images);
     run.pulledMs = clock.monotonic() - askedAt;
     run.abort.signal.throwIfAborted();
     run.image = image.digest;
@@ -63,6 +57,23 @@ export async function createdContainer(
     const stream = await container.attach({ stream: true, stdout: true, stderr: true });
     return { container, stream: stream as unknown as Readable };
   }).finally(release);
+}
+
+async function readyImage(run: ContainerRun, order: PreparedOrder, images: Images): Promise<ReadyImage> {
+  const { image, container, registryAuth } = order;
+  try {
+    return await images.ready({
+      image: image ?? '',
+      pull: container?.pull ?? 'missing',
+      ...(registryAuth === undefined ? {} : { auth: registryAuth }),
+      signal: run.abort.signal,
+      progress: (progress) => {
+        run.pull = { kind: 'pulling', image: image ?? '', ...progress };
+      },
+    });
+  } finally {
+    run.pull = null;
+  }
 }
 
 async function created(

@@ -1,4 +1,5 @@
 import type { AllocationId } from '../../../shared/ids.js';
+import type { Preparation } from '../../../shared/preparation.js';
 import { usageOf } from '../../../shared/usage.js';
 import type { DriverEnd, EndFacts } from '../driver.js';
 
@@ -20,6 +21,8 @@ export interface ContainerRun {
   /** Digest of its image, and how long it was waited for, once they are known. */
   image: string | null;
   pulledMs: number | null;
+  /** The pull that it waits for. */
+  pull: Preparation | null;
   /** What was last sent to it. A container that ends by SIGKILL without one was killed by its daemon's restart. */
   lastSignal: string | null;
   readonly over: Promise<void>;
@@ -41,6 +44,7 @@ export function newRun(id: AllocationId, name: string): ContainerRun {
     end: null,
     image: null,
     pulledMs: null,
+    pull: null,
     lastSignal: null,
     over,
     tellOver,

@@ -6,7 +6,15 @@ import type { Log } from '../../../shared/log.js';
 import type { Random } from '../../../shared/random.js';
 import type { LogStream, RegistryAuth } from '../../../shared/wire/messages.js';
 import { noteBoot, REBOOTED } from '../boot.js';
-import type { DriverEnd, DriverFactory, DriverListener, PreparedOrder, Recovery, TaskDriver } from '../driver.js';
+import type {
+  DriverEnd,
+  DriverFactory,
+  DriverListener,
+  Preparations,
+  PreparedOrder,
+  Recovery,
+  TaskDriver,
+} from '../driver.js';
 import type { SecretFolder } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { ContainerLife } from './container-life.js';
@@ -49,6 +57,7 @@ export function dockerDriver(options: DockerDriverOptions): DriverFactory {
  * answer of is never repeated: its spool files, made before, tell a later process of it.
  */
 class DockerDriver implements TaskDriver {
+  readonly preparations: Preparations = { of: (id) => this.#runs.get(id)?.pull ?? undefined };
   readonly #options: DockerDriverOptions;
   readonly #spool: Spool;
   readonly #owner: string;

@@ -42,6 +42,8 @@ const NOTHING_THERE = /not found|manifest unknown|does not exist|invalid referen
 
 interface Pull {
   readonly waiters: Map<symbol, (progress: PullProgress) => void>;
+  /** What whoever joins it is told first. */
+  progress: PullProgress;
   readonly ended: Promise<void>;
   readonly abort: AbortController;
 }
@@ -102,6 +104,7 @@ export class Images {
     const pull = this.#pulls.get(key) ?? this.#begin(key, image, credentials);
     const ticket = Symbol();
     pull.waiters.set(ticket, progress);
+    progress(pull.progress);
     const leave = (): void => {
       pull.waiters.delete(ticket);
       if (pull.waiters.size === 0) pull.abort.abort();
@@ -120,12 +123,13 @@ export class Images {
     const waiters: Pull['waiters'] = new Map();
     const abort = new AbortController();
     const tell = (progress: PullProgress): void => {
+      pull.progress = progress;
       for (const waiter of waiters.values()) waiter(progress);
     };
     const ended = this.#pull({ image, credentials, tell, signal: abort.signal }).finally(() => this.#pulls.delete(key));
     // Everybody may have left by the time it fails.
     ended.catch(() => {});
-    const pull = { waiters, ended, abort };
+    const pull: Pull = { waiters, ended, abort, progress: { bytes: 0, totalBytes: 0 } };
     this.#pulls.set(key, pull);
     return pull;
   }

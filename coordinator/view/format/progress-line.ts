@@ -14,7 +14,8 @@ export interface ProgressScreen {
 /** Where a job stands, in one line; null when a single task runs, whose own output says enough. */
 export function progressLine(job: JobView, { now, columns }: ProgressScreen): string | null {
   const isSingle = job.taskCount === 1;
-  if (job.state === 'finished' || (isSingle && job.counts.placed > 0)) return null;
+  const isRunning = job.counts.placed > 0 && job.waitingReason === null;
+  if (job.state === 'finished' || (isSingle && isRunning)) return null;
   const since = age(job.submittedAt, now);
   const waits = job.waitingReason === null ? '' : `: ${job.waitingReason}`;
   const line = isSingle

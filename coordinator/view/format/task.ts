@@ -5,7 +5,8 @@ import { localTime, roughDuration } from './time.js';
 
 export function taskState(task: TaskView): string {
   if (task.outcome !== null) return task.outcome.kind;
-  return task.state === 'placed' ? 'running' : task.state;
+  if (task.state !== 'placed') return task.state;
+  return task.preparation === undefined ? 'running' : 'preparing';
 }
 
 export function taskColumns(): readonly Column<TaskView>[] {

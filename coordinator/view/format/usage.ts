@@ -1,10 +1,9 @@
+import { roughBytes } from '../../../shared/units.js';
 import type { AttemptView } from '../api.js';
 import type { Column } from './table.js';
 import { roughDuration } from './time.js';
 
 const SECOND_MS = 1_000;
-const SIZE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
-const KIBI = 1_024;
 
 /** Where an attempt's time went, in the order of things, and what it used. */
 export function usageColumns(): readonly Column<AttemptView>[] {
@@ -31,11 +30,5 @@ function duration(durationMs: number | null | undefined): string {
 }
 
 function size(bytes: number | undefined): string {
-  if (bytes === undefined) return '-';
-  let amount = bytes;
-  for (const unit of SIZE_UNITS) {
-    if (amount < KIBI || unit === 'TiB') return `${Number(amount.toFixed(1))}${unit}`;
-    amount /= KIBI;
-  }
-  return '-';
+  return bytes === undefined ? '-' : roughBytes(bytes);
 }

@@ -24,4 +24,5 @@ export type WireEnd = berth.wire.End.$Properties;
 export type WirePhase = berth.wire.Phase;
 export type WireStream = berth.wire.Stream;
 export type WireHeartbeat = berth.wire.Heartbeat.$Properties;
+export type WirePreparation = berth.wire.Preparation.$Properties;
 export type WireGpuSample = berth.wire.GpuSample.$Properties;

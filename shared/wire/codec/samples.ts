@@ -2,6 +2,7 @@ import type { Body, GpuSample, Heartbeat, LogStream } from '../messages.js';
 import { whole } from './amounts.js';
 import * as field from './fields.js';
 import { type WireFrame, type WireGpuSample, type WireHeartbeat, type WireStream, wire } from './generated.js';
+import { preparationFromWire, preparationToWire } from './preparation.js';
 
 export function heartbeatToWire(heartbeat: Heartbeat): WireHeartbeat {
   return {
@@ -11,6 +12,7 @@ export function heartbeatToWire(heartbeat: Heartbeat): WireHeartbeat {
     sentAt: whole(heartbeat.sentAt),
     loadHundredths: whole(heartbeat.load * LOAD_SCALE),
     gpus: heartbeat.gpus?.map(gpuSampleToWire) ?? [],
+    preparing: heartbeat.preparing?.map(preparationToWire) ?? [],
   };
 }
 
@@ -36,22 +38,23 @@ function gpuSampleFromWire(sample: WireGpuSample, where: string): GpuSample {
   };
 }
 
+function heartbeatFromWire(heartbeat: WireHeartbeat): Heartbeat {
+  const { cpuUsedMillis, memoryUsedMib, diskFreeMib, sentAt, loadHundredths, gpus } = heartbeat;
+  const preparing = field.each(heartbeat.preparing, preparationFromWire, 'heartbeat.preparing').flat();
+  return {
+    cpuUsedMillis: field.count(cpuUsedMillis, 'heartbeat.cpuUsedMillis'),
+    memoryUsedMiB: field.count(memoryUsedMib, 'heartbeat.memoryUsedMib'),
+    diskFreeMiB: field.count(diskFreeMib, 'heartbeat.diskFreeMib'),
+    sentAt: field.count(sentAt, 'heartbeat.sentAt'),
+    load: field.count(loadHundredths, 'heartbeat.loadHundredths') / LOAD_SCALE,
+    ...(gpus?.length ? { gpus: field.each(gpus, gpuSampleFromWire, 'heartbeat.gpus') } : {}),
+    ...(preparing.length > 0 ? { preparing } : {}),
+  };
+}
+
 /** Bodies outside the sequence that carry measurements and output. */
 export function sampleFromWire(frame: WireFrame): Body {
-  if (frame.heartbeat) {
-    const { cpuUsedMillis, memoryUsedMib, diskFreeMib, sentAt, loadHundredths, gpus } = frame.heartbeat;
-    return {
-      kind: 'heartbeat',
-      heartbeat: {
-        cpuUsedMillis: field.count(cpuUsedMillis, 'heartbeat.cpuUsedMillis'),
-        memoryUsedMiB: field.count(memoryUsedMib, 'heartbeat.memoryUsedMib'),
-        diskFreeMiB: field.count(diskFreeMib, 'heartbeat.diskFreeMib'),
-        sentAt: field.count(sentAt, 'heartbeat.sentAt'),
-        load: field.count(loadHundredths, 'heartbeat.loadHundredths') / LOAD_SCALE,
-        ...(gpus?.length ? { gpus: field.each(gpus, gpuSampleFromWire, 'heartbeat.gpus') } : {}),
-      },
-    };
-  }
+  if (frame.heartbeat) return { kind: 'heartbeat', heartbeat: heartbeatFromWire(frame.heartbeat) };
   if (frame.logChunk) {
     const { bytes, last, ageMs } = frame.logChunk;
     return {
