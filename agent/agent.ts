@@ -69,6 +69,7 @@ export class Agent {
         this.#connection?.reports.forgotten(id);
         this.#shipper.forget(id);
       },
+      closed: (closing) => this.#connection?.confirmClosed(closing),
     });
   }
 

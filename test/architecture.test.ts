@@ -15,9 +15,26 @@ const LAYERS: readonly checks.Layer[] = [
 
   // The coordinator's pure middle: (view, input, now) in, events or a plan out.
   { name: 'model', files: ['coordinator/model/'], mayImport: ['shared'], nature: 'pure' },
-  { name: 'inputs', files: ['coordinator/engine/inputs.ts'], mayImport: ['shared', 'model'], nature: 'pure' },
-  { name: 'rules', files: ['coordinator/rules/'], mayImport: ['shared', 'model', 'inputs'], nature: 'pure' },
+  { name: 'provider port', files: ['coordinator/elastic/provider.ts'], mayImport: ['shared'], nature: 'closed' },
+  {
+    name: 'inputs',
+    files: ['coordinator/engine/inputs.ts'],
+    mayImport: ['shared', 'model', 'provider port'],
+    nature: 'pure',
+  },
+  {
+    name: 'rules',
+    files: ['coordinator/rules/'],
+    mayImport: ['shared', 'model', 'inputs', 'provider port'],
+    nature: 'pure',
+  },
   { name: 'scheduler', files: ['coordinator/scheduler/'], mayImport: ['shared', 'model'], nature: 'pure' },
+  {
+    name: 'elastic policy',
+    files: ['coordinator/elastic/policy.ts', 'coordinator/elastic/policy/'],
+    mayImport: ['shared', 'model', 'scheduler'],
+    nature: 'pure',
+  },
 
   // The loop, and what it wants from the world.
   {
@@ -35,11 +52,10 @@ const LAYERS: readonly checks.Layer[] = [
   {
     name: 'engine',
     files: ['coordinator/engine/'],
-    mayImport: ['shared', 'model', 'inputs', 'rules', 'scheduler', 'store port', 'gateway port'],
+    mayImport: ['shared', 'model', 'inputs', 'rules', 'scheduler', 'elastic policy', 'store port', 'gateway port'],
     nature: 'closed',
   },
 
-  { name: 'provider port', files: ['coordinator/elastic/provider.ts'], mayImport: ['shared'], nature: 'closed' },
   {
     name: 'artifact port',
     files: ['coordinator/artifacts/artifact-store.ts'],
@@ -50,6 +66,11 @@ const LAYERS: readonly checks.Layer[] = [
   // Adapters: each knows its own port and never another adapter. What they know of disks is one file.
   { name: 'disk', files: ['coordinator/gateway/disk.ts'], mayImport: [] },
   { name: 'artifacts', files: ['coordinator/artifacts/'], mayImport: ['shared', 'artifact port', 'disk'] },
+  {
+    name: 'machine operator',
+    files: ['coordinator/elastic/machine-operator.ts'],
+    mayImport: ['shared', 'model', 'inputs', 'engine', 'provider port'],
+  },
   { name: 'providers', files: ['coordinator/elastic/providers/'], mayImport: ['shared', 'provider port'] },
   { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },
   { name: 'secrets', files: ['coordinator/secrets/'], mayImport: ['shared', 'disk'] },

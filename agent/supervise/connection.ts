@@ -72,6 +72,11 @@ export class Connection {
     else this.#inventory = inventory;
   }
 
+  /** Tells that the node holds nothing and takes nothing. */
+  confirmClosed(closing: number): void {
+    this.#session.send({ kind: 'closed', closing });
+  }
+
   close(reason: string): void {
     this.#session.close(CLOSE.goingAway, reason);
   }

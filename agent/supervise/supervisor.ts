@@ -25,6 +25,8 @@ export interface SupervisorOptions {
 export interface SupervisorListener extends AttemptListener {
   /** The agent knows nothing of it any more. */
   forgotten(allocationId: AllocationId): void;
+  /** The node holds nothing and takes nothing, as the asking of this number wanted. */
+  closed(closing: number): void;
 }
 
 /** Attempts that the agent knows at once, ended ones included; what comes beyond is rejected. */
@@ -41,6 +43,8 @@ export class Supervisor {
   readonly #context: AttemptContext;
   readonly #attempts = new Map<AllocationId, SupervisedAttempt>();
   readonly #drivers = new Map<DriverName, TaskDriver>();
+  /** Number of the asking by which the node is to close; 0 while it is open. */
+  #closing = 0;
   #isHalted = false;
 
   constructor(options: SupervisorOptions, listener: SupervisorListener) {
@@ -83,14 +87,16 @@ export class Supervisor {
   }
 
   /** Takes orders over; resolves when they are on disk, and rejects when that fails: then they come again. */
-  async take({ start, stop }: Orders): Promise<void> {
+  async take({ start, stop, closing }: Orders): Promise<void> {
+    if (closing !== undefined) this.#closing = closing;
     await Promise.all([this.#start(start), this.#stop(stop)]);
+    this.#confirmClosed();
   }
 
   /** The coordinator's answer to everything that the agent holds. */
-  async sync({ keep, start, stop, forget }: Sync): Promise<void> {
+  async sync({ keep, start, stop, forget, closing }: Sync): Promise<void> {
     this.acknowledge(forget);
-    await this.take({ start, stop });
+    await this.take({ start, stop, closing: closing ?? 0 });
     for (const id of keep) this.#attempts.get(id)?.launch();
   }
 
@@ -141,6 +147,7 @@ export class Supervisor {
 
   #judge(order: StartOrder): Attempt {
     const id = order.allocationId;
+    if (this.#closing > 0) return stillborn(id, { kind: 'rejected', message: 'this node is being switched off' });
     if (!this.#drivers.has(order.driver)) {
       return stillborn(id, { kind: 'rejected', message: `this node has no driver "${order.driver}"` });
     }
@@ -173,6 +180,7 @@ export class Supervisor {
     const allocationId = attempt.id;
     this.#attempts.delete(allocationId);
     this.#listener.forgotten(allocationId);
+    this.#confirmClosed();
     this.#options.store
       .save({ remove: [allocationId] })
       .then(() => (this.#isHalted ? undefined : this.#clean(attempt)))
@@ -180,6 +188,11 @@ export class Supervisor {
         // What is left is found, and removed again, by the next process.
         this.#options.log.warn('attempt could not be removed', { allocationId, error: String(error) });
       });
+  }
+
+  /** Only when its ends and its output are with the coordinator too: they would go with the machine (P9). */
+  #confirmClosed(): void {
+    if (this.#closing > 0 && this.#attempts.size === 0 && !this.#isHalted) this.#listener.closed(this.#closing);
   }
 
   async #clean({ id, driver }: SupervisedAttempt): Promise<void> {

@@ -18,6 +18,7 @@ export function ordersOf(view: ClusterView, secrets: SecretSource = NO_SECRETS) 
   return {
     startOrder: (id: AllocationId) => startOrder(source, id),
     stopOrder: (id: AllocationId) => stopOrder(view, id),
+    closingOf: (nodeId: NodeId) => closingOf(view, nodeId),
     syncFor: (nodeId: NodeId, hello: Hello) => syncFor(source, nodeId, hello),
   };
 }
@@ -75,7 +76,16 @@ function syncFor(source: Source, nodeId: NodeId, hello: Hello): Sync {
     else if (view.allocations.get(id)?.phase.kind === 'stopping')
       stop.push(present(stopOrder(view, id), `stop order for ${id}`));
   }
-  return { keep, stop, start, forget };
+  const closing = closingOf(view, nodeId);
+  return { keep, stop, start, forget, ...(closing > 0 ? { closing } : {}) };
+}
+
+/** The number of the asking by which a node is to close; 0 when it is to be open. */
+function closingOf(view: ClusterView, nodeId: NodeId): number {
+  const id = view.index.instanceByNode.get(nodeId);
+  const instance = id && view.instances.get(id);
+  const isToClose = instance?.phase.kind === 'closing' || instance?.phase.kind === 'stopping';
+  return isToClose ? instance.closingCount : 0;
 }
 
 function orderFor({ view, secrets }: Source, allocation: Allocation): StartOrder {

@@ -1,5 +1,6 @@
 import type { Clock, EpochMs } from '../../shared/clock.js';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
+import { scale } from '../elastic/policy.js';
 import { applyEvent } from '../model/apply.js';
 import { type BerthEvent, EVENT_VERSION, type LoggedEvent } from '../model/events.js';
 import type { Departure } from '../model/past.js';
@@ -12,6 +13,7 @@ import type { Pricing } from '../scheduler/worth/pricing.js';
 import { decide } from './decide.js';
 import { effectsOf, mayPlace } from './effects.js';
 import type { Effect, Input, Reply } from './inputs.js';
+import { scalingEvent } from './scaling.js';
 
 interface TurnOptions {
   readonly clock: Clock;
@@ -27,6 +29,9 @@ interface Made {
   readonly effects: readonly Effect[];
 }
 
+/** Under load machines are thought of no more often than this; otherwise at once. */
+const SCALE_EVERY_MS = 1_000;
+
 /** One turn of the loop, without the waiting: inputs in, events and effects out, the state moved on. Synchronous. */
 export class Turn {
   readonly #state: ClusterState;
@@ -35,6 +40,9 @@ export class Turn {
   #effects: Effect[] = [];
   #mustPlan = true;
   #revisitAt: EpochMs | undefined;
+  /** When machines are to be thought of again; undefined until something happens. */
+  #scaleAt: EpochMs | undefined = 0;
+  #scaledAt: EpochMs = 0;
   readonly #placer: Placer;
 
   constructor(state: ClusterState, options: TurnOptions) {
@@ -54,9 +62,8 @@ export class Turn {
 
   /** When the next turn is due although nothing happens; undefined when none is. */
   get nextDueAt(): EpochMs | undefined {
-    const deadline = this.#state.index.nextDeadline();
-    if (this.#revisitAt === undefined) return deadline;
-    return deadline === undefined ? this.#revisitAt : Math.min(deadline, this.#revisitAt);
+    const due = [this.#state.index.nextDeadline(), this.#revisitAt, this.#scaleAt].filter((at) => at !== undefined);
+    return due.length === 0 ? undefined : Math.min(...due);
   }
 
   /** Decides one input and applies what it makes true, with all that follows. */
@@ -76,9 +83,11 @@ export class Turn {
     for (const deadline of this.#state.index.takeDue(now)) {
       this.take({ type: 'timePassed', deadline });
       this.#mustPlan = true;
+      this.#scaleSoon();
     }
     if (this.#revisitAt !== undefined && this.#revisitAt <= now) this.#mustPlan = true;
     if (this.#mustPlan) this.#plan();
+    this.#scale(now);
     const made = { events: this.#events, departures: this.#state.departures, effects: this.#effects };
     this.#state.departures = [];
     this.#events = [];
@@ -97,12 +106,30 @@ export class Turn {
     this.#mustPlan = made.isPartial;
   }
 
+  /** Starts and stops machines for what has been left waiting. */
+  #scale(now: EpochMs): void {
+    if (this.#scaleAt === undefined || this.#scaleAt > now) return;
+    this.#scaledAt = now;
+    this.#scaleAt = undefined;
+    if (this.#state.pools.size === 0) return;
+    const { decisions, revisitAt } = scale(this.#state, this.#options, now);
+    for (const decision of decisions) this.#apply(scalingEvent(this.#state, decision), now);
+    // What was decided is the only thing that has happened since.
+    this.#scaleAt = revisitAt;
+  }
+
+  #scaleSoon(): void {
+    const soon = this.#scaledAt + SCALE_EVERY_MS;
+    if (this.#state.pools.size > 0) this.#scaleAt = Math.min(this.#scaleAt ?? soon, soon);
+  }
+
   #apply(event: BerthEvent, now: EpochMs): void {
     const logged = { seq: this.#state.lastSeq + 1, at: now, version: EVENT_VERSION, event };
     applyEvent(this.#state, logged);
     this.#events.push(logged);
     this.#effects.push(...effectsOf(this.#state, event));
     if (mayPlace(event)) this.#mustPlan = true;
+    this.#scaleSoon();
     for (;;) {
       const next = consequence(this.#state, event, now);
       if (next.length === 0) return;

@@ -139,6 +139,8 @@ export class AgentConnection {
         return this.#options.engine
           .handle({ type: 'inventoryChanged', nodeId, inventory: body.inventory })
           .then(() => {});
+      case 'closed':
+        return this.#options.engine.handle({ type: 'agentClosed', nodeId, closing: body.closing }).then(() => {});
       case 'heartbeat':
         this.#takeHeartbeat(body.heartbeat);
         return undefined;

@@ -41,8 +41,11 @@ export class AgentGateway {
     if (this.#isClosing) connection.close(CLOSE.goingAway, 'the coordinator is stopping');
   }
 
-  /** Tells agents what follows from events that are on disk. */
+  /** Tells agents what follows from events that are on disk; what is not for agents is left to others. */
   perform(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if (effect.kind === 'disconnect') this.#byNode.get(effect.nodeId)?.close(CLOSE.goingAway, 'its machine is off');
+    }
     const synced = new Set<NodeId>();
     for (const effect of effects) {
       if (effect.kind !== 'sync' || synced.has(effect.nodeId)) continue;
@@ -52,7 +55,7 @@ export class AgentGateway {
     }
     for (const [nodeId, work] of byNode(effects)) {
       const connection = this.#byNode.get(nodeId);
-      if (connection && !synced.has(nodeId)) this.#order(connection, work);
+      if (connection && !synced.has(nodeId)) this.#order(connection, nodeId, work);
     }
   }
 
@@ -134,28 +137,32 @@ export class AgentGateway {
     });
   }
 
-  #order(connection: AgentConnection, { starts, stops }: Work): void {
+  #order(connection: AgentConnection, nodeId: NodeId, { starts, stops, isIntakeNew }: Work): void {
     const { orders: source } = this.#options;
     const orders: Orders = {
       start: starts.flatMap((id) => source.startOrder(id) ?? []),
       stop: stops.flatMap((id) => source.stopOrder(id) ?? []),
+      ...(isIntakeNew ? { closing: source.closingOf(nodeId) } : {}),
     };
-    if (orders.start.length + orders.stop.length > 0) connection.order(orders);
+    if (isIntakeNew || orders.start.length + orders.stop.length > 0) connection.order(orders);
   }
 }
 
 interface Work {
   readonly starts: AllocationId[];
   readonly stops: AllocationId[];
+  /** It is to close, or to open again. */
+  isIntakeNew: boolean;
 }
 
 function byNode(effects: readonly Effect[]): ReadonlyMap<NodeId, Work> {
   const nodes = new Map<NodeId, Work>();
   for (const effect of effects) {
-    if (effect.kind === 'sync') continue;
-    const work = nodes.get(effect.nodeId) ?? { starts: [], stops: [] };
+    if (effect.kind !== 'start' && effect.kind !== 'stop' && effect.kind !== 'intake') continue;
+    const work = nodes.get(effect.nodeId) ?? { starts: [], stops: [], isIntakeNew: false };
     nodes.set(effect.nodeId, work);
-    (effect.kind === 'start' ? work.starts : work.stops).push(effect.allocationId);
+    if (effect.kind === 'intake') work.isIntakeNew = true;
+    else (effect.kind === 'start' ? work.starts : work.stops).push(effect.allocationId);
   }
   return nodes;
 }

@@ -17,6 +17,8 @@ export interface OrderSource {
   startOrder(allocationId: AllocationId): StartOrder | undefined;
   /** Undefined when nothing is known of the allocation. */
   stopOrder(allocationId: AllocationId): StopOrder | undefined;
+  /** Number of the asking by which the node is to close; 0 when it is to be open. */
+  closingOf(nodeId: NodeId): number;
   /** Where an allocation was placed; undefined when nobody remembers it. Asked in order, it answers in order. */
   nodeOf(allocationId: AllocationId): Promise<NodeId | undefined>;
   /** How much of each of its streams its job wants kept; undefined for as much as is kept of any. Likewise in order. */

@@ -5,6 +5,7 @@ import type { AllocationEnd } from '../../shared/outcome.js';
 import { without } from '../../shared/ranges.js';
 import { gpuMillisOn, gpuWorthMillis } from '../../shared/resources.js';
 import { ALLOCATION_TRANSITIONS, type Allocation, type AllocationPhase } from './allocation.js';
+import { nodeIdle } from './apply-instance.js';
 import { find, moved, putTask, replaceStep } from './apply-job.js';
 import type { DemandClass } from './demand.js';
 import type { EventOf } from './events.js';
@@ -100,6 +101,7 @@ export function allocationEnded(state: ClusterState, event: EventOf<'allocation.
   // A short command's end may arrive without word of its start.
   if (allocation.startedAt === undefined && hasRun(end)) noteStart(state, allocation, at - end.ranMs);
   state.index.allocationEnded(allocation);
+  if (state.index.usage(allocation.nodeId).live.size === 0) nodeIdle(state, allocation.nodeId, at);
   state.index.accounts.held({ ...find(state, allocation.ref), allocation }, -1, at);
 }
 

@@ -1,5 +1,6 @@
 import { assert } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
+import type { NodeId } from '../../shared/ids.js';
 import {
   allocationCommitted,
   allocationEnded,
@@ -7,10 +8,13 @@ import {
   allocationStarted,
   allocationStopRequested,
 } from './apply-allocation.js';
+import * as instance from './apply-instance.js';
 import { jobPhaseChanged, jobSubmitted, stepReleased, stepSwept, taskFinished, taskRequeued } from './apply-job.js';
 import { nodeIntakeChanged, nodeLinkChanged, nodeRegistered, nodeRemoved } from './apply-node.js';
+import { poolDefined, poolIntakeChanged, poolRemoved, poolScaled } from './apply-pool.js';
 import type { EventOf, EventType, LoggedEvent } from './events.js';
 import { letLeave } from './leaving.js';
+import type { NodeLink } from './node.js';
 import type { ClusterState } from './state.js';
 
 /**
@@ -52,8 +56,8 @@ const FOLDS: { readonly [Type in EventType]: Fold<Type> } = {
   'node.connected': (state, { nodeId }, at) => nodeLinkChanged(state, nodeId, { kind: 'connected', since: at }),
   'node.suspected': (state, { nodeId, until }, at) =>
     nodeLinkChanged(state, nodeId, { kind: 'suspect', since: at, until }),
-  'node.lost': (state, { nodeId }, at) => nodeLinkChanged(state, nodeId, { kind: 'lost', since: at }),
-  'node.departed': (state, { nodeId }, at) => nodeLinkChanged(state, nodeId, { kind: 'departed', since: at }),
+  'node.lost': (state, { nodeId }, at) => nodeFellSilent(state, nodeId, { kind: 'lost', since: at }),
+  'node.departed': (state, { nodeId }, at) => nodeFellSilent(state, nodeId, { kind: 'departed', since: at }),
   'node.removed': nodeRemoved,
   'node.opened': (state, { nodeId }) => nodeIntakeChanged(state, nodeId, { kind: 'open' }),
   'node.cordoned': (state, { nodeId, reason }, at) =>
@@ -62,4 +66,27 @@ const FOLDS: { readonly [Type in EventType]: Fold<Type> } = {
     nodeIntakeChanged(state, nodeId, { kind: 'draining', since: at, reason, deadlineAt }),
   'node.drained': (state, { nodeId }, at) =>
     nodeIntakeChanged(state, nodeId, { kind: 'drained', since: at, reason: 'drained' }),
+  'pool.defined': poolDefined,
+  'pool.removed': poolRemoved,
+  'pool.enabled': (state, { pool }) => poolIntakeChanged(state, pool, { kind: 'enabled' }),
+  'pool.disabled': (state, { pool, reason }, at) =>
+    poolIntakeChanged(state, pool, { kind: 'disabled', since: at, reason }),
+  'pool.cordoned': (state, { pool, reason }, at) =>
+    poolIntakeChanged(state, pool, { kind: 'cordoned', since: at, reason }),
+  'pool.scaled': poolScaled,
+  'instance.requested': instance.instanceRequested,
+  'instance.booting': instance.instanceBooting,
+  'instance.joined': instance.instanceJoined,
+  'instance.closing': instance.instanceClosing,
+  'instance.reopened': instance.instanceReopened,
+  'instance.stopping': instance.instanceStopping,
+  'instance.suspended': instance.instanceSuspended,
+  'instance.resuming': instance.instanceResuming,
+  'instance.terminated': instance.instanceTerminated,
+  'instance.orderFailed': instance.instanceOrderFailed,
 };
+
+function nodeFellSilent(state: ClusterState, nodeId: NodeId, link: NodeLink): void {
+  nodeLinkChanged(state, nodeId, link);
+  instance.remindOfSilence(state, nodeId, link.since);
+}

@@ -60,6 +60,11 @@ export class ClassTable {
     return intern(this.#demands, JSON.parse(key) as Omit<DemandClass, 'key'>);
   }
 
+  /** The class whose key was stored; the key is its JSON text. */
+  nodeClassOfKey(key: string): NodeClass {
+    return intern(this.#nodes, JSON.parse(key) as Omit<NodeClass, 'key'>);
+  }
+
   nodeClassOf(inventory: Inventory): NodeClass {
     const { capacity, gpus, labels, attributes, drivers, volumes } = inventory;
     return intern(this.#nodes, {

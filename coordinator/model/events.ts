@@ -1,10 +1,13 @@
 import type { EpochMs } from '../../shared/clock.js';
-import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import type { AllocationId, InstanceId, JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import type { AllocationEnd, JobOutcome, StopReason, TaskOutcome } from '../../shared/outcome.js';
+import type { PoolSpec, PowerOff } from '../../shared/pool.js';
 import type { Usage } from '../../shared/usage.js';
 import type { Inventory, StagingRecord } from '../../shared/wire/messages.js';
 import type { OutputSize } from './allocation.js';
+import type { ScaleReason } from './instance.js';
+import type { InstanceFault } from './pool.js';
 
 /**
  * Facts, in the past tense. The log keeps them, `apply` folds them, replay equals live.
@@ -95,7 +98,58 @@ export type BerthEvent =
       readonly deadlineAt: EpochMs | null;
       readonly by: string;
     }
-  | { readonly type: 'node.drained'; readonly nodeId: NodeId };
+  | { readonly type: 'node.drained'; readonly nodeId: NodeId }
+  | PoolEvent
+  | InstanceEvent;
+
+type PoolEvent =
+  | { readonly type: 'pool.defined'; readonly spec: PoolSpec; readonly by: string }
+  | { readonly type: 'pool.removed'; readonly pool: string; readonly by: string }
+  | { readonly type: 'pool.enabled'; readonly pool: string; readonly by: string }
+  | { readonly type: 'pool.disabled'; readonly pool: string; readonly reason: string; readonly by: string }
+  | { readonly type: 'pool.cordoned'; readonly pool: string; readonly reason: string; readonly by: string }
+  /** So many machines are to be on at least; null: as its specification says. */
+  | { readonly type: 'pool.scaled'; readonly pool: string; readonly count: number | null; readonly by: string };
+
+type InstanceEvent =
+  /** The intent to have a machine, on disk before its provider hears of it. */
+  | {
+      readonly type: 'instance.requested';
+      readonly instanceId: InstanceId;
+      readonly sequence: number;
+      readonly pool: string;
+      readonly nodeId: NodeId;
+      readonly why: ScaleReason;
+    }
+  /** Its provider has it. */
+  | { readonly type: 'instance.booting'; readonly instanceId: InstanceId; readonly ref: string }
+  | { readonly type: 'instance.joined'; readonly instanceId: InstanceId }
+  | {
+      readonly type: 'instance.closing';
+      readonly instanceId: InstanceId;
+      readonly to: PowerOff;
+      readonly reason: string;
+    }
+  /** Needed after all, while its node still had to confirm. */
+  | { readonly type: 'instance.reopened'; readonly instanceId: InstanceId; readonly why: ScaleReason }
+  /** Its node has confirmed, or cannot any more: it is to be switched off, and there is no way back. */
+  | {
+      readonly type: 'instance.stopping';
+      readonly instanceId: InstanceId;
+      readonly to: PowerOff;
+      readonly reason: string;
+    }
+  | { readonly type: 'instance.suspended'; readonly instanceId: InstanceId }
+  | { readonly type: 'instance.resuming'; readonly instanceId: InstanceId; readonly why: ScaleReason }
+  /** It is gone. */
+  | { readonly type: 'instance.terminated'; readonly instanceId: InstanceId; readonly reason: string }
+  | {
+      readonly type: 'instance.orderFailed';
+      readonly instanceId: InstanceId;
+      readonly order: 'create' | 'resume' | 'suspend' | 'join';
+      readonly fault: InstanceFault;
+      readonly message: string;
+    };
 
 export type EventType = BerthEvent['type'];
 export type EventOf<Type extends EventType> = Extract<BerthEvent, { type: Type }>;

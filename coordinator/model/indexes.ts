@@ -1,6 +1,6 @@
 import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
-import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import type { AllocationId, InstanceId, JobId, NodeId } from '../../shared/ids.js';
 import { addResources, NO_RESOURCES, type Resources, subtractResources } from '../../shared/resources.js';
 import { Accounts, type AccountsView, type StoredAccounts } from './accounts.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
@@ -25,7 +25,11 @@ export interface NodeUsage {
 export type Deadline =
   | { readonly kind: 'lease'; readonly nodeId: NodeId }
   | { readonly kind: 'drain'; readonly nodeId: NodeId }
-  | { readonly kind: 'retry' };
+  | { readonly kind: 'retry' }
+  /** Somebody has to look whether a machine has come on. */
+  | { readonly kind: 'instance'; readonly instanceId: InstanceId }
+  /** A pool may order machines again. */
+  | { readonly kind: 'pool'; readonly pool: string };
 
 /** What the past has added up to, of which the records in memory need not tell any more. */
 export interface StoredSums {
@@ -39,6 +43,8 @@ export interface IndexView {
   /** Nodes whose record or usage has changed. */
   readonly nodeChanges: ChangeLog<NodeId>;
   liveOfJob(jobId: JobId): ReadonlySet<AllocationId>;
+  /** The machine under a node; absent for nodes that we do not rent. */
+  readonly instanceByNode: ReadonlyMap<NodeId, InstanceId>;
   readonly ready: Iterable<ReadyStep>;
   /** The same, by priority. */
   readonly levels: ReadonlyMap<number, LevelLanes>;
@@ -75,6 +81,7 @@ const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 export class Indexes implements IndexView {
   readonly accounts = new Accounts();
   readonly nodeChanges = new ChangeLog<NodeId>();
+  readonly instanceByNode = new Map<NodeId, InstanceId>();
   waitingCount = 0;
   unfinishedJobCount = 0;
   readonly #lanes = new Lanes<MutableReady>();

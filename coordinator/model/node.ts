@@ -26,6 +26,11 @@ export type NodeLink =
 
 export type NodeLinkKind = NodeLink['kind'];
 
+/** Nothing is to be heard of it until it comes back by itself. */
+export function isSilent({ kind }: NodeLink): boolean {
+  return kind === 'lost' || kind === 'departed';
+}
+
 export const LINK_TRANSITIONS: Readonly<Record<NodeLinkKind, readonly NodeLinkKind[]>> = {
   connected: ['connected', 'suspect', 'departed'],
   suspect: ['connected', 'suspect', 'lost', 'departed'],
@@ -38,15 +43,18 @@ export type NodeIntake =
   | { readonly kind: 'cordoned'; readonly since: EpochMs; readonly reason: string }
   /** Takes nothing new; what still runs at `deadlineAt` is stopped and requeued. */
   | { readonly kind: 'draining'; readonly since: EpochMs; readonly reason: string; readonly deadlineAt: EpochMs | null }
-  | { readonly kind: 'drained'; readonly since: EpochMs; readonly reason: string };
+  | { readonly kind: 'drained'; readonly since: EpochMs; readonly reason: string }
+  /** Takes nothing new, for its machine is to be switched off, or is. */
+  | { readonly kind: 'closing'; readonly since: EpochMs; readonly reason: string };
 
 export type NodeIntakeKind = NodeIntake['kind'];
 
 export const INTAKE_TRANSITIONS: Readonly<Record<NodeIntakeKind, readonly NodeIntakeKind[]>> = {
-  open: ['cordoned', 'draining'],
+  open: ['cordoned', 'draining', 'closing'],
   cordoned: ['open', 'draining'],
   draining: ['open', 'cordoned', 'draining', 'drained'],
-  drained: ['open', 'cordoned', 'draining'],
+  drained: ['open', 'cordoned', 'draining', 'closing'],
+  closing: ['open', 'cordoned', 'draining'],
 };
 
 /** Everything about a node that feasibility may read. */

@@ -9,6 +9,7 @@ import { type Job, unfinishedCount } from './job.js';
 import { MEMORY_LIMITS, type MemoryLimits } from './memory-limits.js';
 import type { Node } from './node.js';
 import { type ClusterState, type ClusterView, emptyState, type KeyRecord } from './state.js';
+import { restoreElastic, type StoredElastic, storedElastic } from './stored-elastic.js';
 import { restoreSteps, type StoredJob, storedJob } from './stored-job.js';
 
 /** Version of the snapshot's own shape; events have theirs. Version 1 had no `sums`. */
@@ -21,6 +22,8 @@ interface StoredSnapshot {
   readonly jobs: readonly StoredJob[];
   readonly allocations: readonly Allocation[];
   readonly nodes: readonly Omit<Node, 'nodeClass'>[];
+  /** Absent where there never was a pool. */
+  readonly elastic?: StoredElastic;
   readonly keys: readonly (readonly [string, KeyRecord])[];
   /** Absent in version 1, whose records say it all. */
   readonly sums?: StoredSums;
@@ -37,6 +40,7 @@ export function serialize(view: ClusterView): string {
     jobs: [...view.jobs.values()].map(storedJob),
     allocations: [...view.allocations.values()],
     nodes: [...view.nodes.values()].map(({ nodeClass: _, ...node }) => node),
+    ...storedElastic(view),
     keys: [...view.keys],
     sums: view.index.sums(),
     finished: { tasks: [...view.finished.tasks], jobs: [...view.finished.jobs] },
@@ -58,6 +62,7 @@ export function restore(body: string, memory: MemoryLimits = MEMORY_LIMITS): Clu
   for (const [value, record] of stored.keys) state.keys.set(value, record);
   if (stored.sums) state.index.restoreSums(stored.sums, (key) => state.classes.demandOfKey(key));
   for (const node of stored.nodes) restoreNode(state, node);
+  if (stored.elastic) restoreElastic(state, stored.elastic);
   for (const job of stored.jobs) restoreJob(state, job);
   for (const allocation of stored.allocations) restoreAllocation(state, allocation);
   if (stored.sums) resumeHoldings(state);

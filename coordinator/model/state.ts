@@ -1,14 +1,16 @@
 import type { EpochMs } from '../../shared/clock.js';
-import type { AllocationId, JobId, NodeId, TaskId, TaskRef } from '../../shared/ids.js';
+import type { AllocationId, InstanceId, JobId, NodeId, TaskId, TaskRef } from '../../shared/ids.js';
 import type { TaskOutcome } from '../../shared/outcome.js';
 import { rangesHave } from '../../shared/ranges.js';
 import type { Allocation } from './allocation.js';
 import { ClassTable } from './demand.js';
 import { Indexes, type IndexView } from './indexes.js';
+import type { Instance } from './instance.js';
 import type { Job, Step } from './job.js';
 import { MEMORY_LIMITS, type MemoryLimits } from './memory-limits.js';
 import type { Node } from './node.js';
 import type { Departure } from './past.js';
+import type { Pool } from './pool.js';
 import type { Task, TaskPhase } from './task.js';
 
 /** How long an Idempotency-Key stands for its job (P2). */
@@ -32,11 +34,16 @@ export interface ClusterView {
   /** The newest event folded in. */
   readonly lastSeq: number;
   readonly nextJobSequence: number;
+  readonly nextInstanceSequence: number;
   /** In submission order; without finished ones that have left. */
   readonly jobs: ReadonlyMap<JobId, Job>;
   /** Every attempt of every task in memory, ended or not. */
   readonly allocations: ReadonlyMap<AllocationId, Allocation>;
   readonly nodes: ReadonlyMap<NodeId, Node>;
+  /** By name, in the order of their definition. */
+  readonly pools: ReadonlyMap<string, Pool>;
+  /** Machines that exist, or may exist. */
+  readonly instances: ReadonlyMap<InstanceId, Instance>;
   readonly keys: ReadonlyMap<string, KeyRecord>;
   readonly finished: FinishedView;
   readonly index: IndexView;
@@ -46,9 +53,12 @@ export interface ClusterView {
 export interface ClusterState extends ClusterView {
   lastSeq: number;
   nextJobSequence: number;
+  nextInstanceSequence: number;
   readonly jobs: Map<JobId, Job>;
   readonly allocations: Map<AllocationId, Allocation>;
   readonly nodes: Map<NodeId, Node>;
+  readonly pools: Map<string, Pool>;
+  readonly instances: Map<InstanceId, Instance>;
   readonly keys: Map<string, KeyRecord>;
   readonly finished: { readonly tasks: Set<TaskId>; readonly jobs: Set<JobId> };
   readonly classes: ClassTable;
@@ -63,9 +73,12 @@ export function emptyState(memory: MemoryLimits = MEMORY_LIMITS): ClusterState {
   return {
     lastSeq: 0,
     nextJobSequence: 1,
+    nextInstanceSequence: 1,
     jobs: new Map(),
     allocations: new Map(),
     nodes: new Map(),
+    pools: new Map(),
+    instances: new Map(),
     keys: new Map(),
     finished: { tasks: new Set(), jobs: new Set() },
     classes: new ClassTable(),

@@ -6,6 +6,7 @@ import type { BerthEvent, EventOf } from '../model/events.js';
 import { type Job, jobCounts, type Step, unfinishedCount } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { afterAttempt } from './after-attempt.js';
+import { machineJoined, machineNamed } from './agent-closed.js';
 import { gangRankEnded } from './gang.js';
 
 /**
@@ -21,6 +22,10 @@ export function consequence(view: ClusterView, event: BerthEvent, now: EpochMs):
       const ended = attemptEnded(view, event, now);
       return ended.length > 0 ? ended : listed(nodeEmptied(view, event));
     }
+    case 'node.connected':
+      return machineJoined(view, event);
+    case 'instance.booting':
+      return machineNamed(view, event);
     case 'task.finished':
     case 'step.swept':
       return listed(stepMoved(view, event, event.outcome));

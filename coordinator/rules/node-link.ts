@@ -3,6 +3,7 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { BerthEvent } from '../model/events.js';
 import type { ClusterView } from '../model/state.js';
+import { machineOverdue } from './machine-overdue.js';
 import { done, type Rule } from './rule.js';
 
 /** The connection of a node is gone. Its allocations are believed until the lease ends; nothing is stopped (P5). */
@@ -21,7 +22,9 @@ export const coordinatorStarted: Rule<'coordinatorStarted'> = (view, _input, { n
     if (link.kind !== 'connected' && link.kind !== 'suspect') continue;
     events.push({ type: 'node.suspected', nodeId, until: now + policy.nodeLeaseMs });
   }
-  return done(...events);
+  // Whether orders of before the restart have reached their provider, nobody knows; they are given again.
+  const effects = [...view.instances.keys()].map((instanceId) => ({ kind: 'machine', instanceId }) as const);
+  return { ...done(...events), effects };
 };
 
 /** An agent goes for good: at once if it holds nothing, else it drains first. */
@@ -40,7 +43,10 @@ export const timePassed: Rule<'timePassed'> = (view, { deadline }, { now }) => {
       return done(...leaseEnded(view, deadline.nodeId, now));
     case 'drain':
       return done(...drainEnded(view, deadline.nodeId, now));
+    case 'instance':
+      return done(...machineOverdue(view, deadline.instanceId, now));
     case 'retry':
+    case 'pool':
       return done();
     default:
       return assertNever(deadline, 'deadline');

@@ -92,6 +92,7 @@ function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<Nod
     usage: (nodeId) => usage.get(nodeId) ?? index.usage(nodeId),
     nodeChanges: new ChangeLog(),
     liveOfJob: (jobId) => index.liveOfJob(jobId),
+    instanceByNode: index.instanceByNode,
     ready,
     levels,
     accounts: index.accounts,

@@ -28,6 +28,22 @@ const KNOWN_TYPES: Readonly<Record<EventType, true>> = {
   'node.cordoned': true,
   'node.draining': true,
   'node.drained': true,
+  'pool.defined': true,
+  'pool.removed': true,
+  'pool.enabled': true,
+  'pool.disabled': true,
+  'pool.cordoned': true,
+  'pool.scaled': true,
+  'instance.requested': true,
+  'instance.booting': true,
+  'instance.joined': true,
+  'instance.closing': true,
+  'instance.reopened': true,
+  'instance.stopping': true,
+  'instance.suspended': true,
+  'instance.resuming': true,
+  'instance.terminated': true,
+  'instance.orderFailed': true,
 };
 
 export const EVENT_TYPES = Object.keys(KNOWN_TYPES) as readonly EventType[];

@@ -22,11 +22,11 @@ const gpuSampleSchema = Type.Object(
 export const nodeSchema = Type.Object({
   name: Type.String(),
   state: oneOf(
-    ['ready', 'suspect', 'lost', 'departed', 'cordoned', 'draining', 'drained'],
+    ['ready', 'suspect', 'lost', 'departed', 'cordoned', 'draining', 'drained', 'closing'],
     'The link when it is not connected, else the intake.',
   ),
   link: oneOf(['connected', 'suspect', 'lost', 'departed']),
-  intake: oneOf(['open', 'cordoned', 'draining', 'drained']),
+  intake: oneOf(['open', 'cordoned', 'draining', 'drained', 'closing']),
   reason: nullable(Type.String(), 'Why it takes nothing new, in the words of the one who said so.'),
   version: Type.String({ description: "The agent's version." }),
   capacity: sizesSchema,

@@ -4,7 +4,7 @@ import { isAppError } from '../errors.js';
 import * as field from './codec/fields.js';
 import { type WireFrame, wire } from './codec/generated.js';
 import { helloFromWire, helloToWire, inventoryFromWire, inventoryToWire } from './codec/hello.js';
-import { startFromWire, startToWire, stopFromWire, syncFromWire, syncToWire } from './codec/orders.js';
+import { ordersFromWire, ordersToWire, syncFromWire, syncToWire } from './codec/orders.js';
 import { reportFromWire, reportToWire } from './codec/reports.js';
 import { heartbeatToWire, STREAM_TO_WIRE, sampleFromWire } from './codec/samples.js';
 import type { Body, Frame } from './messages.js';
@@ -44,13 +44,15 @@ function bodyToWire(body: Body): WireFrame {
     case 'sync':
       return { sync: syncToWire(body.sync) };
     case 'orders':
-      return { orders: { start: body.orders.start.map(startToWire), stop: [...body.orders.stop] } };
+      return { orders: ordersToWire(body.orders) };
     case 'reports':
       return { reports: { reports: body.reports.map(reportToWire) } };
     case 'departing':
       return { departing: { reason: body.reason } };
     case 'inventory':
       return { inventory: inventoryToWire(body.inventory) };
+    case 'closed':
+      return { closed: { closing: body.closing } };
     case 'heartbeat':
       return { heartbeat: heartbeatToWire(body.heartbeat) };
     case 'log-chunk':
@@ -86,13 +88,13 @@ function bodyFromWire(frame: WireFrame): Body {
   }
   if (frame.sync) return { kind: 'sync', sync: syncFromWire(frame.sync) };
   if (frame.orders) {
-    const start = field.each(frame.orders.start, startFromWire, 'orders.start');
-    return { kind: 'orders', orders: { start, stop: field.each(frame.orders.stop, stopFromWire, 'orders.stop') } };
+    return { kind: 'orders', orders: ordersFromWire(frame.orders) };
   }
   if (frame.reports) {
     return { kind: 'reports', reports: field.each(frame.reports.reports, reportFromWire, 'reports') };
   }
   if (frame.inventory) return { kind: 'inventory', inventory: inventoryFromWire(frame.inventory, 'inventory') };
+  if (frame.closed) return { kind: 'closed', closing: field.count(frame.closed.closing, 'closed.closing') };
   if (frame.departing) return { kind: 'departing', reason: frame.departing.reason ?? '' };
   return sampleFromWire(frame);
 }

@@ -21,6 +21,8 @@ export type Body =
   | { readonly kind: 'reports'; readonly reports: readonly Report[] }
   | { readonly kind: 'departing'; readonly reason: string }
   | { readonly kind: 'inventory'; readonly inventory: Inventory }
+  /** It holds nothing and takes nothing: the answer to the asking of this number. */
+  | { readonly kind: 'closed'; readonly closing: number }
   | { readonly kind: 'heartbeat'; readonly heartbeat: Heartbeat }
   | { readonly kind: 'log-chunk'; readonly chunk: LogChunk }
   | { readonly kind: 'log-ack'; readonly ack: LogAck }
@@ -29,7 +31,14 @@ export type Body =
 export type BodyKind = Body['kind'];
 
 /** Kinds that travel in sequence, are acknowledged and resent; all others are samples or carry their own offsets. */
-export const SEQUENCED_KINDS: ReadonlySet<BodyKind> = new Set(['sync', 'orders', 'reports', 'departing', 'inventory']);
+export const SEQUENCED_KINDS: ReadonlySet<BodyKind> = new Set([
+  'sync',
+  'orders',
+  'reports',
+  'departing',
+  'inventory',
+  'closed',
+]);
 
 export interface Frame {
   /** 0 when outside the sequence. */
@@ -121,11 +130,15 @@ export interface Sync {
   readonly start: readonly StartOrder[];
   /** Ended allocations whose record the agent may forget. */
   readonly forget: readonly AllocationId[];
+  /** Number of the asking by which the node is to close; absent: it is open. */
+  readonly closing?: number;
 }
 
 export interface Orders {
   readonly start: readonly StartOrder[];
   readonly stop: readonly StopOrder[];
+  /** The node is to close, by the asking of this number, or, when it is 0, open again; absent: as it was. */
+  readonly closing?: number;
 }
 
 /** A part of a GPU, which the task is told and keeps to by itself. */

@@ -144,7 +144,7 @@ class World {
   }
 
   #obey(effect: Effect): void {
-    if (effect.kind === 'sync') return;
+    if (effect.kind !== 'start' && effect.kind !== 'stop') return;
     const now = this.#clock.now();
     const { view } = present(this.#engine, 'engine');
     const { phase, committedAt, ref } = present(view.allocations.get(effect.allocationId), 'allocation of an order');

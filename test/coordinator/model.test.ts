@@ -5,6 +5,7 @@ import { ALLOCATION_TRANSITIONS } from '../../coordinator/model/allocation.js';
 import { applyEvent } from '../../coordinator/model/apply.js';
 import type { LoggedEvent } from '../../coordinator/model/events.js';
 import { MinHeap } from '../../coordinator/model/heap.js';
+import { INSTANCE_TRANSITIONS } from '../../coordinator/model/instance.js';
 import { violations } from '../../coordinator/model/invariants.js';
 import { JOB_TRANSITIONS } from '../../coordinator/model/job.js';
 import { INTAKE_TRANSITIONS, LINK_TRANSITIONS } from '../../coordinator/model/node.js';
@@ -37,6 +38,7 @@ t.test('every pair of phases is allowed by the table or is a bug', (t) => {
     ALLOCATION_TRANSITIONS,
     LINK_TRANSITIONS,
     INTAKE_TRANSITIONS,
+    INSTANCE_TRANSITIONS,
   ];
   for (const table of machines) {
     for (const from of Object.keys(table)) {

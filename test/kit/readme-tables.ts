@@ -1,4 +1,5 @@
 import { ALLOCATION_TRANSITIONS } from '../../coordinator/model/allocation.js';
+import { INSTANCE_TRANSITIONS } from '../../coordinator/model/instance.js';
 import { JOB_TRANSITIONS } from '../../coordinator/model/job.js';
 import { INTAKE_TRANSITIONS, LINK_TRANSITIONS } from '../../coordinator/model/node.js';
 import { TASK_TRANSITIONS } from '../../coordinator/model/task.js';
@@ -11,6 +12,7 @@ const MACHINES: readonly (readonly [string, Transitions])[] = [
   ['Allocation', ALLOCATION_TRANSITIONS],
   ['Node, link', LINK_TRANSITIONS],
   ['Node, intake', INTAKE_TRANSITIONS],
+  ['Instance', INSTANCE_TRANSITIONS],
 ];
 
 /** The README's table of state machines, as the transition tables have it. */

@@ -15,6 +15,7 @@ export type WireVolumeMount = berth.wire.VolumeMount.$Properties;
 export type WireStoredFile = berth.wire.StoredFile.$Properties;
 export type WireHeld = berth.wire.Held.$Properties;
 export type WireSync = berth.wire.Sync.$Properties;
+export type WireOrders = berth.wire.Orders.$Properties;
 export type WireStart = berth.wire.Start.$Properties;
 export type WireContainer = berth.wire.Container.$Properties;
 export type WireStop = berth.wire.Stop.$Properties;

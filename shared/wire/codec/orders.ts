@@ -1,9 +1,9 @@
 import type { RunSpec } from '../../job-spec/spec.js';
-import type { GpuPart, StartOrder, StopOrder, Sync } from '../messages.js';
+import type { GpuPart, Orders, StartOrder, StopOrder, Sync } from '../messages.js';
 import { gpuFromWire, gpuToWire, resourcesFromWire, resourcesToWire, whole } from './amounts.js';
 import { containerFromWire, containerToWire } from './containers.js';
 import * as field from './fields.js';
-import type { WireStart, WireStop, WireSync } from './generated.js';
+import type { WireOrders, WireStart, WireStop, WireSync } from './generated.js';
 import { DRIVERS } from './hello.js';
 import { STOP_REASONS } from './reports.js';
 import { secretsFromWire, secretsToWire } from './secrets.js';
@@ -15,6 +15,7 @@ export function syncToWire(sync: Sync): WireSync {
     stop: [...sync.stop],
     start: sync.start.map(startToWire),
     forget: [...sync.forget],
+    ...(sync.closing === undefined ? {} : { closing: sync.closing }),
   };
 }
 
@@ -24,10 +25,27 @@ export function syncFromWire(sync: WireSync): Sync {
     stop: field.each(sync.stop, stopFromWire, 'sync.stop'),
     start: field.each(sync.start, startFromWire, 'sync.start'),
     forget: field.each(sync.forget, field.allocationId, 'sync.forget'),
+    ...(sync.closing ? { closing: field.count(sync.closing, 'sync.closing') } : {}),
   };
 }
 
-export function startToWire(order: StartOrder): WireStart {
+export function ordersToWire({ start, stop, closing }: Orders): WireOrders {
+  return {
+    start: start.map(startToWire),
+    stop: [...stop],
+    ...(closing === undefined ? {} : { intake: { closing } }),
+  };
+}
+
+export function ordersFromWire({ start, stop, intake }: WireOrders): Orders {
+  return {
+    start: field.each(start, startFromWire, 'orders.start'),
+    stop: field.each(stop, stopFromWire, 'orders.stop'),
+    ...(intake ? { closing: field.count(intake.closing, 'orders.intake.closing') } : {}),
+  };
+}
+
+function startToWire(order: StartOrder): WireStart {
   const {
     image,
     container,
@@ -71,7 +89,7 @@ export function startToWire(order: StartOrder): WireStart {
   };
 }
 
-export function startFromWire(start: WireStart, where: string): StartOrder {
+function startFromWire(start: WireStart, where: string): StartOrder {
   return {
     allocationId: field.allocationId(start.allocationId, `${where}.allocationId`),
     jobId: field.jobId(start.jobId, `${where}.jobId`),
@@ -129,7 +147,7 @@ function runFromWire({ script, argv }: WireStart, where: string): RunSpec {
   return { kind: 'command', argv };
 }
 
-export function stopFromWire(stop: WireStop, where: string): StopOrder {
+function stopFromWire(stop: WireStop, where: string): StopOrder {
   return {
     allocationId: field.allocationId(stop.allocationId, `${where}.allocationId`),
     reason: field.oneOf(stop.reason, STOP_REASONS, `${where}.reason`),

@@ -1,0 +1,51 @@
+import { present } from '../../shared/assert.js';
+import type { EpochMs } from '../../shared/clock.js';
+import { POOL_LABEL, type PoolSpec } from '../../shared/pool.js';
+import type { EventOf } from './events.js';
+import type { NodeClass } from './node.js';
+import { NO_TOTALS, type Pool, type PoolIntake } from './pool.js';
+import type { ClusterState } from './state.js';
+
+/** A pool is new, or wanted otherwise: what was learnt of machines that are made differently is forgotten. */
+export function poolDefined(state: ClusterState, { spec, by }: EventOf<'pool.defined'>): void {
+  const known = state.pools.get(spec.name);
+  const isSameKind = known !== undefined && JSON.stringify(known.spec.node) === JSON.stringify(spec.node);
+  state.pools.set(spec.name, {
+    spec,
+    definedBy: by,
+    intake: known?.intake ?? { kind: 'enabled' },
+    requested: known?.requested ?? null,
+    cooling: null,
+    times: isSameKind ? known.times : spec.times,
+    nodeClass: isSameKind ? known.nodeClass : expectedClass(state, spec),
+    totals: known?.totals ?? NO_TOTALS,
+  });
+}
+
+/** As one of its nodes will be, by its specification. */
+export function expectedClass(state: ClusterState, { name, node }: PoolSpec): NodeClass {
+  return state.classes.nodeClassOf({ ...node, labels: { ...node.labels, [POOL_LABEL]: name } });
+}
+
+export function poolRemoved(state: ClusterState, { pool }: EventOf<'pool.removed'>): void {
+  state.pools.delete(pool);
+}
+
+export function poolIntakeChanged(state: ClusterState, name: string, intake: PoolIntake): void {
+  changePool(state, name, () => ({ intake }));
+}
+
+export function poolScaled(state: ClusterState, { pool, count }: EventOf<'pool.scaled'>): void {
+  changePool(state, pool, () => ({ requested: count }));
+}
+
+export function changePool(state: ClusterState, name: string, change: (pool: Pool) => Partial<Pool>): void {
+  const pool = present(state.pools.get(name), `pool ${name}`);
+  const changed = { ...pool, ...change(pool) };
+  state.pools.set(name, changed);
+  if (changed.cooling !== null && changed.cooling !== pool.cooling) wakeAt(state, name, changed.cooling.until);
+}
+
+export function wakeAt(state: ClusterState, pool: string, at: EpochMs): void {
+  state.index.addDeadline(at, { kind: 'pool', pool });
+}
