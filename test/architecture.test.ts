@@ -81,6 +81,26 @@ const LAYERS: readonly checks.Layer[] = [
     mayImport: ['shared', 'model', 'inputs', 'gateway port', 'disk'],
   },
 
+  // The HPC bridge: what is decided without asking anybody, the port, and what is behind it.
+  {
+    name: 'hpc port',
+    files: ['coordinator/hpc/backend.ts', 'coordinator/hpc/perform-step.ts'],
+    mayImport: ['shared', 'hpc policy'],
+    nature: 'closed',
+  },
+  { name: 'hpc shell', files: ['coordinator/hpc/shell/'], mayImport: ['shared', 'hpc policy', 'hpc port'] },
+  {
+    name: 'hpc backends',
+    files: ['coordinator/hpc/backends/'],
+    mayImport: ['shared', 'hpc policy', 'hpc port', 'hpc shell'],
+  },
+  {
+    name: 'hpc connector',
+    files: ['coordinator/hpc/connector/'],
+    mayImport: ['shared', 'hpc policy', 'hpc port', 'hpc backends'],
+  },
+  { name: 'hpc policy', files: ['coordinator/hpc/'], mayImport: ['shared'], nature: 'pure' },
+
   // Use cases, which ask the scheduler only why something waits; then HTTP around them.
   {
     name: 'service',
@@ -158,7 +178,11 @@ const LAYERS: readonly checks.Layer[] = [
   },
 
   // The one program, which loads the part that is asked for.
-  { name: 'entry', files: ['scripts/'], mayImport: ['shared', 'coordinator main', 'agent main', 'view'] },
+  {
+    name: 'entry',
+    files: ['scripts/'],
+    mayImport: ['shared', 'coordinator main', 'agent main', 'hpc connector', 'view'],
+  },
 ];
 
 /** Tests see everything. */
@@ -186,6 +210,9 @@ const PORTS = [
   ['coordinator/store/archive.ts', 'Archive'],
   ['coordinator/scheduler/worth/pricing.ts', 'Pricing'],
   ['coordinator/artifacts/artifact-store.ts', 'ArtifactStore'],
+  ['coordinator/hpc/backend.ts', 'HpcBackend'],
+  ['coordinator/hpc/backend.ts', 'RemoteFiles'],
+  ['coordinator/hpc/shell/remote-shell.ts', 'RemoteShell'],
   ['agent/store/store.ts', 'AgentStore'],
   ['agent/driver/driver.ts', 'TaskDriver'],
   ['agent/staging/staging.ts', 'Staging'],

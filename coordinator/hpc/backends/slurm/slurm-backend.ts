@@ -1,0 +1,144 @@
+import { didYouMean } from '../../../../shared/suggest.js';
+import { type HpcBackend, HpcError, type HpcSite } from '../../backend.js';
+import { quote, quoteArgv } from '../../quote.js';
+import type { RemoteJob } from '../../remote-job.js';
+import { firstLine, mustRun, type RemoteShell } from '../../shell/remote-shell.js';
+import { shellFiles } from '../../shell/shell-files.js';
+import { submitOnceScript } from '../../shell/submit-once.js';
+import { SCRIPT_FILE, type Submission, type SubmitOptions, SYSTEM_LOG } from '../../submission.js';
+import type { HpcTarget } from '../../target.js';
+import { explainSlurm } from './slurm-errors.js';
+import { ACCOUNTING_FORMAT, QUEUE_FORMAT, readAccounting, readQueue } from './slurm-tables.js';
+import { formatTimeLimit } from './slurm-words.js';
+
+/** Accounting is asked for nothing older: sacct looks at one day only unless it is told. */
+const ACCOUNTING_SINCE = 'now-60days';
+const PARTITION_MISSING = 'there is no partition';
+
+/** Slurm by its command-line tools, wherever the shell is. `submit` is idempotent by the tag. */
+export function slurmBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partition' | 'stagingRoot'>): HpcBackend {
+  const run = (script: string, signal: AbortSignal): Promise<string> =>
+    mustRun(shell, script, { signal, explain: explainSlurm });
+  const queue = async (signal: AbortSignal): Promise<Map<string, RemoteJob>> => readQueue(await run(QUEUE, signal));
+  return {
+    files: shellFiles(shell),
+    check: (signal) => checkSite(shell, target, signal),
+    submit: async (submission, signal) => {
+      const lookup = `${quoteArgv([...SQUEUE, `--name=${submission.tag}`])} --format=%A`;
+      const script = submitOnceScript({ submission, lookup, submit: sbatch(submission) });
+      return readId(await run(script, signal));
+    },
+    find: async (tag, signal) => {
+      const queued = [...(await queue(signal)).values()].filter((job) => job.tag === tag);
+      if (queued.length > 0) return queued;
+      return [...(await account(shell, `--name=${quote(tag)}`, signal)).values()];
+    },
+    statusOf: async (ids, signal) => {
+      const found = await queue(signal);
+      const missing = ids.filter((id) => !found.has(id));
+      if (missing.length === 0) return pick(found, ids);
+      const accounted = await account(shell, `--jobs=${quote(missing.join(','))}`, signal);
+      return pick(new Map([...found, ...accounted]), ids);
+    },
+    cancel: async (id, signal) => {
+      const result = await shell.run(quoteArgv(['scancel', id]), signal);
+      if (result.exitCode !== 0 && explainSlurm(result).kind !== 'unknown-job') throw explainSlurm(result);
+    },
+    close: () => shell.close(),
+  };
+}
+
+/** All jobs of the account in one answer, with a row for each task of an array. */
+const SQUEUE = ['squeue', '--me', '--states=all', '--noheader'];
+const QUEUE = quoteArgv([...SQUEUE, '--array', `--Format=${QUEUE_FORMAT}`]);
+
+/** A site without accounting answers with an error, which is as good as knowing nothing. */
+async function account(shell: RemoteShell, which: string, signal: AbortSignal): Promise<Map<string, RemoteJob>> {
+  const options = `--noheader --parsable2 --allocations --starttime=${ACCOUNTING_SINCE} --format=${ACCOUNTING_FORMAT}`;
+  const result = await shell.run(`sacct ${options} ${which}`, signal);
+  if (result.exitCode === 0) return readAccounting(result.stdout);
+  if (hasNoAccounting(result)) return new Map();
+  throw explainSlurm(result);
+}
+
+function hasNoAccounting({ stderr }: { readonly stderr: string }): boolean {
+  return /accounting storage is disabled|not found|only supported with/i.test(stderr);
+}
+
+async function checkSite(
+  shell: RemoteShell,
+  { partition, stagingRoot }: Pick<HpcTarget, 'partition' | 'stagingRoot'>,
+  signal: AbortSignal,
+): Promise<HpcSite> {
+  const script = `sinfo --version && sinfo --noheader --format=%R && squeue --me --noheader >/dev/null`;
+  const text = await mustRun(shell, script, { signal, explain: explainSlurm });
+  const [system = '', ...names] = text.split('\n').filter((line) => line !== '');
+  const partitions = [...new Set(names)];
+  if (partition !== null && !partitions.includes(partition)) {
+    const known = `this account sees ${partitions.join(', ') || 'none'}`;
+    throw new HpcError('refused', `${PARTITION_MISSING} "${partition}"; ${known}${didYouMean(partition, partitions)}`);
+  }
+  const root = quote(stagingRoot);
+  const made = await shell.run(`mkdir -p -- ${root} && [ -w ${root} ]`, signal);
+  if (made.exitCode !== 0) {
+    throw new HpcError('configuration', `stagingRoot ${stagingRoot} cannot be written: ${firstLine(made)}`);
+  }
+  const accounting = await shell.run('sacct --noheader --allocations --jobs=1', signal);
+  return { system, partitions, hasAccounting: accounting.exitCode === 0 };
+}
+
+/** The arguments of sbatch, which is called in the work directory. They win over directives in the script. */
+function sbatch({ tag, work, options }: Submission): string[] {
+  return [
+    'sbatch',
+    '--parsable',
+    `--job-name=${tag}`,
+    `--chdir=${work}`,
+    `--output=${work}/${SYSTEM_LOG}`,
+    '--open-mode=append',
+    ...sbatchOptions(options),
+    SCRIPT_FILE,
+  ];
+}
+
+function sbatchOptions(options: SubmitOptions): string[] {
+  const { gpus, licences, maxParallel } = options;
+  const given = (name: string, value: string | number | undefined): string[] =>
+    value === undefined ? [] : [`--${name}=${value}`];
+  return [
+    ...given('account', options.account),
+    ...given('partition', options.partition),
+    ...given('cpus-per-task', options.cpus),
+    ...given('mem', options.memoryMiB === undefined ? undefined : `${options.memoryMiB}M`),
+    ...given('tmp', options.diskMiB === undefined ? undefined : `${options.diskMiB}M`),
+    ...given('gres', gpus && `gpu:${gpus.model === null ? '' : `${gpus.model}:`}${gpus.count}`),
+    ...given(
+      'licenses',
+      licences &&
+        Object.entries(licences)
+          .map((entry) => entry.join(':'))
+          .join(','),
+    ),
+    ...given('time', options.timeLimitMs === undefined ? undefined : formatTimeLimit(options.timeLimitMs)),
+    ...given('array', options.array && `${options.array}${maxParallel === undefined ? '' : `%${maxParallel}`}`),
+    ...(options.isExclusive ? ['--exclusive'] : []),
+    ...(options.mayRequeue === undefined ? [] : [options.mayRequeue === 'yes' ? '--requeue' : '--no-requeue']),
+  ];
+}
+
+/** `4711`, and with several clusters `4711;north`. */
+function readId(text: string): string {
+  const id = /^(\d+)/.exec(text.trim())?.[1];
+  if (id === undefined)
+    throw new HpcError('configuration', `sbatch printed ${JSON.stringify(text.slice(0, 100))}, no id`);
+  return id;
+}
+
+function pick(jobs: ReadonlyMap<string, RemoteJob>, ids: readonly string[]): Map<string, RemoteJob> {
+  return new Map(
+    ids.flatMap((id) => {
+      const job = jobs.get(id);
+      return job ? [[id, job] as const] : [];
+    }),
+  );
+}

@@ -1,0 +1,80 @@
+import { jobOfTasks, type RemoteJob, type RemoteTask } from '../../remote-job.js';
+import { type ExitStatus, readExitPair, readReason, readState, readWaitStatus } from './slurm-words.js';
+
+/** What squeue is asked for: fields of any width, ended by a bar. Source: squeue(1), --Format. */
+export const QUEUE_FORMAT =
+  'JobID:|,ArrayJobID:|,ArrayTaskID:|,State:|,exit_code:|,RestartCnt:|,NodeList:|,Name:|,Reason:|';
+export const ACCOUNTING_FORMAT = 'JobID,State,ExitCode,NodeList,JobName,Reason';
+
+interface Row extends RemoteTask {
+  readonly jobId: string;
+  readonly tag: string;
+  readonly isArray: boolean;
+}
+
+/** The jobs of `squeue --noheader --array --Format=QUEUE_FORMAT`, by id, in the order of their ids. */
+export function readQueue(text: string): Map<string, RemoteJob> {
+  return jobsOf(
+    text.split('\n').flatMap((line) => {
+      const [, jobId, task = '', state = '', status, restarts, nodes = '', tag = '', reason = ''] = line.split('|');
+      if (jobId === undefined) return [];
+      const exit = readWaitStatus(Number(status));
+      return [row({ jobId, task: task === 'N/A' ? '' : task, state, exit, nodes, tag, reason, restarts })];
+    }),
+  );
+}
+
+/** The jobs of `sacct --noheader --parsable2 --allocations --format=ACCOUNTING_FORMAT`. */
+export function readAccounting(text: string): Map<string, RemoteJob> {
+  return jobsOf(
+    text.split('\n').flatMap((line) => {
+      const [id = '', state, status = '', nodes = '', tag = '', reason = ''] = line.split('|');
+      if (state === undefined) return [];
+      const [jobId = '', task = ''] = id.split('_');
+      const exit = readExitPair(status);
+      return [row({ jobId, task, state, exit, nodes: nodes === 'None assigned' ? '' : nodes, tag, reason })];
+    }),
+  );
+}
+
+interface Cells {
+  readonly jobId: string;
+  /** An index; empty for a job that is no array; `[0-9]` for tasks that are not told apart yet. */
+  readonly task: string;
+  readonly state: string;
+  readonly exit: ExitStatus;
+  readonly nodes: string;
+  readonly tag: string;
+  readonly reason: string;
+  readonly restarts?: string | undefined;
+}
+
+function row({ jobId, task, state, exit, nodes, tag, reason, restarts }: Cells): Row {
+  return {
+    jobId,
+    tag,
+    isArray: task !== '',
+    index: Number(/\d+/.exec(task)?.[0] ?? 0),
+    ...readState(state, exit),
+    reason: readReason(reason),
+    nodes: nodes === '(null)' ? '' : nodes,
+    requeueCount: Number(restarts ?? 0) || 0,
+  };
+}
+
+export function jobsOf(rows: readonly Row[]): Map<string, RemoteJob> {
+  const byJob = new Map<string, Row[]>();
+  for (const each of rows) {
+    const others = byJob.get(each.jobId);
+    if (others) others.push(each);
+    else byJob.set(each.jobId, [each]);
+  }
+  const ids = [...byJob.keys()].sort((left, right) => Number(left) - Number(right));
+  return new Map(ids.map((id) => [id, jobOfRows(id, byJob.get(id) ?? [])]));
+}
+
+function jobOfRows(id: string, rows: readonly Row[]): RemoteJob {
+  const tasks = rows.map(({ jobId: _, tag: __, isArray: ___, ...task }): RemoteTask => task);
+  const job = jobOfTasks(id, rows[0]?.tag ?? '', tasks);
+  return rows.some(({ isArray }) => isArray) ? job : { ...job, tasks: [] };
+}

@@ -1,0 +1,55 @@
+import { quote, quoteArgv } from './quote.js';
+
+/** What a site has to run container images with, always as the user. */
+export const CONTAINER_RUNTIMES = ['apptainer', 'singularity', 'podman', 'charliecloud'] as const;
+export type ContainerRuntime = (typeof CONTAINER_RUNTIMES)[number];
+
+export interface ContainerCommand {
+  readonly runtime: ContainerRuntime;
+  readonly image: string;
+  /** Of variables that the task is to see. */
+  readonly names: readonly string[];
+  readonly hasGpus: boolean;
+  /** Where the command starts, within the container; null for the workspace. */
+  readonly workdir: string | null;
+  /** A shell command within the container. */
+  readonly command: string;
+}
+
+/** The shell command that runs a command in a container. The current folder is the workspace, which it sees. */
+export function inContainer({ runtime, image, names, hasGpus, workdir, command }: ContainerCommand): string {
+  const start = workdir === null ? `"${workspaceIn(runtime)}"` : quote(workdir);
+  switch (runtime) {
+    case 'apptainer':
+    case 'singularity': {
+      const gpus = hasGpus ? ' --nv' : '';
+      return `${runtime} exec${gpus} --bind "$PWD" --pwd ${start} ${quote(imageUrl(image))} ${command}`;
+    }
+    case 'podman': {
+      const gpus = hasGpus ? ' --device nvidia.com/gpu=all' : '';
+      // Without a value, podman takes the variable's own: nothing of it is in the arguments.
+      const env = names.map((name) => ` --env ${quote(name)}`).join('');
+      return `podman run --rm${gpus}${env} --volume "$PWD:$PWD" --workdir ${start} --entrypoint '' ${quote(image)} ${command}`;
+    }
+    case 'charliecloud':
+      return `ch-run --bind "$PWD:${workspaceIn(runtime)}" --cd ${start} ${quote(image)} -- ${command}`;
+  }
+}
+
+/** Where the workspace is within the container, as the shell outside of it writes that. */
+export function workspaceIn(runtime: ContainerRuntime): string {
+  // Charliecloud's images have this folder to mount at; the others make the one that is asked for.
+  return runtime === 'charliecloud' ? '/mnt/0' : '$PWD';
+}
+
+/** A name as Docker has it is one of a registry; a path and a URL are as they are. */
+function imageUrl(image: string): string {
+  return image.startsWith('/') || image.includes('://') || image.endsWith('.sif') ? image : `docker://${image}`;
+}
+
+/** What a script's first line says, as words of a shell: on a disk that runs nothing, its file is read by that. */
+export function interpreterOf(script: string): string {
+  const line = (/^#!\s*([^\n]*)/.exec(script)?.[1] ?? '/bin/sh').trim();
+  const [, program = '/bin/sh', argument] = /^(\S+)\s*(.*)$/.exec(line) ?? [];
+  return quoteArgv(argument ? [program, argument] : [program]);
+}

@@ -1,0 +1,137 @@
+import { isRefusal, type Problem, type Refusal, refuse } from '../../shared/errors.js';
+import { type JobSpec, SPEC_DEFAULTS, type StepSpec } from '../../shared/job-spec/spec.js';
+import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
+import { inContainer, interpreterOf, workspaceIn } from './containers.js';
+import { mapPath } from './paths.js';
+import { quoteArgv } from './quote.js';
+import { batchScript, type Dialect } from './script.js';
+import { type Submission, type SubmitOptions, TASK_FILE } from './submission.js';
+import type { HpcTarget } from './target.js';
+
+/**
+ * The submission that runs a job of one step at a target.
+ *
+ * Refuses, with all of it together, what a remote batch system cannot be asked for: nothing is accepted and ignored.
+ */
+export function planJob(spec: JobSpec, target: HpcTarget, tag: string): Submission | Refusal {
+  const [step] = spec.steps;
+  if (!step || spec.steps.length > 1) {
+    const detail = `a job at hpc/${target.name} has one step, and this one has ${spec.steps.length}: submit each by itself`;
+    return refuse('invalid-spec', detail);
+  }
+  const problems = [...unsupported(spec, step), ...unmapped(step, target)];
+  if (step.image !== null && target.container === null) {
+    const message = `hpc/${target.name} has no "container" in its configuration, which says what runs images there`;
+    problems.push({ field: 'image', message });
+  }
+  if (problems.length > 0) {
+    const detail = problems.map(({ field, message }) => `${field}: ${message}`).join('\n');
+    return refuse('unsupported-field', detail, { problems });
+  }
+  const work = workFolder(target, tag);
+  const script = batchScript({
+    dialect: dialectOf(target),
+    tag,
+    work,
+    directives: [],
+    setup: target.setup,
+    env: taskEnv(spec, step),
+    workdir: step.image !== null ? null : mappedWorkdir(step, target),
+    inputs: step.array !== '0' && (step.inputs ?? []).length > 0 ? 'copied' : 'in-place',
+    program: step.run.kind === 'script' ? step.run.script : null,
+    command: commandOf(step, target),
+  });
+  return isRefusal(script) ? script : { tag, work, script, options: optionsOf(step, target) };
+}
+
+export function workFolder(target: Pick<HpcTarget, 'stagingRoot'>, tag: string): string {
+  return `${target.stagingRoot}/${tag}`;
+}
+
+export function dialectOf({ backend }: Pick<HpcTarget, 'backend'>): Dialect {
+  if (backend === 'sge') return 'sge';
+  return backend === 'command' ? 'plain' : 'slurm';
+}
+
+function unsupported(spec: JobSpec, step: StepSpec): Problem[] {
+  const problems: Problem[] = [];
+  const add = (field: string, isGiven: boolean, message: string): void => {
+    if (isGiven) problems.push({ field, message });
+  };
+  const { gpus, pinCpus } = step.resources;
+  add('hold', spec.hold, 'is not for a remote job; submit it when it may start');
+  add('priority', spec.priority !== SPEC_DEFAULTS.priority, 'is decided by the remote system; remove it');
+  add('gang', step.gang === true, 'is not for a remote job; use the launcher of the site, such as srun');
+  add('secrets', (step.secrets ?? []).length > 0, 'cannot be passed on: batch scripts are readable for others');
+  add('user', step.user !== undefined, 'is the account at the remote system; remove it');
+  add('constraints', step.constraints.length > 0, 'speak of nodes of this cluster; choose a partition in the target');
+  add('volumes', (step.volumes ?? []).length > 0, 'are of nodes of this cluster; map a shared path in the target');
+  add('container', step.container !== undefined, 'is for Docker; the remote runtime has its own rules');
+  add('resources.pinCpus', pinCpus === true, 'is decided by the remote system; remove it');
+  const isShared = gpus?.shareMillis !== undefined || gpus?.memoryMiB !== undefined || gpus?.mig !== undefined;
+  add('resources.gpus', isShared, 'must be whole GPUs at a remote system; write a count');
+  const isOther = gpus?.minMemoryMiB !== null && gpus?.minMemoryMiB !== undefined;
+  add('resources.gpus.minMemory', isOther, 'is not known of remote GPUs; write a model');
+  add('resources.gpus.model', Array.isArray(gpus?.model), 'must be one model at a remote system');
+  return problems;
+}
+
+/** A working directory of this side must be known on the other. */
+function unmapped(step: StepSpec, target: HpcTarget): Problem[] {
+  if (step.workdir === null || step.image !== null || target.paths.length === 0) return [];
+  if (mapPath(target.paths, step.workdir) !== undefined) return [];
+  const known = target.paths.map(({ local }) => local).join(', ');
+  return [
+    { field: 'workdir', message: `${step.workdir} is not below any shared path of hpc/${target.name} (${known})` },
+  ];
+}
+
+/** Without a mapping, paths are the remote side's own. */
+function mappedWorkdir({ workdir }: StepSpec, { paths }: HpcTarget): string | null {
+  return workdir === null || paths.length === 0 ? workdir : (mapPath(paths, workdir) ?? workdir);
+}
+
+function taskEnv(spec: JobSpec, step: StepSpec): Record<string, string> {
+  const own = { BERTH_JOB_NAME: spec.name, BERTH_STEP: step.name, BERTH_TASK_COUNT: String(taskCountOf(step)) };
+  return { ...step.env, ...own };
+}
+
+function commandOf(step: StepSpec, { container }: HpcTarget): string {
+  const { image, run, workdir } = step;
+  if (image === null || container === null) {
+    return run.kind === 'command'
+      ? quoteArgv(run.argv)
+      : `"$BERTH_WORKSPACE/${TASK_FILE}" ${quoteArgv(run.args)}`.trim();
+  }
+  const command =
+    run.kind === 'command'
+      ? quoteArgv(run.argv)
+      : `${interpreterOf(run.script)} "${workspaceIn(container)}/${TASK_FILE}" ${quoteArgv(run.args)}`.trim();
+  const names = [...Object.keys(step.env), 'BERTH_HPC_JOB', 'BERTH_TASK_INDEX', 'BERTH_JOB_NAME'];
+  return inContainer({ runtime: container, image, names, hasGpus: step.resources.gpus !== null, workdir, command });
+}
+
+function optionsOf(step: StepSpec, target: HpcTarget): SubmitOptions {
+  const { cpuMillis, memoryMiB, diskMiB, gpus, licences } = step.resources;
+  const timeLimitMs = step.timeLimitMs ?? target.timeLimitMs;
+  return {
+    ...placeOf(target),
+    cpus: Math.max(1, Math.ceil(cpuMillis / 1_000)),
+    memoryMiB,
+    ...(diskMiB > 0 ? { diskMiB } : {}),
+    ...(gpus === null
+      ? {}
+      : { gpus: { count: gpus.count, model: typeof gpus.model === 'string' ? gpus.model : null } }),
+    ...(licences === undefined ? {} : { licences }),
+    ...(step.exclusive === true ? { isExclusive: true } : {}),
+    ...(timeLimitMs === null ? {} : { timeLimitMs }),
+    ...(step.array === '0' ? {} : { array: step.array }),
+    ...(step.maxParallel === undefined ? {} : { maxParallel: step.maxParallel }),
+    // A second start is a second attempt, which the job must have allowed.
+    mayRequeue: step.retry.maxAttempts > 1 ? 'yes' : 'no',
+  };
+}
+
+export function placeOf({ account, partition }: Pick<HpcTarget, 'account' | 'partition'>): SubmitOptions {
+  return { ...(account === null ? {} : { account }), ...(partition === null ? {} : { partition }) };
+}

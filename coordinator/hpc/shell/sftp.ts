@@ -1,0 +1,86 @@
+import type { SFTPWrapper } from 'ssh2';
+import { type FilePart, HpcError, type WriteOptions } from '../backend.js';
+import { HPC_LIMITS } from '../remote-job.js';
+
+/** Status codes of SFTP, version 3. */
+const END_OF_FILE = 1;
+const NO_SUCH_FILE = 2;
+const PERMISSION_DENIED = 3;
+
+/** What servers take at once. */
+const MAX_PACKET_BYTES = 32 * 1024;
+
+type Callback<Value> = (error: Error | null | undefined, value: Value) => void;
+
+export async function readPart(sftp: SFTPWrapper, path: string, part: FilePart): Promise<Uint8Array | null> {
+  const handle = await opened(sftp, path, 'r', 0).catch((error: unknown) => {
+    if (statusOf(error) === NO_SUCH_FILE) return null;
+    throw fileError(error, `reading ${path}`);
+  });
+  if (handle === null) return null;
+  try {
+    return await readAll(sftp, handle, part);
+  } catch (error) {
+    throw fileError(error, `reading ${path}`);
+  } finally {
+    await promised<void>((done) => sftp.close(handle, done as never));
+  }
+}
+
+async function readAll(sftp: SFTPWrapper, handle: Buffer, { offset, maxBytes }: FilePart): Promise<Uint8Array> {
+  const bytes = Buffer.alloc(Math.min(maxBytes, HPC_LIMITS.maxPieceBytes));
+  let filled = 0;
+  while (filled < bytes.length) {
+    const size = Math.min(MAX_PACKET_BYTES, bytes.length - filled);
+    const count = await promised<number>((done) => sftp.read(handle, bytes, filled, size, offset + filled, done)).catch(
+      (error: unknown) => {
+        if (statusOf(error) === END_OF_FILE) return 0;
+        throw error;
+      },
+    );
+    if (count === 0) break;
+    filled += count;
+  }
+  return bytes.subarray(0, filled);
+}
+
+export async function writePart(
+  sftp: SFTPWrapper,
+  path: string,
+  bytes: Uint8Array,
+  { offset, mode }: WriteOptions,
+): Promise<void> {
+  try {
+    const handle = await opened(sftp, path, offset === 0 ? 'w' : 'r+', mode);
+    try {
+      const whole = Buffer.from(bytes);
+      for (let from = 0; from < bytes.length; from += MAX_PACKET_BYTES) {
+        const size = Math.min(MAX_PACKET_BYTES, bytes.length - from);
+        await promised<void>((done) => sftp.write(handle, whole, from, size, offset + from, done as never));
+      }
+      if (offset === 0) await promised<void>((done) => sftp.fchmod(handle, mode, done as never));
+    } finally {
+      await promised<void>((done) => sftp.close(handle, done as never));
+    }
+  } catch (error) {
+    throw fileError(error, `writing ${path}`);
+  }
+}
+
+function opened(sftp: SFTPWrapper, path: string, flags: 'r' | 'w' | 'r+', mode: number): Promise<Buffer> {
+  return promised<Buffer>((done) => sftp.open(path, flags, mode, done as never));
+}
+
+function promised<Value>(start: (done: Callback<Value>) => void): Promise<Value> {
+  return new Promise((resolve, reject) => start((error, value) => (error ? reject(error) : resolve(value))));
+}
+
+function statusOf(error: unknown): unknown {
+  return (error as { code?: unknown }).code;
+}
+
+function fileError(error: unknown, doing: string): HpcError {
+  const kind =
+    statusOf(error) === PERMISSION_DENIED || statusOf(error) === NO_SUCH_FILE ? 'configuration' : 'unavailable';
+  return new HpcError(kind, `${doing}: ${(error as Error).message}`, { cause: error });
+}

@@ -1,0 +1,64 @@
+import type { ContainerRuntime } from './containers.js';
+import type { PathMapping } from './paths.js';
+
+/** Everything about one account at one remote batch system that is no secret: `hpc/NAME`. */
+export interface HpcTarget {
+  readonly name: string;
+  readonly backend: BackendName;
+  /** Of a REST interface; null for backends that have none. */
+  readonly endpoint: string | null;
+  /** How to get there; null when the tools and files are those of this machine. */
+  readonly ssh: SshEndpoint | null;
+  /** The account's name for a REST interface that asks for it. */
+  readonly user: string | null;
+  /** The name of the secret with the token, the proxy certificate or the private key; null when none is needed. */
+  readonly credential: string | null;
+  /** A command of this side whose output is the credential, run anew when that has expired; null when it is kept. */
+  readonly credentialCommand: readonly string[] | null;
+  readonly account: string | null;
+  readonly partition: string | null;
+  /** Of jobs that ask for none. */
+  readonly timeLimitMs: number | null;
+  readonly container: ContainerRuntime | null;
+  /** Shell commands before each task, such as `module load apptainer`; may be empty. */
+  readonly setup: string;
+  /** Where work directories are made, on the remote side. */
+  readonly stagingRoot: string;
+  readonly paths: readonly PathMapping[];
+  readonly period: MonitoringPeriod;
+  readonly keep: KeepPolicy;
+  /** Of the `command` backend. */
+  readonly commands: SiteCommands | null;
+}
+
+export const BACKENDS = ['slurm-local', 'slurm-ssh', 'slurm-rest', 'sge', 'command', 'rimrock'] as const;
+export type BackendName = (typeof BACKENDS)[number];
+
+/** Whether the work directory of a job that has ended stays. */
+export const KEEP_POLICIES = ['never', 'failed', 'always'] as const;
+export type KeepPolicy = (typeof KEEP_POLICIES)[number];
+
+/** A job is looked at after `minMs` when something has just changed, and ever more rarely while nothing does. */
+export interface MonitoringPeriod {
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
+export interface SshEndpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** The host's key as `SHA256:...`, or null to look it up in a known_hosts file. */
+  readonly hostKey: string | null;
+  readonly knownHosts: string | null;
+  /** The name of the secret with the private key; null for the agent's keys. */
+  readonly credential: string | null;
+}
+
+/** A site's own tools, as argument vectors with `{placeholders}`; see the `command` backend. */
+export interface SiteCommands {
+  readonly submit: readonly string[];
+  readonly status: readonly string[];
+  readonly cancel: readonly string[];
+  readonly check: readonly string[] | null;
+}

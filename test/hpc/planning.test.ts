@@ -1,0 +1,192 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { planOwnScript } from '../../coordinator/hpc/own-script.js';
+import { mapPath } from '../../coordinator/hpc/paths.js';
+import { planJob } from '../../coordinator/hpc/plan-job.js';
+import { quoteArgv } from '../../coordinator/hpc/quote.js';
+import { parseTarget } from '../../coordinator/hpc/read-target.js';
+import type { Submission } from '../../coordinator/hpc/submission.js';
+import type { HpcTarget } from '../../coordinator/hpc/target.js';
+import { isRefusal, type Refusal } from '../../shared/errors.js';
+import { parseJobSpec } from '../../shared/job-spec/parse.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
+
+const aTarget = (more: Record<string, unknown> = {}): HpcTarget =>
+  taken(parseTarget({ backend: 'slurm-local', stagingRoot: '/scratch/ann', ...more }));
+function taken<Value>(value: Value | Refusal): Value {
+  if (isRefusal(value)) throw new Error(value.detail);
+  return value;
+}
+
+function problems(value: unknown): string {
+  return isRefusal(value) ? value.detail : 'accepted';
+}
+
+function plan(input: Record<string, unknown>, target = aTarget()): Submission | Refusal {
+  return planJob(taken(parseJobSpec(input)), target, 'tag');
+}
+
+t.test('a shell receives any argument as it was', async () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', '')),
+        { minLength: 1, maxLength: 5 },
+      ),
+      (argv) => {
+        const said = execFileSync('/bin/sh', ['-c', `printf '%s\\0' ${quoteArgv(argv)}`], { encoding: 'utf8' });
+        const sent = argv.map((text) => Buffer.from(text).toString());
+        return said === sent.map((text) => `${text}\0`).join('');
+      },
+    ),
+    { numRuns: 30, seed: 1 },
+  );
+});
+
+t.test('a job is asked for with all that it needs, in the terms of the site', async (t) => {
+  const submission = taken(
+    plan(
+      {
+        name: 'n',
+        array: '1-9:2',
+        maxParallel: 3,
+        command: ['./run', "it's"],
+        resources: {
+          cpus: 1.5,
+          memory: '2GiB',
+          disk: '1GiB',
+          gpus: { count: 2, model: 'a100' },
+          licences: { matlab: 1 },
+        },
+        timeLimit: '90s',
+        exclusive: true,
+        retry: { maxAttempts: 1 },
+      },
+      aTarget({ account: 'lab', partition: 'gpu', setup: 'module load x' }),
+    ),
+  );
+  t.same(submission.options, {
+    account: 'lab',
+    partition: 'gpu',
+    cpus: 2,
+    memoryMiB: 2048,
+    diskMiB: 1024,
+    gpus: { count: 2, model: 'a100' },
+    licences: { matlab: 1 },
+    isExclusive: true,
+    timeLimitMs: 90_000,
+    array: '1-9:2',
+    maxParallel: 3,
+    mayRequeue: 'no',
+  });
+  t.match(submission.script, '\nmodule load x\n');
+  t.match(submission.script, `'./run' 'it'\\''s'\nfinish "$?"\n`);
+});
+
+t.test('containers are run by what the site has', async (t) => {
+  const step = { image: 'python:3.12', driver: 'docker', command: ['python', '-V'], env: { A: 'secret value' } };
+  const run = (container: string): string =>
+    taken(plan(step, aTarget({ container })))
+      .script.split('\n')
+      .find((line) => line.includes('python:3.12')) ?? '';
+  t.equal(run('apptainer'), `apptainer exec --bind "$PWD" --pwd "$PWD" 'docker://python:3.12' 'python' '-V'`);
+  t.match(
+    run('podman'),
+    /^podman run --rm --env 'A' .*--volume "\$PWD:\$PWD" --workdir "\$PWD" --entrypoint '' 'python:3.12' 'python' '-V'$/,
+  );
+  t.equal(run('charliecloud'), `ch-run --bind "$PWD:/mnt/0" --cd "/mnt/0" 'python:3.12' -- 'python' '-V'`);
+  t.match(problems(plan(step)), /image: hpc\/slurm-local has no "container"/);
+});
+
+t.test('what a remote system cannot be asked for is refused by name, all of it together', async (t) => {
+  const input = {
+    command: ['x'],
+    priority: 'high',
+    gang: true,
+    constraints: ['arch = x64'],
+    secrets: [{ name: 's', env: 'S' }],
+    resources: { gpus: { share: 0.5 } },
+    workdir: '/home/x',
+  };
+  const text = problems(plan(input, aTarget({ paths: [{ local: '/data', remote: '/net/data' }] })));
+  for (const field of ['priority', 'gang', 'constraints', 'secrets', 'resources.gpus', 'workdir']) {
+    t.match(text, `${field}: `, field);
+  }
+  const steps = [
+    { name: 'a', command: ['x'] },
+    { name: 'b', command: ['x'] },
+  ];
+  t.match(problems(plan({ steps })), /has one step, and this one has 2/);
+});
+
+t.test(
+  "a user's own script runs as it is, with its directives, and account and partition where it has none",
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const text =
+      "#!/bin/bash\n# mine\n#SBATCH -p long\n#SBATCH --array=3-4%1\n\necho 'it'\"'\"'s' \\\n $0\n#SBATCH --late\n";
+    const target = aTarget({ stagingRoot: folder, account: 'lab', partition: 'main' });
+    const { script, options, work } = taken(planOwnScript(text, target, 'tag'));
+    t.same(options, { account: 'lab', array: '3-4', maxParallel: 1 });
+    t.same(script.split('\n').slice(0, 3), ['#!/bin/sh', '#SBATCH -p long', '#SBATCH --array=3-4%1']);
+    mkdirSync(work);
+    writeFileSync(join(work, 'job.sh'), script);
+    execFileSync('/bin/sh', [join(work, 'job.sh')], { env: { PATH: process.env.PATH, SLURM_JOB_ID: '5' } });
+    t.equal(readFileSync(join(work, 'files/0/.berth-task'), 'utf8'), text, 'byte for byte');
+    t.same(readdirSync(join(work, 'marks')).sort(), ['0.ended.0', '0.owner', '0.started.5']);
+    t.equal(readFileSync(join(work, 'out.0'), 'utf8'), `it's ${work}/files/0/.berth-task\n`);
+
+    t.match(
+      problems(planOwnScript('#SBATCH -n 1\necho x\n', target, 'tag')),
+      /line 1: "#SBATCH -n 1" is no interpreter; .*#!\/bin\/bash/,
+    );
+    t.match(problems(planOwnScript('#!/bin/sh\r\nx\r\n', target, 'tag')), /Windows line ends/);
+  },
+);
+
+t.test('a target is read with all its problems together', async (t) => {
+  const wrong = {
+    backend: 'slurm-shh',
+    stagingRoot: 'scratch',
+    acount: 'x',
+    host: 'y',
+    period: { min: '90s', max: '10s' },
+    partition: '--all',
+    ssh: { host: 'a', user: 'b' },
+    paths: [{ local: '/a' }],
+  };
+  const text = problems(parseTarget(wrong));
+  t.match(text, /backend: "slurm-shh" is not one of .*; did you mean "slurm-ssh"\?/);
+  t.match(text, /acount: there is no such field; did you mean "account"\?/);
+  t.match(text, /host: does not belong here; write it as "ssh.host"/);
+  t.match(text, /stagingRoot: "scratch" is not absolute/);
+  t.match(text, /period: has a "min" above its "max"/);
+  t.match(text, /partition: "--all" is not one word/);
+  t.match(text, /ssh.hostKey: is missing/);
+  t.match(text, /paths\[0\].remote: is missing/);
+  t.match(problems(parseTarget('x')), /is not the configuration of a target/);
+  t.match(
+    problems(parseTarget({ backend: 'slurm-rest', stagingRoot: '/x' })),
+    /endpoint: is missing.*\n.*credential: is missing.*\n.*user: is missing/,
+  );
+  t.match(
+    problems(parseTarget({ backend: 'command', stagingRoot: '/x', commands: { submit: ['x', '{tga}'] } })),
+    /there is no \{tga\}.*\n.*status: is missing/,
+  );
+  t.match(taken(parseTarget({ backend: 'slurm-local', stagingRoot: '/x', period: '10s' })), {
+    period: { minMs: 10_000, maxMs: 10_000 },
+    keep: 'failed',
+  });
+});
+
+t.test('shared paths are mapped by the longest mapping, and nothing leaves them', async (t) => {
+  const paths = [
+    { local: '/data', remote: '/net/d' },
+    { local: '/data/hot', remote: '/ssd' },
+  ];
+  const pairs = ['/data', '/data/x', '/data/hot/y', '/database', '/data/../etc'].map((path) => mapPath(paths, path));
+  t.same(pairs, ['/net/d', '/net/d/x', '/ssd/y', undefined, undefined]);
+});

@@ -1,0 +1,64 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+
+/** A real Slurm of the test's own. */
+export interface Slurm {
+  readonly folder: string;
+  /** The environment of its tools. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Of slurmrestd; empty without it. */
+  readonly restUrl: string;
+  /** Runs one of its tools and returns what it prints. */
+  tool(...argv: string[]): string;
+  /** Stops the controller; jobs go on. */
+  stopController(): void;
+  startController(): void;
+}
+
+const UP_LIMIT_MS = 120_000;
+
+/** Slurm's daemons need root; continuous integration has it, so there these tests are never left out. */
+export const slurmTests =
+  process.getuid?.() === 0 || process.env.CI === 'true' ? {} : { skip: "Slurm's daemons need root" };
+
+export interface SlurmNeeds {
+  readonly rest?: true;
+  readonly minJobAgeSeconds?: number;
+}
+
+export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): Slurm {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-slurm-'));
+  // slurmrestd is another user.
+  chmodSync(folder, 0o755);
+  const path = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/' };
+  t.teardown(() => {
+    spawnSync('scripts/slurm-down', [folder], { stdio: 'ignore', env: path, timeout: UP_LIMIT_MS });
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const { status, stdout, stderr } = spawnSync('scripts/slurm-up', [folder], {
+    encoding: 'utf8',
+    timeout: UP_LIMIT_MS,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...path,
+      TMPDIR: tmpdir(),
+      SLURM_REST: needs.rest ? '1' : '0',
+      SLURM_MESSAGE_TIMEOUT: '2',
+      SLURM_MIN_JOB_AGE: String(needs.minJobAgeSeconds ?? 300),
+    },
+  });
+  if (status !== 0) throw new Error(`Slurm did not come up: ${stderr}`);
+  const env = { ...path, SLURM_CONF: join(folder, 'etc/slurm.conf') };
+  return {
+    folder,
+    env,
+    restUrl: /^SLURM_REST=(.*)$/m.exec(stdout)?.[1] ?? '',
+    tool: (file = '', ...argv) =>
+      execFileSync(file, argv, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
+    stopController: () => process.kill(Number(readFileSync(join(folder, 'run/slurmctld.pid'), 'utf8')), 'SIGKILL'),
+    startController: () => void spawnSync('slurmctld', [], { env, stdio: 'ignore', timeout: UP_LIMIT_MS }),
+  };
+}
