@@ -15,6 +15,7 @@ import type {
   Recovery,
   TaskDriver,
 } from '../driver.js';
+import { bytesFrom } from '../output-file.js';
 import type { SecretFolder } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { ContainerLife } from './container-life.js';
@@ -115,7 +116,7 @@ class DockerDriver implements TaskDriver {
   }
 
   async read(id: AllocationId, stream: LogStream, offset: number, maxBytes: number): Promise<Uint8Array> {
-    return this.#spool.read(id, stream, offset, maxBytes);
+    return bytesFrom(this.#spool.output(id, stream), offset, maxBytes);
   }
 
   async remove(allocationId: AllocationId): Promise<void> {

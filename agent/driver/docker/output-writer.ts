@@ -5,6 +5,7 @@ import type { AllocationId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
 import type { LogStream } from '../../../shared/wire/messages.js';
 import type { OutputBytes } from '../driver.js';
+import { bytesFrom } from '../output-file.js';
 import type { Spool } from './spool.js';
 
 const HEADER_BYTES = 8;
@@ -85,7 +86,7 @@ export class OutputWriter {
     { from, to }: { readonly from: number; readonly to: number },
   ): number {
     if (from >= to) return 0;
-    const expected = this.#spool.read(this.#id, stream, from, Math.min(piece.length, to - from));
+    const expected = bytesFrom(this.#spool.output(this.#id, stream), from, Math.min(piece.length, to - from));
     let count = 0;
     while (count < expected.length && expected[count] === piece[count]) count += 1;
     return count;

@@ -5,7 +5,6 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  readSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -15,10 +14,10 @@ import type { AllocationId } from '../../../shared/ids.js';
 import type { Random } from '../../../shared/random.js';
 import type { LogStream } from '../../../shared/wire/messages.js';
 import type { OutputBytes } from '../driver.js';
+import { sizeOf } from '../output-file.js';
 
 const FOLDERS = ['output', 'scripts'] as const;
 const OWNER_LENGTH = 12;
-const NOTHING = new Uint8Array(0);
 
 /** The driver's directory: output that was taken from Docker, scripts, and the name under which it owns containers. */
 export class Spool {
@@ -80,19 +79,6 @@ export class Spool {
     return { stdoutBytes: sizeOf(this.output(id, 'stdout')), stderrBytes: sizeOf(this.output(id, 'stderr')) };
   }
 
-  read(id: AllocationId, stream: LogStream, offset: number, maxBytes: number): Uint8Array {
-    const path = this.output(id, stream);
-    const size = sizeOf(path);
-    if (size <= offset) return NOTHING;
-    const file = openSync(path, 'r');
-    try {
-      const bytes = new Uint8Array(Math.min(maxBytes, size - offset));
-      return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, offset));
-    } finally {
-      closeSync(file);
-    }
-  }
-
   /** Idempotent. */
   remove(id: AllocationId): void {
     rmSync(this.script(id), { force: true });
@@ -105,8 +91,4 @@ export class Spool {
     const outputs = readdirSync(join(this.root, 'output')).map((name) => name.replace(/\.(out|err)$/, ''));
     return new Set([...outputs, ...readdirSync(join(this.root, 'scripts'))] as AllocationId[]);
   }
-}
-
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,22 +1,10 @@
-import {
-  closeSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AllocationId } from '../../../shared/ids.js';
 import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
 import type { OutputBytes } from '../driver.js';
+import { bytesFrom, sizeOf } from '../output-file.js';
 
 /** Empty files and directories kept for reuse. */
 const MAX_SPARES = 256;
@@ -101,15 +89,8 @@ export class Places {
   /** The end of what an attempt wrote to stderr, enough for a line. */
   readonly lastWords = (id: AllocationId): string => {
     const path = this.output(id, 'stderr');
-    const size = sizeOf(path);
-    if (size === 0) return '';
-    const file = openSync(path, 'r');
-    try {
-      const bytes = Buffer.alloc(Math.min(size, MAX_LINE_BYTES));
-      return bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, size - bytes.length));
-    } finally {
-      closeSync(file);
-    }
+    const from = Math.max(0, sizeOf(path) - MAX_LINE_BYTES);
+    return Buffer.from(bytesFrom(path, from, MAX_LINE_BYTES)).toString('utf8');
   };
 
   /** Idempotent. The names are free at once; deleting a large tree takes until the promise resolves. */
@@ -178,8 +159,4 @@ function takeOne(paths: Set<string>): string | undefined {
     return path;
   }
   return undefined;
-}
-
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

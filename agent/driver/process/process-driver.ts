@@ -1,4 +1,4 @@
-import { closeSync, type FSWatcher, openSync, readSync, statSync, watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
 import { basename } from 'node:path';
 import { present } from '../../../shared/assert.js';
 import type { Cancel, Clock } from '../../../shared/clock.js';
@@ -9,6 +9,7 @@ import type { Random } from '../../../shared/random.js';
 import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
 import { REBOOTED } from '../boot.js';
 import type { DiskMeter, DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
+import { bytesFrom } from '../output-file.js';
 import { type SecretFolder, secretsIn } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
@@ -49,7 +50,6 @@ const UNWATCHED_CHECK_MS = 100;
 /** How often, and how long, a signal is repeated for an attempt that is just starting or ending. */
 const SIGNAL_RETRY_MS = 10;
 const MAX_SIGNAL_TRIES = 1_000;
-const NOTHING = new Uint8Array(0);
 
 /** Runs attempts as plain processes of this machine, by way of long-lived shells (worker.sh). */
 export function processDriver(options: ProcessDriverOptions): DriverFactory {
@@ -157,16 +157,7 @@ class ProcessDriver implements TaskDriver {
   }
 
   async read(id: AllocationId, stream: LogStream, offset: number, maxBytes: number): Promise<Uint8Array> {
-    const path = this.#places.output(id, stream);
-    const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-    if (size <= offset) return NOTHING;
-    const file = openSync(path, 'r');
-    try {
-      const bytes = new Uint8Array(Math.min(maxBytes, size - offset));
-      return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, offset));
-    } finally {
-      closeSync(file);
-    }
+    return bytesFrom(this.#places.output(id, stream), offset, maxBytes);
   }
 
   async remove(allocationId: AllocationId): Promise<void> {
