@@ -11,6 +11,7 @@ import type { Dialer } from './link/dialer.js';
 import type { Staging } from './staging/staging.js';
 import type { AgentStore } from './store/store.js';
 import { Connection, type ConnectionEnd } from './supervise/connection.js';
+import type { GpuMeter } from './supervise/gpu-meter.js';
 import { LogShipper } from './supervise/log-shipper.js';
 import { Supervisor } from './supervise/supervisor.js';
 
@@ -21,6 +22,8 @@ export interface AgentOptions {
   readonly store: AgentStore;
   readonly drivers: ReadonlyMap<DriverName, DriverFactory>;
   readonly staging?: Staging;
+  /** Absent where nobody looks at GPUs. */
+  readonly gpuMeter?: GpuMeter;
   readonly dial: Dialer;
   readonly clock: Clock;
   readonly random: Random;

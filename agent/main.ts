@@ -12,7 +12,9 @@ import { Agent } from './agent.js';
 import { AGENT_HELP, type AgentConfig, readAgentConfig, readCa, readS3Credentials, readToken } from './config.js';
 import { carryOut, type GpuOrder } from './discovery/gpu/decide.js';
 import { GpuFiles } from './discovery/gpu/gpu-files.js';
-import { GpuWatch } from './discovery/gpu/gpu-watch.js';
+import { GpuUse } from './discovery/gpu/gpu-use.js';
+import { GpuWatch, type GpuWatchOptions } from './discovery/gpu/gpu-watch.js';
+import { KernelLog } from './discovery/gpu/kernel-log.js';
 import { nvidiaSmi } from './discovery/gpu/nvidia-smi.js';
 import { readBootId, takeInventory } from './discovery/inventory.js';
 import { readIsolation } from './discovery/limits.js';
@@ -103,7 +105,8 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
   const { nodeId, stateDir, taskEnv, gpuCount } = config;
   const bootId = readBootId();
   const base = { clock: systemClock, random: systemRandom, log, bootId };
-  const gpus = watchGpus(config, log, () => void agent.inventoryChanged());
+  const gpuMeter = new GpuUse();
+  const gpus = watchGpus(config, log, { use: gpuMeter, changed: () => void agent.inventoryChanged() });
   const hasGpus = (): boolean => gpuCount > 0 || gpus?.hasDevices === true;
   const task = { nodeName: nodeId, env: taskEnv, hasGpus };
   const secretsRoot = secretsRootOf(config, log);
@@ -126,6 +129,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
       ['process', processDriver({ ...base, task, secrets, isolation, directory: join(stateDir, 'process') })],
       ...(docker ? [['docker', docker.factory] as const] : []),
     ]),
+    ...(gpus ? { gpuMeter } : {}),
     staging: stagingOf(config, { ...base, isFolderOpen: async () => (await isolation()).kind !== 'full' }),
     dial: dialerOf(config, log),
     // Taken once, when the state directory exists: a node does not change while its agent runs but for GPUs and Docker.
@@ -155,11 +159,16 @@ function dialerOf({ url, tokenFile, caFile }: AgentConfig, log: Log): Dialer {
   return dial;
 }
 
-function watchGpus({ gpuWatch, stateDir }: AgentConfig, log: Log, changed: () => void): GpuWatch | undefined {
+function watchGpus(
+  { gpuWatch, stateDir }: AgentConfig,
+  log: Log,
+  parts: Pick<GpuWatchOptions, 'use' | 'changed'>,
+): GpuWatch | undefined {
   if (gpuWatch === null) return undefined;
   const files = new GpuFiles(stateDir, log);
   const base = { clock: systemClock, log, bootId: readBootId(), everyMs: gpuWatch.everyMs };
-  return new GpuWatch({ ...base, source: nvidiaSmi({ ...gpuWatch, clock: systemClock }), files, changed });
+  const source = nvidiaSmi({ ...gpuWatch, clock: systemClock });
+  return new GpuWatch({ ...base, ...parts, source, files, kernelLog: new KernelLog('/dev/kmsg') });
 }
 
 type StagingBase = Pick<FileStagingOptions, 'clock' | 'random' | 'log' | 'isFolderOpen'>;

@@ -18,6 +18,10 @@ export interface Usage {
   readonly startedMs?: number;
   /** Bringing its files out. */
   readonly stagedOutMs?: number;
+  /** The most memory in use at once on its GPUs, of the moments at which the agent looked. */
+  readonly peakGpuMemoryBytes?: number;
+  /** How busy its GPUs were, the mean of those moments; of a shared GPU nobody knows. */
+  readonly gpuUtilizationPercent?: number;
 }
 
 export type UsageField = keyof Usage;
@@ -31,6 +35,8 @@ export const USAGE_FIELDS = [
   'stagedInMs',
   'startedMs',
   'stagedOutMs',
+  'peakGpuMemoryBytes',
+  'gpuUtilizationPercent',
 ] as const satisfies readonly UsageField[];
 
 /** The known amounts of these; undefined when there are none. */

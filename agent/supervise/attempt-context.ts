@@ -5,6 +5,7 @@ import type { Report } from '../../shared/wire/messages.js';
 import type { OutputBytes } from '../driver/driver.js';
 import type { Staging } from '../staging/staging.js';
 import type { AgentStore } from '../store/store.js';
+import type { GpuMeter } from './gpu-meter.js';
 
 /** An attempt, as far as it is reported. */
 export interface ReportedAttempt {
@@ -27,6 +28,8 @@ export interface AttemptContext {
   readonly store: AgentStore;
   /** Absent where no attempt stages anything. */
   readonly staging?: Staging;
+  /** Absent where nobody looks at GPUs. */
+  readonly gpuMeter?: GpuMeter;
   readonly clock: Clock;
   readonly log: Log;
   readonly listener: AttemptListener;

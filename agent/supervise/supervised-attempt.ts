@@ -189,7 +189,7 @@ export class SupervisedAttempt {
     this.#granted = undefined;
     this.#timers.cancelAll();
     this.#stop.cancel();
-    const used = this.#times.usage(usage, this.#stager);
+    const used = this.#times.usage({ ...usage, ...this.#context.gpuMeter?.end(this.id) }, this.#stager);
     const reported = {
       ...{ end, ...output },
       ...(used === undefined ? {} : { usage: used }),
@@ -277,6 +277,7 @@ export class SupervisedAttempt {
     this.#context.listener.changed(this);
     this.#watchTimeLimit(startedAt);
     this.#diskWatch?.start();
+    if (this.record.order !== null) this.#context.gpuMeter?.begin(this.record.order);
   }
 
   #watchTimeLimit(since: number): void {

@@ -11,6 +11,7 @@ import { needsStaging, type Staging } from '../staging/staging.js';
 import type { AgentStore } from '../store/store.js';
 import type { AttemptContext, AttemptListener } from './attempt-context.js';
 import { accepted, missingSecret, NO_OUTPUT, stillborn } from './attempts.js';
+import type { GpuMeter } from './gpu-meter.js';
 import { SupervisedAttempt } from './supervised-attempt.js';
 
 export interface SupervisorOptions {
@@ -18,6 +19,8 @@ export interface SupervisorOptions {
   readonly drivers: ReadonlyMap<DriverName, DriverFactory>;
   /** Without it, what has inputs, outputs or volumes is rejected. */
   readonly staging?: Staging;
+  /** Absent where nobody looks at GPUs. */
+  readonly gpuMeter?: GpuMeter;
   readonly clock: Clock;
   readonly log: Log;
 }

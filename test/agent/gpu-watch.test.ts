@@ -1,82 +1,22 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { carryOut } from '../../agent/discovery/gpu/decide.js';
-import { GpuFiles } from '../../agent/discovery/gpu/gpu-files.js';
-import { GpuWatch } from '../../agent/discovery/gpu/gpu-watch.js';
 import { nvidiaSmi } from '../../agent/discovery/gpu/nvidia-smi.js';
 import { systemClock } from '../../shared/clock.js';
-import { silentLog } from '../../shared/log.js';
 import { anInventory } from '../kit/builders.js';
 import { BERTH_ENTRY, runCommand } from '../kit/command.js';
 import { aGpu, aPage, aSlice, uuidOf } from '../kit/nvidia-pages.js';
-import { StandIn } from '../kit/stand-in.js';
-import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
+import { GpuRig, TIME_LIMIT_MS } from './gpu-rig.js';
 
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 
-const TIME_LIMIT_MS = 300;
 const never = new AbortController().signal;
 
-/** A watch over a stand-in, which looks every 20 ms. */
-class Rig {
-  readonly folder: string;
-  readonly tool: StandIn;
-  changeCount = 0;
-  #watch: GpuWatch | undefined;
-  readonly #t: Test;
-
-  constructor(t: Test) {
-    this.#t = t;
-    this.folder = temporaryFolder(t);
-    this.tool = new StandIn(join(this.folder, 'bin'));
-  }
-
-  get source() {
-    return nvidiaSmi({ clock: systemClock, program: this.tool.program, timeLimitMs: TIME_LIMIT_MS });
-  }
-
-  /** As a new agent has it; the one before is gone. */
-  async start(bootId = 'boot-1'): Promise<void> {
-    this.#watch?.stop();
-    const watch = new GpuWatch({
-      source: this.source,
-      files: new GpuFiles(this.folder, silentLog),
-      ...{ bootId, clock: systemClock, log: silentLog, everyMs: 20 },
-      changed: () => {
-        this.changeCount += 1;
-      },
-    });
-    this.#watch = watch;
-    this.#t.teardown(() => watch.stop());
-    await watch.start();
-  }
-
-  get inventory() {
-    return (this.#watch ?? missing()).addTo(anInventory());
-  }
-
-  get samples() {
-    return (this.#watch ?? missing()).samples;
-  }
-
-  get faults(): (string | undefined)[] {
-    return this.inventory.gpus.map(({ fault }) => fault);
-  }
-
-  async untilFaults(what: string, isTrue: (faults: (string | undefined)[]) => boolean): Promise<void> {
-    await until(what, () => isTrue(this.faults));
-  }
-}
-
-function missing(): never {
-  throw new Error('not started');
-}
-
 t.test('a tool that fails, hangs, floods or is not there gives a reason in time, and no process is left', async (t) => {
-  const { tool, source } = new Rig(t);
+  const { tool, source } = new GpuRig(t);
   tool.fails('NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.');
   t.match(await source.read(never), { kind: 'failed', reason: /could not communicate with the NVIDIA driver/ });
   tool.prints(aPage().slice(0, 500));
@@ -95,7 +35,7 @@ t.test('a tool that fails, hangs, floods or is not there gives a reason in time,
 });
 
 t.test('a look that is no longer wanted ends its program', async (t) => {
-  const { tool, source } = new Rig(t);
+  const { tool, source } = new GpuRig(t);
   tool.hangs();
   const stop = new AbortController();
   const reading = source.read(stop.signal);
@@ -106,7 +46,7 @@ t.test('a look that is no longer wanted ends its program', async (t) => {
 });
 
 t.test('what a tool with an error says of the other GPUs counts, and its list names the slices', async (t) => {
-  const { tool, source } = new Rig(t);
+  const { tool, source } = new GpuRig(t);
   const slices = [aSlice({ position: 0, instance: 9 })];
   const list = `GPU 0: X (UUID: ${uuidOf(0)})\n  MIG 1g.5gb      Device  0: (UUID: MIG-1234)\n`;
   tool.prints(`Unable to determine the device handle\n${aPage({ gpus: [aGpu({ slices })] })}`, list);
@@ -115,7 +55,7 @@ t.test('what a tool with an error says of the other GPUs counts, and its list na
 });
 
 t.test('a machine without GPUs, or with a tool that hangs, starts without, and has them when they come', async (t) => {
-  const rig = new Rig(t);
+  const rig = new GpuRig(t);
   rig.tool.hangs();
   const startedAt = Date.now();
   await rig.start();
@@ -134,7 +74,7 @@ t.test('a machine without GPUs, or with a tool that hangs, starts without, and h
 });
 
 t.test('a sick GPU, a lost one and a silent tool take devices out of use, and all come back', async (t) => {
-  const rig = new Rig(t);
+  const rig = new GpuRig(t);
   const healthy = aPage({ gpus: [aGpu(), aGpu({ number: 1 })] });
   rig.tool.prints(healthy);
   await rig.start();
@@ -158,7 +98,7 @@ t.test('a sick GPU, a lost one and a silent tool take devices out of use, and al
 });
 
 t.test('the next agent of the same boot begins with what was known; after a reboot it looks anew', async (t) => {
-  const rig = new Rig(t);
+  const rig = new GpuRig(t);
   rig.tool.prints(aPage({ gpus: [aGpu(), aGpu({ number: 1 })] }));
   await rig.start();
   const before = rig.inventory;
@@ -176,7 +116,7 @@ t.test('the next agent of the same boot begins with what was known; after a rebo
 });
 
 t.test('the operator takes a GPU out of use and lets a faulty one in', async (t) => {
-  const rig = new Rig(t);
+  const rig = new GpuRig(t);
   const list = (): string => carryOut({ verb: 'list' }, rig.folder);
   t.match(list(), /no GPU is known/);
   t.throws(() => carryOut({ verb: 'in', device: '0' }, rig.folder), { code: 'not-found' });
@@ -197,7 +137,7 @@ t.test('the operator takes a GPU out of use and lets a faulty one in', async (t)
 });
 
 t.test('discover prints all that the machine would report, whatever the tool does', async (t) => {
-  const { tool, folder } = new Rig(t);
+  const { tool, folder } = new GpuRig(t);
   const discover = async (...flags: string[]) => {
     const argv = [process.execPath, BERTH_ENTRY, 'agent', 'discover', '--gpu-time-limit', '1s', ...flags];
     const env = { PATH: `${join(folder, 'bin')}:/usr/bin:/bin`, HOME: folder };

@@ -1,6 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import type { GpuSample } from '../../shared/wire/messages.js';
 import { startCluster } from '../kit/cluster.js';
 import { aGpu, aPage, aSlice, uuidOf } from '../kit/nvidia-pages.js';
 import { StandIn } from '../kit/stand-in.js';
@@ -17,7 +18,7 @@ t.teardown(() => cluster.stop());
 const { berth, api, folder } = cluster;
 
 interface NodeDocument {
-  readonly gpus: readonly { readonly index: number; readonly fault?: string; readonly sample?: object }[];
+  readonly gpus: readonly { readonly index: number; readonly fault?: string; readonly sample?: GpuSample }[];
   readonly free: { readonly gpuCount: number };
 }
 const node = (): Promise<NodeDocument> => api.json('GET', '/v1/nodes/n1');
@@ -36,6 +37,23 @@ t.test('a GPU and a slice are found and given to tasks by their UUIDs', async (t
   await until('a heartbeat has brought samples', async () => (await node()).gpus[0]?.sample !== undefined);
   t.match((await node()).gpus[0]?.sample, { utilizationPercent: 35, temperatureC: 41, powerWatts: 123 });
   t.match(await berth(['nodes', 'n1']), { stdout: /35% +41C +123W/ });
+});
+
+t.test('an attempt tells what it used of its GPU, and one without a GPU nothing of any', async (t) => {
+  const release = join(folder, 'measured');
+  const script = `touch ${release}.begun; until test -e ${release}; do sleep 0.1; done`;
+  const held = (await berth(['run', '-d', '--gpus', '1', '--', 'sh', '-c', script])).stdout.trim();
+  await until('it runs', () => existsSync(`${release}.begun`));
+  const busy = '<fb_memory_usage><total>40960 MiB</total><used>5120 MiB</used></fb_memory_usage>';
+  tool.prints(aPage({ gpus: [aGpu({ more: busy }), aGpu({ number: 1, slices: [] })] }));
+  await until('that was seen', async () => (await node()).gpus[0]?.sample?.memoryUsedMiB === 5_120);
+  writeFileSync(release, '');
+  t.match(await berth(['wait', held]), { exitCode: 0 });
+  t.match(await berth(['show', `${held}.0`]), { stdout: /GPU MEMORY +GPU BUSY[\s\S]* 5GiB +35%/ });
+  t.match(await berth(['run', '--', 'true']), { exitCode: 0 });
+  t.notMatch((await berth(['show', 'last.0'])).stdout, /GPU (MEMORY|BUSY)/);
+  tool.prints(healthy, slices);
+  await until('the slice is back', async () => (await node()).gpus.every(({ fault }) => fault === undefined));
 });
 
 t.test('a GPU that turns bad is out of use while its task goes on, until the operator lets it in', async (t) => {

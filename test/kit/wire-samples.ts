@@ -33,6 +33,8 @@ export const USAGE: Usage = {
   stagedInMs: 5,
   startedMs: 6,
   stagedOutMs: 7,
+  peakGpuMemoryBytes: 2 ** 37,
+  gpuUtilizationPercent: 99,
 };
 
 export const reportOf = (end: AllocationEnd, attempt = 1, usage?: Usage): Report => ({

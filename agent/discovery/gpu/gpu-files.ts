@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Log } from '../../../shared/log.js';
 import type { KnownGpu } from './known-gpus.js';
 import type { Decisions } from './quarantine.js';
+import type { XidFaults } from './xid.js';
 
 /** What the next agent of this boot starts from, so that a restart makes no device vanish for a moment. */
 export interface GpuNotes {
@@ -10,6 +11,8 @@ export interface GpuNotes {
   readonly gpus: readonly KnownGpu[];
   readonly driverVersion: string | null;
   readonly cudaVersion: string | null;
+  /** Absent in the notes of older agents. */
+  readonly xidFaults?: XidFaults;
 }
 
 /** Two files in the agent's state directory: its notes, which it alone writes, and the operator's decisions. */

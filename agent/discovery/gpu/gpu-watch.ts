@@ -3,15 +3,20 @@ import { isDeepEqual } from '../../../shared/equal.js';
 import type { Log } from '../../../shared/log.js';
 import type { GpuDevice } from '../../../shared/resources.js';
 import type { GpuSample, Inventory } from '../../../shared/wire/messages.js';
-import type { GpuPage, GpuReading, GpuSource } from './gpu.js';
+import type { Gpu, GpuPage, GpuReading, GpuSource } from './gpu.js';
 import type { GpuFiles } from './gpu-files.js';
 import { samplesOf } from './gpu-samples.js';
+import { devicesIn, type GpuUse } from './gpu-use.js';
+import type { KernelLog } from './kernel-log.js';
 import { type KnownGpu, knownAfter, withFault } from './known-gpus.js';
 import { Quarantine } from './quarantine.js';
+import { XidWatch } from './xid-watch.js';
 
 export interface GpuWatchOptions {
   readonly source: GpuSource;
   readonly files: GpuFiles;
+  readonly use: GpuUse;
+  readonly kernelLog: KernelLog;
   readonly bootId: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -35,6 +40,7 @@ interface Offer {
 export class GpuWatch {
   readonly #options: GpuWatchOptions;
   readonly #quarantine = new Quarantine();
+  readonly #xids: XidWatch;
   #known: readonly KnownGpu[] = [];
   #versions: Pick<GpuPage, 'driverVersion' | 'cudaVersion'> = { driverVersion: null, cudaVersion: null };
   #offer: Offer = { devices: [], attributes: {} };
@@ -47,6 +53,7 @@ export class GpuWatch {
 
   constructor(options: GpuWatchOptions) {
     this.#options = options;
+    this.#xids = new XidWatch(options.kernelLog);
   }
 
   /** Begins to look, once, and resolves when there is something to offer, or when it is not worth waiting longer. */
@@ -64,6 +71,7 @@ export class GpuWatch {
 
   stop(): void {
     this.#stopping.abort();
+    this.#xids.close();
     this.#cancelNext();
   }
 
@@ -87,19 +95,23 @@ export class GpuWatch {
     if (notes?.bootId !== this.#options.bootId) return;
     this.#known = notes.gpus;
     this.#versions = notes;
+    this.#xids.recall(notes.xidFaults ?? {});
     this.#offer = this.#judged();
   }
 
   async #look(): Promise<void> {
+    const tellUse = this.#options.use.expectLook();
     const reading = await this.#options.source.read(this.#stopping.signal);
     if (this.#stopping.signal.aborted) return;
     this.#note(reading);
+    if (reading.kind === 'read') tellUse(this.#eachOf(reading.page, devicesIn));
     const offer = this.#judged();
     const hasChanged = !isDeepEqual(offer, this.#offer);
     if (hasChanged) this.#logChange(offer);
     this.#offer = offer;
     if (hasChanged) {
-      this.#options.files.writeNotes({ bootId: this.#options.bootId, gpus: this.#known, ...this.#versions });
+      const { files, bootId } = this.#options;
+      files.writeNotes({ bootId, gpus: this.#known, xidFaults: this.#xids.faults, ...this.#versions });
       this.#options.changed();
     }
     this.#cancelNext = this.#options.clock.after(this.#options.everyMs, () => void this.#look());
@@ -107,13 +119,13 @@ export class GpuWatch {
 
   #note(reading: GpuReading): void {
     if (reading.kind === 'read') {
-      const { gpus, driverVersion, cudaVersion } = reading.page;
+      const page = this.#xids.marked(reading.page, this.#options.files.readDecisions());
+      const { driverVersion, cudaVersion } = page;
       this.#silentLooks = 0;
       this.#complaint = undefined;
-      this.#known = knownAfter(this.#known, reading.page);
+      this.#known = knownAfter(this.#known, page);
       this.#versions = { driverVersion, cudaVersion };
-      const indexes = new Map(this.#known.map(({ uuid, index }) => [uuid, index]));
-      this.#samples = gpus.flatMap((gpu) => samplesOf(gpu, indexes.get(gpu.uuid) ?? gpu.position));
+      this.#samples = this.#eachOf(page, samplesOf);
       return;
     }
     this.#samples = [];
@@ -126,6 +138,12 @@ export class GpuWatch {
     if (this.#silentLooks >= SILENT_LOOKS) this.#known = this.#known.map((gpu) => withFault(gpu, complaint));
   }
 
+  /** What is to be said of each GPU, by the index that its devices go by. */
+  #eachOf<Said>({ gpus }: GpuPage, say: (gpu: Gpu, index: number) => readonly Said[]): readonly Said[] {
+    const indexes = new Map(this.#known.map(({ uuid, index }) => [uuid, index]));
+    return gpus.flatMap((gpu) => say(gpu, indexes.get(gpu.uuid) ?? gpu.position));
+  }
+
   #judged(): Offer {
     const { driverVersion, cudaVersion } = this.#versions;
     const devices = this.#known.flatMap((gpu) => gpu.devices);
@@ -134,6 +152,7 @@ export class GpuWatch {
       attributes: {
         ...(driverVersion === null ? {} : { nvidiaDriver: driverVersion }),
         ...(cudaVersion === null ? {} : { cuda: cudaVersion }),
+        ...(this.#xids.canRead ? { xid: 'watched' } : {}),
       },
     };
   }

@@ -143,7 +143,7 @@ async function showTask(context: Context, { job, task, output }: ShownTask): Pro
       const fields = renderFields(taskFields(view), screen);
       if (!view.attempts?.length) return fields;
       const attempts = renderTable(attemptColumns(), view.attempts, screen);
-      return [fields, attempts, renderTable(usageColumns(), view.attempts, screen)].join('\n');
+      return [fields, attempts, renderTable(usageColumns(view.attempts), view.attempts, screen)].join('\n');
     },
   });
 }

@@ -6,7 +6,7 @@ import { roughDuration } from './time.js';
 const SECOND_MS = 1_000;
 
 /** Where an attempt's time went, in the order of things, and what it used. */
-export function usageColumns(): readonly Column<AttemptView>[] {
+export function usageColumns(attempts: readonly AttemptView[]): readonly Column<AttemptView>[] {
   return [
     { title: 'ATTEMPT', text: (attempt) => attempt.allocationId },
     { title: 'QUEUED', text: ({ queuedMs }) => duration(queuedMs), align: 'right' },
@@ -19,8 +19,14 @@ export function usageColumns(): readonly Column<AttemptView>[] {
     { title: 'MEMORY', text: ({ usage }) => size(usage?.peakMemoryBytes), align: 'right' },
     { title: 'READ', text: ({ usage }) => size(usage?.readBytes), align: 'right' },
     { title: 'WRITTEN', text: ({ usage }) => size(usage?.writtenBytes), align: 'right' },
+    ...(attempts.some(({ gpus }) => gpus.length > 0) ? GPU_COLUMNS : []),
   ];
 }
+
+const GPU_COLUMNS: readonly Column<AttemptView>[] = [
+  { title: 'GPU MEMORY', text: ({ usage }) => size(usage?.peakGpuMemoryBytes), align: 'right' },
+  { title: 'GPU BUSY', text: ({ usage }) => percent(usage?.gpuUtilizationPercent), align: 'right' },
+];
 
 function duration(durationMs: number | null | undefined): string {
   if (durationMs === null || durationMs === undefined) return '-';
@@ -31,4 +37,8 @@ function duration(durationMs: number | null | undefined): string {
 
 function size(bytes: number | undefined): string {
   return bytes === undefined ? '-' : roughBytes(bytes);
+}
+
+function percent(value: number | undefined): string {
+  return value === undefined ? '-' : `${value}%`;
 }
