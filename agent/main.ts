@@ -21,6 +21,7 @@ import { readIsolation } from './discovery/limits.js';
 import { reportOf, reportText } from './discovery/report.js';
 import { Sampler } from './discovery/sampler.js';
 import { type NodeDocker, nodeDocker } from './driver/docker/node-docker.js';
+import { workdirInCell } from './driver/process/cell.js';
 import { type IsolationPlan, isolationAttributes, planIsolation } from './driver/process/isolation.js';
 import { processDriver } from './driver/process/process-driver.js';
 import { findSecretsRoot, SecretFolder } from './driver/secret-folder.js';
@@ -29,6 +30,7 @@ import { websocketDialer } from './link/websocket-dialer.js';
 import { ArtifactClient } from './staging/artifact-client.js';
 import { FileStaging, type FileStagingOptions } from './staging/file-staging.js';
 import { S3Access } from './staging/s3.js';
+import type { TaskView } from './staging/volumes.js';
 import { FileAgentStore } from './store/file-store.js';
 
 /** Timers of ours do not keep the process alive, since in a test they must not; this one does. */
@@ -130,7 +132,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
       ...(docker ? [['docker', docker.factory] as const] : []),
     ]),
     ...(gpus ? { gpuMeter } : {}),
-    staging: stagingOf(config, { ...base, isFolderOpen: async () => (await isolation()).kind !== 'full' }),
+    staging: stagingOf(config, isolation, base),
     dial: dialerOf(config, log),
     // Taken once, when the state directory exists: a node does not change while its agent runs but for GPUs and Docker.
     inventory: async () => {
@@ -171,17 +173,21 @@ function watchGpus(
   return new GpuWatch({ ...base, ...parts, source, files, kernelLog: new KernelLog('/dev/kmsg') });
 }
 
-type StagingBase = Pick<FileStagingOptions, 'clock' | 'random' | 'log' | 'isFolderOpen'>;
+type StagingBase = Pick<FileStagingOptions, 'clock' | 'random' | 'log'>;
 
-function stagingOf(config: AgentConfig, base: StagingBase): FileStaging {
+function stagingOf(config: AgentConfig, isolation: () => Promise<IsolationPlan>, base: StagingBase): FileStaging {
   const { stateDir, url, tokenFile, caFile, inputRoots, volumes, s3 } = config;
+  const ofProcess = async (): Promise<TaskView> =>
+    (await isolation()).kind === 'full' ? { kind: 'cell', workspace: workdirInCell } : { kind: 'node' };
+  const ofContainer = async (): Promise<TaskView> => ({ kind: 'container', workspace: () => '/workspace' });
+  // What a container leaves belongs to whomever its image says: only root can take it away again.
+  const isRoot = process.getuid?.() === 0;
   return new FileStaging({
     ...base,
     directory: join(stateDir, 'staging'),
     inputRoots,
     volumes,
-    // What a container leaves belongs to whomever its image says: only root can take it away again.
-    mounting: new Map(process.getuid?.() === 0 ? [['docker', { workspace: '/workspace' }]] : []),
+    views: new Map([['process', ofProcess], ...(isRoot ? [['docker', ofContainer] as const] : [])]),
     artifacts: new ArtifactClient({ url, token: readToken(tokenFile), ca: readCa(caFile) }),
     s3: s3 && new S3Access({ ...s3, credentials: readS3Credentials(s3.credentialsFile) }),
   });

@@ -152,10 +152,11 @@ const LAYERS: readonly checks.Layer[] = [
     nature: 'closed',
   },
   { name: 'agent drivers', files: ['agent/driver/'], mayImport: ['shared', 'agent model', 'agent ports'] },
-  { name: 'agent staging', files: ['agent/staging/'], mayImport: ['shared', 'agent ports'] },
+  { name: 'agent programs', files: ['agent/run-program.ts'], mayImport: ['shared'] },
+  { name: 'agent staging', files: ['agent/staging/'], mayImport: ['shared', 'agent ports', 'agent programs'] },
   { name: 'agent store', files: ['agent/store/'], mayImport: ['shared', 'agent model', 'agent ports'] },
   { name: 'agent link', files: ['agent/link/'], mayImport: ['shared', 'agent ports'] },
-  { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared'] },
+  { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared', 'agent programs'] },
   {
     name: 'agent config',
     files: ['agent/config.ts', 'agent/volumes-config.ts'],

@@ -37,12 +37,18 @@ export type Recovery =
   | { readonly kind: 'running'; readonly startedAgeMs: number }
   | ({ readonly kind: 'ended'; readonly end: DriverEnd; readonly output: OutputBytes } & EndFacts);
 
-/** A folder of the node that the task sees at a place of its own. */
-export interface Mount {
-  readonly source: string;
-  readonly target: string;
-  readonly readOnly: boolean;
-}
+/** What the task sees at a place of its own. */
+export type Mount =
+  | {
+      readonly kind: 'folder';
+      readonly source: string;
+      /** Which folder is meant, by device and inode; absent where nobody else can change what `source` leads to. */
+      readonly identity?: string;
+      readonly target: string;
+      readonly readOnly: boolean;
+    }
+  /** Memory that is the task's alone. */
+  | { readonly kind: 'memory'; readonly sizeMiB: number; readonly target: string };
 
 /** An order whose files are in place. Drivers that cannot mount are given no mounts. */
 export interface PreparedOrder extends StartOrder {

@@ -14,17 +14,15 @@ import { type CollectedOutputs, collectOutputs } from './outputs.js';
 import { type SourcePolicy, sourceOf } from './sources.js';
 import type { StagedOut, Staging } from './staging.js';
 import { type Effort, fetchInto, persist } from './transfer.js';
-import { type NodeVolume, provideVolumes, unmountBelow } from './volumes.js';
+import { type NodeVolume, type TaskView, unmountBelow, Volumes } from './volumes.js';
 import { createFile, shareWithAll } from './workspace.js';
 
 export interface FileStagingOptions extends SourcePolicy {
   /** The staging's own folder; made when missing. */
   readonly directory: string;
   readonly volumes: readonly NodeVolume[];
-  /** Drivers that apply an order's mounts, and where their tasks see the workspace; others see it where it is. */
-  readonly mounting: ReadonlyMap<DriverName, { readonly workspace: string | null }>;
-  /** Whether the tasks of other drivers can enter the staging's folder; isolated ones see their workspace alone. */
-  readonly isFolderOpen: () => Promise<boolean>;
+  /** How the tasks of each driver see files; what is not here takes none. */
+  readonly views: ReadonlyMap<DriverName, () => Promise<TaskView>>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -38,16 +36,19 @@ const MAX_NOTE_LENGTH = 1_000;
  */
 export class FileStaging implements Staging {
   readonly #options: FileStagingOptions;
+  readonly #volumes: Volumes;
   /** Attempts that may have left something; most attempts stage nothing, and looking costs. */
   readonly #present = new Set<AllocationId>();
 
   constructor(options: FileStagingOptions) {
     this.#options = options;
+    this.#volumes = new Volumes(options.volumes, options.clock);
   }
 
   async stageIn(order: StartOrder, signal: AbortSignal): Promise<PreparedOrder> {
     const { allocationId, inputs = [] } = order;
-    if (order.driver !== 'process' && !this.#options.mounting.has(order.driver)) {
+    const view = await this.#options.views.get(order.driver)?.();
+    if (view === undefined) {
       const message = `the driver "${order.driver}" of this node takes no files; run its agent as root, or the step as a process`;
       throw new AppError('task-start-failed', message);
     }
@@ -61,7 +62,7 @@ export class FileStaging implements Staging {
       const record = await this.#bring(input, position, { workspace, effort: this.#effort(allocationId, signal) });
       if (input.sha256 === undefined) brought.push(record);
     }
-    const prepared = await this.#prepare(order, workspace);
+    const prepared = await this.#prepare(order, { workspace, view, signal });
     await writeFile(this.#record(allocationId), JSON.stringify(brought), { mode: 0o600 });
     this.#options.log.info('inputs are staged', { allocationId, inputCount: inputs.length });
     return prepared;
@@ -150,25 +151,27 @@ export class FileStaging implements Staging {
     }
   }
 
-  async #prepare(order: StartOrder, workspace: string): Promise<PreparedOrder> {
-    const mounting = this.#options.mounting.get(order.driver);
-    const seenWorkspace = mounting?.workspace ?? workspace;
-    const { mounts, env } = await provideVolumes(order.volumes ?? [], this.#options.volumes, {
-      workspace,
-      seenWorkspace,
-      ownMounts: join(workspace, '..', 'mounts'),
-      reach: mounting ? 'mounts' : (await this.#options.isFolderOpen()) ? 'links' : 'links-outside',
-    });
+  async #prepare(order: StartOrder, { workspace, view, signal }: PrepareParts): Promise<PreparedOrder> {
+    const seenWorkspace = view.kind === 'node' ? workspace : view.workspace(order.allocationId);
+    const ownMounts = join(workspace, '..', 'mounts');
+    const places = { workspace, seenWorkspace, ownMounts, view: view.kind, signal };
+    const { mounts, env } = await this.#volumes.provide(order.volumes ?? [], places);
     // A container's user is known to its image alone; the folder above is the agent's alone.
-    if (mounting) await shareWithAll(workspace);
-    const ownMount = mounting?.workspace ? [{ source: workspace, target: seenWorkspace, readOnly: false }] : [];
+    if (view.kind === 'container') await shareWithAll(workspace);
+    const ownMount = { kind: 'folder', source: workspace, target: seenWorkspace, readOnly: false } as const;
     return {
       ...order,
       env: { ...order.env, BERTH_WORKSPACE: seenWorkspace, ...env },
       workdir: order.workdir ?? seenWorkspace,
-      mounts: [...ownMount, ...mounts],
+      mounts: view.kind === 'node' ? [] : [ownMount, ...mounts],
     };
   }
+}
+
+interface PrepareParts {
+  readonly workspace: string;
+  readonly view: TaskView;
+  readonly signal: AbortSignal;
 }
 
 function wrongDigest({ sha256 }: { readonly sha256: string }, expected: string): AppError {

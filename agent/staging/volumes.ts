@@ -1,119 +1,175 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { present } from '../../shared/assert.js';
+import type { Clock } from '../../shared/clock.js';
 import { AppError } from '../../shared/errors.js';
+import type { AllocationId } from '../../shared/ids.js';
 import type { VolumeMount } from '../../shared/job-spec/staging-spec.js';
 import type { Mount } from '../driver/driver.js';
+import { type ProgramRunner, runnerOf } from '../run-program.js';
+import { type Folder, lookAt } from './folder.js';
 import { makeFolders } from './workspace.js';
 
 /** A folder that the node's operator lets tasks mount. */
 export interface NodeVolume {
   readonly name: string;
   readonly writable: boolean;
-  readonly place: /** `mustBeMounted`: it is a mount point, and empty of meaning while nothing is mounted there. */
-    | { readonly kind: 'folder'; readonly path: string; readonly mustBeMounted: boolean }
+  readonly place:
+    | FolderPlace
     /** Memory, made anew for each attempt. */
     | { readonly kind: 'tmpfs'; readonly sizeMiB: number };
+}
+
+export interface FolderPlace {
+  readonly kind: 'folder';
+  readonly path: string;
+  /** It is a mount point, and empty of meaning while nothing is mounted there. */
+  readonly mustBeMounted: boolean;
 }
 
 export interface VolumePlaces {
   /** The attempt's workspace as it is here, and as the task sees it. */
   readonly workspace: string;
   readonly seenWorkspace: string;
-  /** Where file systems of the attempt's own are mounted. */
+  /** Where file systems of the attempt's own are mounted for a task that sees what this process sees. */
   readonly ownMounts: string;
-  /** Whether the driver mounts; else relative places become links, of isolated tasks only to what is not the agent's. */
-  readonly reach: 'mounts' | 'links' | 'links-outside';
+  readonly view: TaskView['kind'];
+  readonly signal: AbortSignal;
 }
+
+/** How the tasks of a driver see the files of their node. */
+export type TaskView =
+  /** As this process does: the driver mounts nothing, and volumes are links. */
+  | { readonly kind: 'node' }
+  /** In a root of their own. */
+  | { readonly kind: 'container'; readonly workspace: (id: AllocationId) => string }
+  /** As on the node, but for what the driver mounts for each. */
+  | { readonly kind: 'cell'; readonly workspace: (id: AllocationId) => string };
 
 export interface ProvidedVolumes {
   readonly mounts: readonly Mount[];
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Makes the volumes of an attempt reachable. Throws `task-start-failed`, naming the volume and a remedy. */
-export async function provideVolumes(
-  wanted: readonly VolumeMount[],
-  volumes: readonly NodeVolume[],
-  places: VolumePlaces,
-): Promise<ProvidedVolumes> {
-  const mounts: Mount[] = [];
-  const env: Record<string, string> = {};
-  for (const each of wanted) {
-    const source = sourceWithin(await rootOf(each, volumes, places), each);
-    const variable = `BERTH_VOLUME_${each.name.toUpperCase().replace(/[^A-Z0-9]/g, '_')}`;
-    if (places.reach === 'mounts') {
-      if (!each.writable) refuseMountsBelow(source, each);
-      const target = each.mount.startsWith('/') ? each.mount : join(places.seenWorkspace, each.mount);
-      mounts.push({ source, target, readOnly: !each.writable });
-      env[variable] = target;
-    } else {
-      env[variable] = source;
-      linkInto(places.workspace, each, source);
+const LOOK_LIMIT_MS = 10_000;
+const MAX_LOOK_BYTES = 65_536;
+/**
+ * Folders in and below which a volume may be mounted although the node has them. Elsewhere it could stand in for a
+ * program that runs before a task's privileges are dropped.
+ */
+const OPEN_PLACES = ['data', 'media', 'mnt', 'scratch', 'srv', 'tmp', 'work', 'workspace'];
+
+/** The volumes of this node. */
+export class Volumes {
+  readonly #volumes: ReadonlyMap<string, NodeVolume>;
+  /** One for each, so that one that hangs does not hold up the others. */
+  readonly #runners: ReadonlyMap<string, ProgramRunner>;
+
+  constructor(volumes: readonly NodeVolume[], clock: Clock) {
+    const limits = { clock, timeLimitMs: LOOK_LIMIT_MS, maxOutputBytes: MAX_LOOK_BYTES };
+    this.#volumes = new Map(volumes.map((volume) => [volume.name, volume]));
+    this.#runners = new Map(volumes.map(({ name }) => [name, runnerOf(limits)]));
+  }
+
+  /** Makes the volumes of an attempt reachable. Throws `task-start-failed`, naming the volume and a remedy. */
+  async provide(wanted: readonly VolumeMount[], places: VolumePlaces): Promise<ProvidedVolumes> {
+    const mounts: Mount[] = [];
+    const env: Record<string, string> = {};
+    for (const each of wanted) {
+      const variable = `BERTH_VOLUME_${each.name.toUpperCase().replace(/[^A-Z0-9]/g, '_')}`;
+      const volume = this.#find(each);
+      if (places.view === 'node') {
+        const source = await this.#sourceOnNode(volume, each, places);
+        env[variable] = source;
+        linkInto(places.workspace, each, source);
+      } else {
+        const mount = await this.#mountOf(volume, each, places);
+        mounts.push(mount);
+        env[variable] = mount.target;
+      }
     }
+    // One may lie below another, which is mounted before it.
+    return { mounts: mounts.sort((left, right) => left.target.length - right.target.length), env };
   }
-  return { mounts, env };
-}
 
-async function rootOf(wanted: VolumeMount, volumes: readonly NodeVolume[], places: VolumePlaces): Promise<string> {
-  const volume = volumes.find(({ name }) => name === wanted.name);
-  if (!volume) throw fault(wanted, 'this node has none of that name', 'its operator sets --volume');
-  if (wanted.writable && !volume.writable) {
-    throw fault(wanted, 'it is read-only on this node', 'ask for it with readOnly: true');
-  }
-  if (volume.place.kind === 'tmpfs') return mountMemory(wanted, volume.place.sizeMiB, places);
-  const { path, mustBeMounted } = volume.place;
-  if (mustBeMounted && !isMountPoint(path)) {
-    throw fault(wanted, `nothing is mounted at ${path}`, 'its operator mounts it');
-  }
-  return path;
-}
-
-/** The folder that is meant, when it lies within the volume wherever links lead. */
-function sourceWithin(root: string, wanted: VolumeMount): string {
-  const { subpath } = wanted;
-  try {
-    const realRoot = realpathSync(root);
-    const source = subpath === undefined ? realRoot : realpathSync(join(realRoot, subpath));
-    if (source !== realRoot && !source.startsWith(`${realRoot === '/' ? '' : realRoot}/`)) {
-      throw fault(wanted, `its subpath "${subpath}" leads out of it, to ${source}`, 'name a folder within it');
+  #find(wanted: VolumeMount): NodeVolume {
+    const volume = this.#volumes.get(wanted.name);
+    if (!volume) throw fault(wanted, 'this node has none of that name', 'its operator sets --volume');
+    if (wanted.writable && !volume.writable) {
+      throw fault(wanted, 'it is read-only on this node', 'ask for it with readOnly: true');
     }
-    if (statSync(source).isDirectory()) return source;
-  } catch (error) {
-    if (error instanceof AppError) throw error;
-    throw fault(wanted, (error as Error).message, 'is it there on this node?');
+    if (volume.place.kind === 'tmpfs' && wanted.subpath !== undefined) {
+      throw fault(wanted, `it is new memory, without a folder "${wanted.subpath}"`, 'leave the subpath out');
+    }
+    return volume;
   }
-  throw fault(wanted, `${subpath ?? root} is not a folder`, 'name a folder');
+
+  async #sourceOnNode({ place }: NodeVolume, wanted: VolumeMount, places: VolumePlaces): Promise<string> {
+    if (place.kind === 'tmpfs') return mountMemory(wanted, place.sizeMiB, places.ownMounts);
+    return (await this.#folderOf(place, wanted, places.signal)).path;
+  }
+
+  async #mountOf({ place }: NodeVolume, wanted: VolumeMount, places: VolumePlaces): Promise<Mount> {
+    const isAbsolute = wanted.mount.startsWith('/');
+    const target = isAbsolute ? wanted.mount : join(places.seenWorkspace, wanted.mount);
+    if (places.view === 'cell') {
+      if (isAbsolute) refusePlace(wanted);
+      else makeFolders(realpathSync(places.workspace), wanted.mount);
+    }
+    if (place.kind === 'tmpfs') return { kind: 'memory', sizeMiB: place.sizeMiB, target };
+    const { path, identity } = await this.#folderOf(place, wanted, places.signal);
+    if (places.view === 'cell' || !wanted.writable) refuseMountsBelow(path, wanted);
+    return { kind: 'folder', source: path, identity, target, readOnly: !wanted.writable };
+  }
+
+  /** The folder that is meant, when it lies within the volume wherever links lead. */
+  async #folderOf(place: FolderPlace, wanted: VolumeMount, signal: AbortSignal): Promise<Folder> {
+    const run = present(this.#runners.get(wanted.name), 'runner of a volume');
+    const seen = await lookAt(place.path, wanted.subpath, { run, signal });
+    signal.throwIfAborted();
+    if (typeof seen === 'string') throw fault(wanted, seen, 'is it there on this node?');
+    const { root, folder } = seen;
+    if (place.mustBeMounted && !mountPoints().includes(root)) {
+      throw fault(wanted, `nothing is mounted at ${place.path}`, 'its operator mounts it');
+    }
+    if (folder.path === root || folder.path.startsWith(`${root === '/' ? '' : root}/`)) return folder;
+    const what = `its subpath "${wanted.subpath}" leads out of it, to ${folder.path}`;
+    throw fault(wanted, what, 'name a folder within it');
+  }
 }
 
-/** A container's engine makes only the folder itself read-only, depending on kernel and version. */
+/** Only the folder itself becomes read-only, and below it a task would find an empty folder, or what it may write. */
 function refuseMountsBelow(source: string, wanted: VolumeMount): void {
   const place = mountPoints().find((path) => path.startsWith(`${source}/`));
   if (place === undefined) return;
-  const what = `${place} is mounted below it, and may be writable for a container`;
-  throw fault(wanted, what, 'its operator names the file systems one by one');
+  throw fault(wanted, `${place} is mounted below it`, 'its operator names the file systems one by one');
+}
+
+function refusePlace(wanted: VolumeMount): void {
+  const [, top = '', below] = wanted.mount.split('/');
+  const isOpen = OPEN_PLACES.includes(top) ? top !== 'tmp' || below !== undefined : !existsSync(`/${top}`);
+  const memory = wanted.mount.startsWith('/dev/shm/');
+  if (isOpen || memory) return;
+  const remedy = `mount it below ${OPEN_PLACES.map((name) => `/${name}`).join(', ')}, or below a name that / does not have`;
+  throw fault(wanted, `it cannot be mounted at ${wanted.mount}, which is the node's own`, remedy);
 }
 
 function linkInto(workspace: string, wanted: VolumeMount, source: string): void {
   if (wanted.mount.startsWith('/')) {
-    const remedy = 'mount it at a relative path, or use its BERTH_VOLUME_ variable';
-    throw fault(wanted, `this driver cannot mount it at ${wanted.mount} on this node`, remedy);
+    const remedy = 'mount it at a relative path, use its BERTH_VOLUME_ variable, or ask for "isolation = full"';
+    throw fault(wanted, `this node isolates no processes, and cannot mount it at ${wanted.mount}`, remedy);
   }
   makeFolders(realpathSync(workspace), dirname(wanted.mount));
   symlinkSync(source, join(workspace, wanted.mount));
 }
 
-async function mountMemory(wanted: VolumeMount, sizeMiB: number, { ownMounts, reach }: VolumePlaces): Promise<string> {
-  if (reach === 'links-outside') {
-    throw fault(wanted, 'isolated processes of this node cannot enter its memory', 'run the step as a container');
-  }
+async function mountMemory(wanted: VolumeMount, sizeMiB: number, ownMounts: string): Promise<string> {
   const place = join(ownMounts, wanted.name);
-  // A container's user may be anybody.
-  const mode = reach === 'mounts' ? '1777' : '0700';
   mkdirSync(place, { recursive: true, mode: 0o700 });
   try {
-    await run('mount', ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=${mode},nosuid,nodev`, 'berth', place]);
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=0700,nosuid,nodev`, 'berth', place]);
     return place;
   } catch (cause) {
     throw fault(wanted, (cause as Error).message.trim(), 'the agent must be root to make volumes of memory', cause);
@@ -126,14 +182,6 @@ export async function unmountBelow(folder: string): Promise<void> {
 }
 
 const run = promisify(execFile);
-
-function isMountPoint(path: string): boolean {
-  try {
-    return mountPoints().includes(realpathSync(path));
-  } catch {
-    return false;
-  }
-}
 
 const MOUNT_POINT_FIELD = 4;
 

@@ -3,16 +3,17 @@ import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { Cgroup } from '../../agent/driver/process/cgroup.js';
 import { type CgroupHome, findCgroupHome } from '../../agent/driver/process/cgroup-home.js';
 import { type IsolationPlan, planIsolation } from '../../agent/driver/process/isolation.js';
 import { SecretFolder } from '../../agent/driver/secret-folder.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { StartOrder } from '../../shared/wire/messages.js';
-import { taskDriverConformance, Watched } from '../conformance/task-driver.js';
-import { cellGroups, membersOf, removeGroups } from '../kit/cells.js';
-import { type ProcessBench, processBench } from '../kit/process-bench.js';
+import { taskDriverConformance } from '../conformance/task-driver.js';
+import { cellGroups, membersOf } from '../kit/cells.js';
+import { isolatedDriver, isolationBench, outputOf } from '../kit/isolation-bench.js';
+import type { ProcessBench } from '../kit/process-bench.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
 
@@ -33,45 +34,18 @@ if (!isHere && process.env.CI === 'true') t.fail('this machine cannot isolate ta
 const groups: IsolationPlan = full.kind === 'full' ? { ...full, kind: 'cgroup' } : full;
 const skip = isHere ? false : 'it takes root, control groups and namespaces';
 
-/** Not below /tmp, which is each task's own. */
-function bench(t: Test, isolation: IsolationPlan, secrets?: SecretFolder): ProcessBench {
-  const folder = mkdtempSync('/var/tmp/berth-test-');
-  chmodSync(folder, 0o755);
-  t.teardown(async () => {
-    await removeGroups(cellGroups(join(folder, 'state')));
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return processBench(t, { isolation, folder, ...(secrets ? { secrets } : {}) });
-}
-
-async function withDriver(
-  t: Test,
-  isolation = full,
-  secrets?: SecretFolder,
-): Promise<ProcessBench & { readonly watched: Watched }> {
-  const own = bench(t, isolation, secrets);
-  const watched = await Watched.open(own.factory);
-  t.teardown(() => watched.driver.close());
-  await watched.driver.recover([]);
-  return { ...own, watched };
-}
-
-async function outputOf(watched: Watched, id: AllocationId): Promise<string> {
-  return Buffer.from(await watched.driver.read(id, 'stdout', 0, 1_000_000)).toString();
-}
-
 /** Processes in the cells of this bench. */
 function inCells({ folder }: ProcessBench): number[] {
   return membersOf(cellGroups(join(folder, 'state')));
 }
 
-t.test('the isolated process driver', { skip }, async (t) => taskDriverConformance(t, (t) => bench(t, full)));
+t.test('the isolated process driver', { skip }, async (t) => taskDriverConformance(t, (t) => isolationBench(t, full)));
 t.test('the process driver with control groups alone', { skip }, async (t) =>
-  taskDriverConformance(t, (t) => bench(t, groups)),
+  taskDriverConformance(t, (t) => isolationBench(t, groups)),
 );
 
 t.test('an isolated task has its own user, /tmp and view of processes, and no privileges', { skip }, async (t) => {
-  const { watched, shell, folder } = await withDriver(t);
+  const { watched, shell, folder } = await isolatedDriver(t, full);
   const script = `id -un; id -G; pwd; echo "$HOME $TMPDIR $USER"; ls -A /tmp /dev/shm; ps -e -o pid= | wc -l
     grep -E 'NoNewPrivs|CapEff' /proc/self/status | tr '\\t' ' '
     ls ${folder}/state 2>/dev/null || echo hidden; echo again >/dev/stderr; cat /proc/1/environ 2>/dev/null | wc -c; umask`;
@@ -85,7 +59,7 @@ t.test('an isolated task has its own user, /tmp and view of processes, and no pr
 });
 
 t.test('a task runs as the user that it names where its node allows that, and nowhere else', { skip }, async (t) => {
-  const { watched, shell } = await withDriver(t);
+  const { watched, shell } = await isolatedDriver(t, full);
   await watched.driver.start(shell(id, 'id -un; id -gn; echo $HOME; touch $HOME/mine', { user: 'daemon' }));
   t.match((await watched.ended(id)).end, { kind: 'exited', exitCode: 0 });
   t.equal(await outputOf(watched, id), `daemon\ndaemon\n/tmp/${id}\n`);
@@ -94,23 +68,25 @@ t.test('a task runs as the user that it names where its node allows that, and no
 });
 
 t.test("a workspace in the agent's own folder is the task's, and nothing beside it", { skip }, async (t) => {
-  const { watched, shell, folder } = await withDriver(t);
-  const workdir = join(folder, 'staging', 'work');
-  mkdirSync(workdir, { recursive: true });
-  writeFileSync(join(workdir, 'input'), 'given', { mode: 0o600 });
+  const { watched, shell, folder } = await isolatedDriver(t, full);
+  const work = join(folder, 'staging', 'work');
+  mkdirSync(work, { recursive: true });
+  writeFileSync(join(work, 'input'), 'given', { mode: 0o600 });
   chmodSync(folder, 0o700);
-  const staged = { workdir, env: { BERTH_WORKSPACE: workdir } };
+  const home = `/tmp/${id}`;
+  const mount = { kind: 'folder', source: work, target: home, readOnly: false } as const;
+  const staged = { workdir: home, env: { BERTH_WORKSPACE: home }, mounts: [mount] };
   await watched.driver.start(shell(id, 'cat input; echo made > output; ls -A /tmp; echo $BERTH_WORKSPACE', staged));
   t.match((await watched.ended(id)).end, { kind: 'exited', exitCode: 0 });
   t.equal(await outputOf(watched, id), `given${id}\n/tmp/${id}\n`);
   await watched.driver.remove(id);
-  t.equal(readFileSync(join(workdir, 'output'), 'utf8'), 'made\n', 'what it made is kept outside');
+  t.equal(readFileSync(join(work, 'output'), 'utf8'), 'made\n', 'what it made is kept outside');
 });
 
 t.test('secrets reach an isolated task, and no other', { skip }, async (t) => {
   const root = mkdtempSync('/dev/shm/berth-test-');
   t.teardown(() => rmSync(root, { recursive: true, force: true }));
-  const { watched, shell } = await withDriver(t, full, new SecretFolder(join(root, 'process')));
+  const { watched, shell } = await isolatedDriver(t, full, new SecretFolder(join(root, 'process')));
   const value = Buffer.from("it's\nsecret");
   const secrets = [
     { name: 'a', file: 'key', value },
@@ -127,7 +103,7 @@ t.test('secrets reach an isolated task, and no other', { skip }, async (t) => {
 });
 
 t.test("a job's variables cannot reach what runs before its privileges are dropped", { skip }, async (t) => {
-  const { watched, folder, shell } = await withDriver(t);
+  const { watched, folder, shell } = await isolatedDriver(t, full);
   const env = { LD_PRELOAD: `${folder}/evil.so`, GREETING: 'hello' };
   await watched.driver.start(shell(id, 'echo "$GREETING $LD_PRELOAD"', { env }));
   await watched.ended(id);
@@ -137,7 +113,7 @@ t.test("a job's variables cannot reach what runs before its privileges are dropp
 });
 
 t.test('attempts find nothing of one another', { skip }, async (t) => {
-  const { watched, shell } = await withDriver(t);
+  const { watched, shell } = await isolatedDriver(t, full);
   const traces = [
     'echo x > /tmp/trace',
     'echo x > /dev/shm/trace',
@@ -178,7 +154,7 @@ const CLEAN_MS = 1_000;
 
 for (const [title, { script, parts = {}, endsWith }] of Object.entries(HOSTILE)) {
   t.test(`${title} is contained and cleaned up, and its neighbour finishes`, { skip }, async (t) => {
-    const own = await withDriver(t);
+    const own = await isolatedDriver(t, full);
     const { watched, shell } = own;
     await watched.driver.start(shell(neighbour, 'sleep 1; exit 6'));
     await watched.driver.start(shell(id, script, { ...SMALL, ...parts }));
@@ -198,7 +174,7 @@ for (const [title, { script, parts = {}, endsWith }] of Object.entries(HOSTILE))
 }
 
 t.test('an end tells CPU time, peak memory and bytes written', { skip }, async (t) => {
-  const { watched, shell } = await withDriver(t);
+  const { watched, shell } = await isolatedDriver(t, full);
   const script = `i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; head -c 20M /dev/zero | tail -c 20M >/dev/null`;
   await watched.driver.start(shell(id, script));
   await watched.ended(id);

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
-import { existsSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -22,14 +22,19 @@ import { temporaryFolder } from '../kit/temporary-folder.js';
 import { anOrder } from '../kit/wire-samples.js';
 
 const never = new AbortController().signal;
+const CONTAINERS: FileStagingOptions['views'] = new Map([
+  ['docker', async () => ({ kind: 'container', workspace: () => '/workspace' })],
+]);
+const CELLS: FileStagingOptions['views'] = new Map([
+  ['process', async () => ({ kind: 'cell', workspace: (id) => `/tmp/${id}` })],
+]);
 
 function aStaging(folder: string, parts: Partial<FileStagingOptions> = {}): FileStaging {
   return new FileStaging({
     directory: join(folder, 'staging'),
     inputRoots: [],
     volumes: [],
-    mounting: new Map(),
-    isFolderOpen: async () => true,
+    views: new Map([['process', async () => ({ kind: 'node' })]]),
     artifacts: new ArtifactClient({ url: 'http://127.0.0.1:9', token: 'none' }),
     s3: null,
     clock: systemClock,
@@ -175,6 +180,7 @@ t.test('a volume is a link, or a mount where the driver mounts, and its subpath 
   symlinkSync('../elsewhere', join(folder, 'scans', 'out'));
   symlinkSync('lung', join(folder, 'scans', 'in'));
   writeFileSync(join(folder, 'scans', 'file'), '');
+  execFileSync('mkfifo', [join(folder, 'scans', 'pipe')]);
   const volumes = parseVolumes(`scans=${folder}/scans\nunmounted=path=${folder}/scans,mounted=true`);
   if (volumes instanceof Unfit) throw new Error(volumes.message);
   const staging = aStaging(folder, { volumes });
@@ -186,9 +192,11 @@ t.test('a volume is a link, or a mount where the driver mounts, and its subpath 
   t.ok(existsSync(join(linked.workdir ?? '', 'data', 'in')));
   const refusals = [
     [{ name: 'scans', mount: 'x', subpath: 'out' }, /"scans": its subpath "out" leads out of it/],
-    [{ name: 'scans', mount: 'x', subpath: 'absent' }, /ENOENT.*is it there/],
+    [{ name: 'scans', mount: 'x', subpath: 'absent' }, /"scans": absent is not there; is it there/],
     [{ name: 'scans', mount: 'x', subpath: 'file' }, /is not a folder/],
-    [{ name: 'scans', mount: '/scans' }, /cannot mount it at \/scans/],
+    [{ name: 'scans', mount: '/scans' }, /isolates no processes, and cannot mount it at \/scans/],
+    [{ name: 'scans', mount: 'x', subpath: 'pipe' }, /is not a folder/],
+    [{ name: 'scans', mount: 'x', subpath: 'lung/../../elsewhere' }, /leads out of it/],
     [{ name: 'scans', mount: 'x', writable: true }, /read-only/],
     [{ name: 'models', mount: 'x' }, /none of that name/],
     [{ name: 'unmounted', mount: 'x' }, /nothing is mounted at/],
@@ -198,8 +206,7 @@ t.test('a volume is a link, or a mount where the driver mounts, and its subpath 
   const blind = stagedOrder({ driver: 'docker', volumes: [{ name: 'scans', mount: 'x' }] });
   await t.rejects(staging.stageIn(blind, never), { message: /the driver "docker" of this node takes no files/ });
 
-  const mounting = new Map([['docker', { workspace: '/workspace' }]] as const);
-  const inContainer = await aStaging(folder, { volumes, mounting }).stageIn(
+  const inContainer = await aStaging(folder, { volumes, views: CONTAINERS }).stageIn(
     stagedOrder({
       driver: 'docker',
       inputs: [{ ...content('bin/run', '#!/bin/sh'), mode: 0o700 }],
@@ -219,7 +226,7 @@ t.test('a volume is a link, or a mount where the driver mounts, and its subpath 
       { source: join(folder, 'scans', 'lung'), target: '/workspace/in', readOnly: true },
     ],
   });
-  const work = inContainer.mounts?.[0]?.source ?? '';
+  const work = staging.workspaceOf(inContainer.allocationId);
   const modes = execFileSync('stat', ['-c', '%a', join(work, '..'), work, join(work, 'bin'), join(work, 'bin/run')]);
   t.equal(
     modes.toString(),
@@ -241,7 +248,7 @@ t.test('a container is given no read-only volume below which another file system
   t.teardown(() => execFileSync('umount', [below]));
   const volumes = parseVolumes(`scans=path=${folder}/scans,writable=true`);
   if (volumes instanceof Unfit) throw new Error(volumes.message);
-  const staging = aStaging(folder, { volumes, mounting: new Map([['docker', { workspace: '/workspace' }]]) });
+  const staging = aStaging(folder, { volumes, views: CONTAINERS });
   const order = (parts: object): StartOrder =>
     stagedOrder({ driver: 'docker', volumes: [{ name: 'scans', mount: 'scans', ...parts }] });
   await t.rejects(staging.stageIn(order({}), never), { message: /"scans": .*below is mounted below it/ });
@@ -260,11 +267,42 @@ t.test('a volume of memory is as large as it says, and gone when it is removed',
     code: 'ENOSPC',
   });
   await staging.remove(order.allocationId);
-  const isolated = aStaging(folder, { volumes, isFolderOpen: async () => false });
-  await t.rejects(isolated.stageIn(order, never), {
-    message: /"fast": isolated processes .* run the step as a container/,
-  });
   t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), new RegExp(folder));
+});
+
+t.test('an isolated process is told where a volume may be mounted, and where not', async (t) => {
+  const folder = temporaryFolder(t);
+  mkdirSync(join(folder, 'scans', 'lung'), { recursive: true });
+  const volumes = parseVolumes(`scans=${folder}/scans\nfast=tmpfs=8MiB`);
+  if (volumes instanceof Unfit) throw new Error(volumes.message);
+  const staging = aStaging(folder, { volumes, views: CELLS });
+  const prepare = (...wanted: NonNullable<StartOrder['volumes']>) =>
+    staging.stageIn(stagedOrder({ volumes: wanted }), never);
+  const { allocationId, mounts, env } = await prepare(
+    { name: 'scans', mount: 'in/lung', subpath: 'lung' },
+    { name: 'fast', mount: '/mnt', writable: true },
+  );
+  const { dev, ino } = statSync(join(folder, 'scans', 'lung'));
+  const scans = { kind: 'folder', source: join(folder, 'scans', 'lung'), identity: `${dev}:${ino}`, readOnly: true };
+  t.strictSame(mounts, [
+    { kind: 'folder', source: staging.workspaceOf(allocationId), target: `/tmp/${allocationId}`, readOnly: false },
+    { kind: 'memory', sizeMiB: 8, target: '/mnt' },
+    { ...scans, target: `/tmp/${allocationId}/in/lung` },
+  ]);
+  t.match(env, { BERTH_VOLUME_SCANS: `/tmp/${allocationId}/in/lung`, BERTH_VOLUME_FAST: '/mnt' });
+  t.ok(
+    existsSync(join(staging.workspaceOf(allocationId), 'in', 'lung')),
+    'the mount point is made before the task runs',
+  );
+  for (const mount of ['/usr/bin', '/etc', '/lib/x', '/proc/x', '/dev/null', '/tmp', '/bin', '/root/x']) {
+    await t.rejects(
+      prepare({ name: 'scans', mount }),
+      { message: /"scans": it cannot be mounted at .*node's own/ },
+      mount,
+    );
+  }
+  const memory = { name: 'fast', mount: 'x', writable: true, subpath: 'y' } as const;
+  await t.rejects(prepare(memory), { message: /"fast": it is new memory, without a folder "y"/ });
 });
 
 t.test('volumes in the configuration are checked, each with a remedy', async (t) => {

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import type { PreparedOrder } from '../../agent/driver/driver.js';
 import { type IsolationPlan, NO_ISOLATION } from '../../agent/driver/process/isolation.js';
 import { processDriver } from '../../agent/driver/process/process-driver.js';
 import type { SecretFolder } from '../../agent/driver/secret-folder.js';
@@ -8,7 +9,6 @@ import { systemClock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import { silentLog } from '../../shared/log.js';
 import { systemRandom } from '../../shared/random.js';
-import type { StartOrder } from '../../shared/wire/messages.js';
 import type { Behaviour, DriverBench } from '../conformance/task-driver.js';
 import { temporaryFolder } from './temporary-folder.js';
 import { anOrder } from './wire-samples.js';
@@ -22,7 +22,7 @@ export interface BenchOptions {
 
 export interface ProcessBench extends DriverBench {
   readonly folder: string;
-  shell(id: AllocationId, script: string, parts?: Partial<StartOrder>): StartOrder;
+  shell(id: AllocationId, script: string, parts?: Partial<PreparedOrder>): PreparedOrder;
 }
 
 /** A folder, and the process driver in it. */
@@ -42,7 +42,7 @@ export function processBench(t: Test, { bootId = () => 'boot-1', ...given }: Ben
     isolation: async () => plan,
     secrets: given.secrets,
   };
-  const shell = (id: AllocationId, script: string, parts: Partial<StartOrder> = {}): StartOrder =>
+  const shell = (id: AllocationId, script: string, parts: Partial<PreparedOrder> = {}): PreparedOrder =>
     plain(id, { run: { kind: 'command', argv: ['sh', '-c', script] }, ...parts });
   return {
     folder,
@@ -65,7 +65,7 @@ function scriptOf(witness: string, { runMs, exit, outputBytes, ignoresTerm }: Be
   return lines.join('\n');
 }
 
-export function plain(allocationId: AllocationId, parts: Partial<StartOrder>): StartOrder {
+export function plain(allocationId: AllocationId, parts: Partial<PreparedOrder>): PreparedOrder {
   const base = { allocationId, env: {}, workdir: null, gpus: [], timeLimitMs: null };
   return anOrder({ ...base, ...parts });
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../shared/clock.js';
+import { type ProgramResult, runnerOf } from '../../run-program.js';
 import { parseDeviceList } from './device-list.js';
 import type { GpuReading, GpuSource } from './gpu.js';
-import { type ProgramResult, runnerOf } from './run-program.js';
 
 export interface NvidiaSmiOptions {
   readonly clock: Clock;

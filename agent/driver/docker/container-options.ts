@@ -2,7 +2,7 @@ import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerod
 import type { AllocationId } from '../../../shared/ids.js';
 import type { ContainerSpec } from '../../../shared/job-spec/spec.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
-import type { Mount, PreparedOrder } from '../driver.js';
+import type { PreparedOrder } from '../driver.js';
 import type { SecretPlaces } from '../secret-folder.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
 import type { DockerPolicy } from './docker-policy.js';
@@ -75,7 +75,7 @@ export function containerOptions(order: PreparedOrder, place: ContainerPlace): C
     OpenStdin: false,
     Tty: false,
     Healthcheck: { Test: ['NONE'] },
-    HostConfig: { ...limitsOf(order), ...wallOf(container, policy), Mounts: mountsOf(order, place).map(bindOf) },
+    HostConfig: { ...limitsOf(order), ...wallOf(order, policy), Mounts: bindsOf(order, place) },
   };
 }
 
@@ -103,11 +103,14 @@ function limitsOf({ resources, gpus, container = {} }: StartOrder): HostConfig {
   };
 }
 
-function wallOf(container: ContainerSpec, policy: DockerPolicy): HostConfig {
+function wallOf({ container = {}, mounts = [] }: PreparedOrder, policy: DockerPolicy): HostConfig {
   return {
     NetworkMode: container.network ?? policy.network,
     ReadonlyRootfs: container.readOnly ?? false,
-    Tmpfs: Object.fromEntries((container.tmpfs ?? []).map((path) => [path, 'rw,nosuid,nodev'])),
+    Tmpfs: Object.fromEntries([
+      ...(container.tmpfs ?? []).map((path) => [path, 'rw,nosuid,nodev']),
+      ...mounts.flatMap((mount) => (mount.kind === 'memory' ? [[mount.target, memoryOptions(mount.sizeMiB)]] : [])),
+    ]),
     CapDrop: ['ALL'],
     CapAdd: [...(container.capAdd ?? [])],
     SecurityOpt: ['no-new-privileges'],
@@ -118,18 +121,29 @@ function wallOf(container: ContainerSpec, policy: DockerPolicy): HostConfig {
   };
 }
 
-function mountsOf({ run, mounts = [] }: PreparedOrder, { script, secrets }: ContainerPlace): readonly Mount[] {
+/** A container's user may be anybody. */
+function memoryOptions(sizeMiB: number): string {
+  return `rw,exec,nosuid,nodev,mode=1777,size=${sizeMiB}m`;
+}
+
+function bindsOf({ run, mounts = [] }: PreparedOrder, { script, secrets }: ContainerPlace): MountSettings[] {
   const own = [
     { source: run.kind === 'script' ? script : null, target: SCRIPT_TARGET },
     { source: secrets.directory, target: SECRETS_TARGET },
     { source: secrets.envFile, target: SECRET_VARIABLES_TARGET },
   ];
   return [
-    ...mounts,
-    ...own.flatMap(({ source, target }) => (source === null ? [] : [{ source, target, readOnly: true }])),
+    ...mounts.flatMap((mount) => (mount.kind === 'folder' ? [bindOf(mount)] : [])),
+    ...own.flatMap(({ source, target }) => (source === null ? [] : [bindOf({ source, target, readOnly: true })])),
   ];
 }
 
-function bindOf({ source, target, readOnly }: Mount): MountSettings {
+interface Bind {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+function bindOf({ source, target, readOnly }: Bind): MountSettings {
   return { Type: 'bind', Source: source, Target: target, ReadOnly: readOnly };
 }

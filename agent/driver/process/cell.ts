@@ -34,8 +34,15 @@ const OWN_PROCESSES = 2;
 const OWN_MEMORY_MIB = 4;
 /** Where a task finds what lies in `tmp` of its cell. */
 const TMP = '/tmp';
-/** A cell has its own; the machine's is put by for its worker. */
+/** A cell has these of its own; the machine's are put by for its worker (inside.sh). */
 const SHARED_MEMORY = '/dev/shm/';
+const OUTER_TMP = '/tmp/';
+const HELD_TMP = '/proc/self/fd/8/';
+
+/** Where a task of a cell with files sees the working directory that `prepare` makes. */
+export function workdirInCell(id: AllocationId): string {
+  return join(TMP, id);
+}
 
 /**
  * Where the attempts of one worker run, one after another: control groups that hold all of their processes, and with
@@ -116,17 +123,14 @@ export class Cell {
     return join(this.#folder, 'tmp');
   }
 
-  /** Where a task sees the working directory that `prepare` makes, and its script. */
-  workdirOf(id: AllocationId): string {
-    return join(TMP, id);
-  }
-
+  /** Where a task sees its script. */
   scriptOf(id: AllocationId): string {
     return `${join(TMP, id)}.sh`;
   }
 
   /** The path by which the worker, in the driver's directory, finds what this process has at `path`. */
   seenByWorker(path: string): string {
+    if (path.startsWith(OUTER_TMP)) return HELD_TMP + path.slice(OUTER_TMP.length);
     return path.startsWith(SHARED_MEMORY) ? join('cells', this.#name, 'shm', path.slice(SHARED_MEMORY.length)) : path;
   }
 
@@ -137,7 +141,7 @@ export class Cell {
 
   prepare(order: StartOrder, { uid, gid }: TaskUser): void {
     const id = order.allocationId;
-    const folder = this.outsideOf(this.workdirOf(id));
+    const folder = this.outsideOf(workdirInCell(id));
     const spare = this.#spare;
     this.#spare = undefined;
     if (spare) renameSync(spare.path, folder);
@@ -186,7 +190,7 @@ export class Cell {
   /** Deletes the files of an attempt, unless the next one has its directory. */
   async removeFiles(id: AllocationId): Promise<void> {
     if (!this.#isFull) return;
-    const folder = this.outsideOf(this.workdirOf(id));
+    const folder = this.outsideOf(workdirInCell(id));
     if (this.#spare?.path === folder && !this.#isSpoilt && isEmpty(folder)) return;
     await rm(folder, { recursive: true, force: true });
   }

@@ -37,7 +37,17 @@ export const NO_ISOLATION: IsolationPlan = { kind: 'none' };
 
 const execute = promisify(execFile);
 const PROBE_LIMIT_MS = 10_000;
-const NAMESPACES = ['--no-new-privs', 'unshare', '--pid', '--fork', '--kill-child', '--mount', '--ipc'];
+const NAMESPACES = [
+  '--no-new-privs',
+  'unshare',
+  '--pid',
+  '--fork',
+  '--kill-child',
+  '--mount',
+  '--propagation',
+  'slave',
+  '--ipc',
+];
 
 /** Throws `invalid-request` when what was asked for cannot be had here. */
 export async function planIsolation(wish: IsolationWish): Promise<IsolationPlan> {

@@ -10,6 +10,7 @@ for procs; do
   echo $$ >"$procs" || exit 1
 done
 if [ "$namespaces" = own ]; then
-  exec setpriv --no-new-privs unshare --pid --fork --kill-child --mount --ipc sh "${worker%/*}/inside.sh" "$name" "$worker" $$
+  # What the machine mounts or unmounts later shows inside too, and nothing of the inside shows outside.
+  exec setpriv --no-new-privs unshare --pid --fork --kill-child --mount --propagation slave --ipc sh "${worker%/*}/inside.sh" "$name" "$worker" $$
 fi
 exec sh "$worker" "$name" $$

@@ -1,9 +1,12 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isShellName } from '../../../shared/secrets.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
 import { type SecretPlaces, secretComplaint } from '../secret-folder.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
+
+/** Read once: from inside a cell it may not be seen. */
+const VOLUMES = readFileSync(new URL('./volumes.sh', import.meta.url), 'utf8');
 
 /** Carried in the environment of every process of an attempt; unique on the machine, unlike the allocation id. */
 export const MARKER = 'BERTH_ATTEMPT_DIR';
@@ -19,13 +22,22 @@ export interface OrderPlaces {
   readonly secrets: SecretPlaces;
   /** Where the task gives up the privileges of its worker. */
   readonly drop?: PrivilegeDrop;
-  /** How secrets come to a task that cannot enter the agent's folders: where they are, from the driver's own. */
-  readonly secretsBind?: { readonly source: string; readonly target: string; readonly owner: string };
-  /** A folder, from the driver's own, that the task is to have at a place of its own. */
-  readonly bind?: { readonly source: string; readonly target: string; readonly owner: string };
+  /** Whose what it binds is to be. */
+  readonly owner?: string;
+  /** How secrets come to a task that cannot enter the agent's folders: where they are for its worker. */
+  readonly secretsBind?: Bind;
+  /** The workspace that the task is to have at a place of its own. */
+  readonly bind?: Bind;
+  /** What volumes.sh is told. */
+  readonly volumes?: readonly string[];
   /** Where the task finds what is its alone; undefined for one that has no such folder. */
   readonly workspace: string | undefined;
   readonly pinning?: Pinning | undefined;
+}
+
+export interface Bind {
+  readonly source: string;
+  readonly target: string;
 }
 
 /** The cores that are an attempt's own. */
@@ -62,7 +74,8 @@ export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlac
   const prefix = [...(pinning?.argv ?? []), ...(drop?.argv ?? [])];
   const line = commandLine(argv, { variables, isTrusted, prefix, envFile });
   return [
-    `{ ${entering(places)}; } 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; return 1; }`,
+    ...mounting(order, places),
+    `{ cd -- ${quoted(places.workdir)}; } 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; return 1; }`,
     'unset OLDPWD',
     // The worker of a task with another user lets that user open the task's output again (`>/dev/stderr`).
     ...(drop ? ['umask 0022', line, 'status=$?', 'umask 0', ...leaving(places), 'return $status'] : [line]),
@@ -80,19 +93,27 @@ function secretsOf({ secrets, secretsBind }: OrderPlaces): SecretPlaces {
   return { directory: inside(secrets.directory), envFile: inside(secrets.envFile) };
 }
 
-function entering({ workdir, bind, secretsBind }: OrderPlaces): string {
-  const change = `cd -- ${quoted(workdir)}`;
-  const { source = '', target = '', owner } = secretsBind ?? {};
-  const secrets = `mkdir -- ${quoted(target)} && mount --bind -- ${quoted(source)} ${quoted(target)}`;
-  const enter =
-    secretsBind === undefined ? change : `${secrets} && chown -R -- ${owner} ${quoted(target)} && ${change}`;
-  if (bind === undefined) return enter;
-  const place = quoted(bind.target);
-  return `mount --bind -- ${quoted(bind.source)} ${place} && chown -Rh -- ${bind.owner} ${place} && ${enter}`;
+/** What has to be there before the working directory can be entered; nothing for most tasks. */
+function mounting({ allocationId }: StartOrder, { bind, secretsBind, volumes, owner, ledger }: OrderPlaces): string[] {
+  const failing = (why: string): string =>
+    `{ echo "fail "${quoted(allocationId)}" ${why}" >>${quoted(ledger)}; return 1; }`;
+  const binding = ({ source, target }: Bind, chown: string): string => {
+    const place = quoted(target);
+    const commands = `mkdir -p -- ${place} && mount --bind -- ${quoted(source)} ${place} && ${chown} -- ${owner} ${place}`;
+    return `{ ${commands}; } 2>/dev/null || ${failing('its files cannot be mounted')}`;
+  };
+  const words = (volumes ?? []).map(quoted).join(' ');
+  return [
+    ...(bind === undefined ? [] : [binding(bind, 'chown -Rh')]),
+    ...(secretsBind === undefined ? [] : [binding(secretsBind, 'chown -R')]),
+    ...(volumes === undefined
+      ? []
+      : [`why=$(/bin/sh -c ${quoted(VOLUMES)} volumes ${words} 2>/dev/null) || ${failing('volumes: $why')}`]),
+  ];
 }
 
 function leaving({ bind, secretsBind }: OrderPlaces): string[] {
-  // What is still in there is killed in a moment.
+  // What is still in there is killed in a moment, and a worker of volumes too.
   const own = bind === undefined ? [] : ['cd /', `umount --lazy -- ${quoted(bind.target)}`];
   if (secretsBind === undefined) return own;
   const target = quoted(secretsBind.target);
@@ -108,8 +129,8 @@ interface CommandParts {
   readonly envFile: string | null;
 }
 
-/** Descriptor 9 is the worker's way back to its own directory. */
-const CLOSED = '9<&-';
+/** Descriptor 9 is the worker's way back to its own directory, and 8 the way to the machine's /tmp. */
+const CLOSED = '8<&- 9<&-';
 
 function commandLine([name = '', ...args]: readonly string[], parts: CommandParts): string {
   const { variables, isTrusted, prefix, envFile } = parts;

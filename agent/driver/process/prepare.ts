@@ -1,10 +1,12 @@
+import { realpathSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import { dirname, relative } from 'node:path';
+import { dirname } from 'node:path';
 import type { Clock } from '../../../shared/clock.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
+import type { PreparedOrder } from '../driver.js';
 import type { SecretPlaces } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
-import { Cell, type CellName } from './cell.js';
+import { Cell, type CellName, workdirInCell } from './cell.js';
 import type { Allotment } from './cores.js';
 import { type FullIsolation, type IsolationPlan, privilegeDrop } from './isolation.js';
 import { findProgram, type OrderPlaces, orderScript, type Pinning } from './order-script.js';
@@ -53,7 +55,7 @@ export function refusedCores(cores: Allotment, pinning: Pinning | undefined): st
 }
 
 /** Makes ready what an attempt finds when it starts; returns its order to the worker. Throws what the system throws. */
-export function prepare(places: Places, order: StartOrder, worker: Worker, parts: PrepareParts): string {
+export function prepare(places: Places, order: PreparedOrder, worker: Worker, parts: PrepareParts): string {
   const { isolation, task, secrets, pinning } = parts;
   const { cell } = worker.ledger;
   const id = order.allocationId;
@@ -62,21 +64,15 @@ export function prepare(places: Places, order: StartOrder, worker: Worker, parts
   if (cell && isolation.kind !== 'none') cell.begin({ ...order.resources, maxProcesses: isolation.maxProcesses });
   if (cell && isolation.kind === 'full') {
     const user = userOf(order, isolation);
+    const owner = `${user.uid}:${user.gid}`;
     cell.prepare(order, user);
-    const home = cell.workdirOf(id);
+    const home = workdirInCell(id);
     const drop = privilegeDrop(isolation, user, home);
-    const secretsBind = bindOf(secrets, cell, { target: `${home}.secrets`, owner: `${user.uid}:${user.gid}` });
-    const base = { marker: home, script: cell.scriptOf(id), ledger, drop, secrets, pinning, ...secretsBind };
+    const binds = { ...secretsBindOf(secrets, cell, `${home}.secrets`), ...mountsOf(order, cell, user) };
+    const base = { marker: home, script: cell.scriptOf(id), ledger, drop, owner, secrets, pinning, ...binds };
     const { workdir } = order;
-    const staged = order.env.BERTH_WORKSPACE;
-    if (staged === undefined) {
-      const workspace = workdir === null ? home : undefined;
-      return orderScript(order, task, { ...base, workdir: workdir ?? home, workspace });
-    }
-    // The agent's own folder is nobody else's to enter.
-    const bind = { source: relative(places.root, staged), target: home, owner: `${user.uid}:${user.gid}` };
-    const seen = workdir === staged ? home : (workdir ?? home);
-    return orderScript(order, task, { ...base, workdir: seen, bind, workspace: home });
+    const workspace = workdir === null || binds.bind !== undefined ? home : undefined;
+    return orderScript(order, task, { ...base, workdir: workdir ?? home, workspace });
   }
   places.prepareFiles(order);
   const work = places.work(id);
@@ -87,13 +83,42 @@ export function prepare(places: Places, order: StartOrder, worker: Worker, parts
 }
 
 /** Secrets lie together in one folder, which is nobody else's to enter. */
-function bindOf(
+function secretsBindOf(
   { directory, envFile }: SecretPlaces,
   cell: Cell,
-  place: { readonly target: string; readonly owner: string },
+  target: string,
 ): Pick<OrderPlaces, 'secretsBind'> {
   const one = directory ?? envFile;
-  return one === null ? {} : { secretsBind: { ...place, source: cell.seenByWorker(dirname(one)) } };
+  return one === null ? {} : { secretsBind: { target, source: cell.seenByWorker(dirname(one)) } };
+}
+
+/** Whether an attempt's cell has anything mounted that the next one's must not have. */
+export function hasVolumes({ allocationId, mounts = [] }: PreparedOrder): boolean {
+  return mounts.some((mount) => mount.kind === 'memory' || mount.target !== workdirInCell(allocationId));
+}
+
+/** The workspace, since the agent's own folder is nobody else's to enter; and volumes, in a cell of their own. */
+function mountsOf(
+  { allocationId, mounts = [] }: PreparedOrder,
+  cell: Cell,
+  user: TaskUser,
+): Pick<OrderPlaces, 'bind' | 'volumes'> {
+  const home = workdirInCell(allocationId);
+  const volumes: string[] = [];
+  let bind: OrderPlaces['bind'];
+  for (const mount of mounts) {
+    if (mount.kind === 'memory') {
+      const options = `size=${mount.sizeMiB}m,mode=0700,uid=${user.uid},gid=${user.gid},nosuid,nodev`;
+      volumes.push(mount.kind, '', '', options, mount.target);
+    } else if (mount.target === home) {
+      bind = { source: cell.seenByWorker(realpathSync(mount.source)), target: home };
+    } else {
+      const { source, identity = '', target, readOnly } = mount;
+      volumes.push(mount.kind, cell.seenByWorker(source), identity, readOnly ? 'ro' : 'rw', target);
+    }
+  }
+  if (volumes.length > 0) cell.spoil();
+  return { ...(bind ? { bind } : {}), ...(volumes.length > 0 ? { volumes: [`${home}.volumes`, ...volumes] } : {}) };
 }
 
 /** Why this node does not run a task as the user that it asks for; undefined when it does. */

@@ -6,9 +6,17 @@ import { AppError } from '../../../shared/errors.js';
 import { type AllocationId, parseAllocationId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
 import type { Random } from '../../../shared/random.js';
-import type { LogStream, StartOrder } from '../../../shared/wire/messages.js';
+import type { LogStream } from '../../../shared/wire/messages.js';
 import { REBOOTED } from '../boot.js';
-import type { DiskMeter, DriverEnd, DriverFactory, DriverListener, Recovery, TaskDriver } from '../driver.js';
+import type {
+  DiskMeter,
+  DriverEnd,
+  DriverFactory,
+  DriverListener,
+  PreparedOrder,
+  Recovery,
+  TaskDriver,
+} from '../driver.js';
 import { bytesFrom } from '../output-file.js';
 import { type SecretFolder, secretsIn } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
@@ -21,7 +29,7 @@ import type { LedgerEntry, Run } from './ledger.js';
 import type { LedgerFile } from './ledger-file.js';
 import { unrunnable } from './order-script.js';
 import { Places } from './places.js';
-import { canPinCells, makeCell, pinningOf, prepare, refusedCores, refusedUser } from './prepare.js';
+import { canPinCells, hasVolumes, makeCell, pinningOf, prepare, refusedCores, refusedUser } from './prepare.js';
 import { readProcess, uptimeMs } from './process-table.js';
 import { Sweeper } from './sweeper.js';
 import { endOfDead, takeOver } from './takeover.js';
@@ -98,12 +106,12 @@ class ProcessDriver implements TaskDriver {
     this.#checkLater();
   }
 
-  async start(order: StartOrder): Promise<void> {
+  async start(order: PreparedOrder): Promise<void> {
     const id = order.allocationId;
     if (this.#records.has(id)) return;
     if (!parseAllocationId(id)) throw new AppError('task-start-failed', `"${id}" is no allocation id`);
     const cores = this.#cores.allot(order);
-    const worker = this.#acquire(id, cores);
+    const worker = this.#acquire(order, cores);
     const record = newRecord(id, worker.ledger);
     this.#records.set(id, record);
     const pinning = pinningOf(cores, this.#options.isolation);
@@ -196,12 +204,13 @@ class ProcessDriver implements TaskDriver {
     return 0;
   }
 
-  #acquire(id: AllocationId, cores: Allotment): Worker {
+  #acquire(order: PreparedOrder, allotment: Allotment): Worker {
     try {
-      const isForCell = cores.kind === 'own' && canPinCells(this.#options.isolation);
-      return this.#pool.acquire(isForCell ? cores.list : undefined);
+      const { isolation } = this.#options;
+      const cores = allotment.kind === 'own' && canPinCells(isolation) ? allotment.list : undefined;
+      return this.#pool.acquire({ cores, isOwn: cores !== undefined || hasVolumes(order) });
     } catch (error) {
-      this.#cores.release(id);
+      this.#cores.release(order.allocationId);
       throw error;
     }
   }

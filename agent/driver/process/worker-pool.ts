@@ -21,6 +21,12 @@ export interface WorkerPoolOptions {
   readonly exited: (worker: Worker, signal: string | null) => void;
 }
 
+export interface WorkerNeed {
+  readonly cores?: string | undefined;
+  /** No attempt may have run in its cell before. */
+  readonly isOwn: boolean;
+}
+
 /** The workers of this process: as many as attempts run at once, kept for a while after. */
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
@@ -37,11 +43,11 @@ export class WorkerPool {
   }
 
   /**
-   * An idle worker, or a new one whose cell keeps to the cores. Throws `task-start-failed`. Give it back with
-   * `release`.
+   * An idle worker, or a new one for what takes a cell of its own: cores to keep to, or mounts, which also have to be
+   * as the machine's are now. Throws `task-start-failed`. Give it back with `release`.
    */
-  acquire(cores?: string): Worker {
-    const idle = cores === undefined ? this.#idle.pop() : undefined;
+  acquire({ cores, isOwn }: WorkerNeed): Worker {
+    const idle = isOwn ? undefined : this.#idle.pop();
     if (idle) return idle;
     if (this.#all.size >= MAX_WORKERS) {
       throw new AppError('task-start-failed', `${MAX_WORKERS} tasks run on this node already`);

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Cancel, Clock } from '../../../shared/clock.js';
+import type { Cancel, Clock } from '../shared/clock.js';
 
 export type ProgramResult =
   | { readonly kind: 'ended'; readonly exitCode: number | null; readonly stdout: string; readonly stderr: string }
