@@ -3,9 +3,11 @@ import type { AllocationId } from '../../shared/ids.js';
 import { freeOn } from '../model/hold.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
-import { instant, nullable, oneOf, stringMap, time } from './schemas.js';
+import { instant, instantOrNull, nullable, oneOf, stringMap, time } from './schemas.js';
 import type { NodeSample } from './service.js';
 
+/** Enough to know whom to ask, in a list of all nodes too. */
+const MAX_RUNNING = 10;
 const size = Type.Integer({ minimum: 0 });
 const sizesSchema = Type.Object({ cpuMillis: size, memoryMiB: size, diskMiB: size, gpuCount: size });
 
@@ -49,6 +51,11 @@ export const nodeSchema = Type.Object({
   drivers: Type.Array(Type.String()),
   volumes: Type.Array(Type.Object({ name: Type.String(), writable: Type.Boolean() })),
   allocations: Type.Integer({ minimum: 0, description: 'Attempts that hold something of it.' }),
+  running: Type.Array(Type.String(), { description: `The oldest of these, ${MAX_RUNNING} at most.` }),
+  deadlineAt: nullable(
+    Type.String({ format: 'date-time' }),
+    'When what a draining node still runs is stopped and requeued; null for never.',
+  ),
   usage: nullable(
     Type.Object({
       cpuUsedMillis: Type.Number(),
@@ -95,6 +102,8 @@ export function presentNode(view: ClusterView, node: Node, sample: NodeSample | 
     drivers: [...drivers],
     volumes: [...(volumes ?? [])],
     allocations: usage.live.size,
+    running: [...usage.live].slice(0, MAX_RUNNING),
+    deadlineAt: instantOrNull(node.intake.kind === 'draining' ? node.intake.deadlineAt : null),
     usage: sample ? presentSample(sample) : null,
     registeredAt: instant(node.registeredAt),
   };

@@ -107,6 +107,10 @@ export interface NodeView {
   /** Absent from coordinators that know of none. */
   readonly volumes?: readonly { readonly name: string; readonly writable: boolean }[];
   readonly allocations: number;
+  /** Some of these; absent, as the next, from coordinators that do not tell. */
+  readonly running?: readonly string[];
+  /** When what a draining node still runs is stopped. */
+  readonly deadlineAt?: string | null;
   readonly usage: NodeUsage | null;
   readonly registeredAt: string;
   readonly since: string;

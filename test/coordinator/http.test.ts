@@ -348,8 +348,10 @@ t.test('a node is looked after by name', async (t) => {
   ]);
   t.match((await server.get('/v1/nodes/n2')).body, { status: 404, hint: 'did you mean "n1"?' });
   t.match((await server.post('/v1/nodes/n1/drain', { reason: 'a new disk', deadlineMs: null })).body, {
-    state: 'draining',
-    reason: 'a new disk',
+    ...{ state: 'draining', reason: 'a new disk', deadlineAt: null, allocations: 1, running: ['j1.0#1'] },
+  });
+  t.match((await server.post('/v1/nodes/n1/drain', { reason: 'a new disk', deadlineMs: 60_000 })).body, {
+    deadlineAt: /^20\d\d-.*Z$/,
   });
   t.match((await server.post('/v1/nodes/n1/cordon', { reason: 'wait' })).body, { state: 'cordoned', reason: 'wait' });
   t.match((await server.post('/v1/nodes/n1/open')).body, { state: 'ready', reason: null });

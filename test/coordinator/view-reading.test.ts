@@ -7,6 +7,7 @@ import { roughDuration } from '../../coordinator/view/format/time.js';
 import { VERSION } from '../../shared/version.js';
 import { aJob, aNode, aTask, finished } from '../fakes/fake-api.js';
 import { fakeApi, Session } from '../kit/client-session.js';
+import { until } from '../kit/until.js';
 
 t.test('jobs are named by id, number, last, @name and unique prefix', async (t) => {
   const api = await fakeApi(t);
@@ -168,8 +169,36 @@ t.test('nodes', async (t) => {
   t.same(api.seen.at(-1)?.body, { reason: 'new disk', deadlineMs: null });
   t.match(await run('cordon', 'gpu-1', '--reason', 'noise'), '0 gpu-1 cordoned\n');
   t.match(await run('open', 'gpu-1'), '0 gpu-1 open\n');
+  const draining = { state: 'draining', intake: 'draining', reason: 'new disk', allocations: 2 };
+  api.nodes.set('gpu-1', aNode('gpu-1', { ...draining, deadlineAt: '2026-11-30T14:03:59.000Z' }));
+  const at = new Date('2026-11-30T14:03:59.000Z').toTimeString().slice(0, 5);
+  t.match(await run('nodes'), new RegExp(`gpu-1 +draining until (2026-11-30 )?${at}, 2 tasks left .*new disk`));
+  t.match(await run('nodes', 'gpu-1'), new RegExp(`Deadline +2026-11-30 ${at}:59, 2 tasks left`));
+  t.match(await run('drain', 'gpu-1', '--reason', 'x', '--timeout', '1s'), /^64 berth: --timeout is of --wait/);
   t.match(await run('remove-node', 'gpu-1'), '0 gpu-1 removed\n');
   t.equal(api.nodes.size, 0);
+});
+
+t.test('drain --wait says what is left, and ends with the node empty, the time limit or the drain', async (t) => {
+  const api = await fakeApi(t);
+  const waiting = async (...argv: string[]) => {
+    api.nodes.set('n1', aNode('n1', { allocations: 1, running: ['j1.0#1'] }));
+    const session = new Session(api);
+    const exit = session.run('drain', 'n1', '--reason', 'new disk', '--wait', ...argv);
+    return { session, exit };
+  };
+  const emptied = await waiting();
+  await until('it is told', () => emptied.session.stderr.includes('n1 is draining, 1 task left (j1.0#1)'));
+  api.nodes.set('n1', aNode('n1', { state: 'drained', intake: 'drained', allocations: 0 }));
+  t.equal(await emptied.exit, 0);
+  t.equal(emptied.session.stdout, 'n1 draining\nn1 drained\n');
+  const limited = await waiting('--timeout', '10ms');
+  t.equal(await limited.exit, 124);
+  const ended = await waiting();
+  await until('it is told', () => ended.session.stderr.includes('1 task left'));
+  api.nodes.set('n1', aNode('n1'));
+  t.equal(await ended.exit, 64);
+  t.match(ended.session.stderr, /n1 is open: somebody has ended its drain/);
 });
 
 t.test('events end with the last known one, or go on', async (t) => {

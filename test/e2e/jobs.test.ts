@@ -112,6 +112,16 @@ t.test('a drained node takes nothing, and why says so until it is opened', async
   t.match(await berth(['ls']), { stdout: new RegExp(`${jobId}.*`) });
   t.match(await berth(['open', 'n1']), { exitCode: 0 });
   t.match(await berth(['wait', jobId]), { exitCode: 0 });
+  const long = (await berth(['run', '-d', '--', 'sleep', '600'])).stdout.trim();
+  await until('it runs', async () => (await berth(['show', `${long}.0`])).stdout.includes('running'));
+  const emptied = await berth(['drain', 'n1', '--reason', 'cleaning', '--deadline', '1s', '--wait']);
+  t.match(emptied, {
+    exitCode: 0,
+    stdout: 'n1 draining\nn1 drained\n',
+    stderr: new RegExp(`1 task left \\(${long}.0#1\\)`),
+  });
+  t.match(await berth(['cancel', long, '--reason', 'test']), { exitCode: 0 });
+  t.match(await berth(['open', 'n1']), { exitCode: 0 });
 });
 
 t.test('the daemons stop when asked and leave no process behind', async (t) => {

@@ -276,7 +276,8 @@ export class FakeApi {
     if (method === 'DELETE') this.nodes.delete(name);
     if (verb === undefined) return ok(node);
     const intake = { drain: 'draining', cordon: 'cordoned', open: 'open' }[verb] ?? 'open';
-    const changed = { ...node, intake, reason: (body as { reason?: string }).reason ?? null };
+    const state = intake === 'open' ? 'ready' : intake;
+    const changed = { ...node, state, intake, reason: (body as { reason?: string }).reason ?? null };
     this.nodes.set(name, changed);
     return ok(changed);
   }

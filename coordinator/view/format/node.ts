@@ -3,14 +3,18 @@ import { cpusOf, formatMiB } from '../../../shared/units.js';
 import type { NodeGpu, NodeView } from '../api.js';
 import { labelsText, paintState } from './job.js';
 import type { Column } from './table.js';
-import { age, localTime } from './time.js';
+import { age, localTime, shortTime } from './time.js';
 
 const GIB_IN_MIB = 1024;
 
 export function nodeColumns(now: EpochMs): readonly Column<NodeView>[] {
   return [
     { title: 'NAME', text: (node) => node.name },
-    { title: 'STATE', text: (node) => node.state, paint: (text, node, colors) => paintState(text, node.state, colors) },
+    {
+      title: 'STATE',
+      text: (node) => drainText(node, now),
+      paint: (text, node, colors) => paintState(text, node.state, colors),
+    },
     { title: 'CPUS FREE', text: (node) => share(node, (sizes) => String(cpusOf(sizes.cpuMillis))), align: 'right' },
     { title: 'MEMORY FREE', text: (node) => share(node, (sizes) => roughMiB(sizes.memoryMiB)), align: 'right' },
     {
@@ -34,6 +38,7 @@ export function nodeFields(node: NodeView): readonly (readonly [string, string |
   return [
     ['Node', node.name],
     ['State', `${node.state} (link ${node.link}, intake ${node.intake})`],
+    ['Deadline', node.deadlineAt == null ? null : `${localTime(node.deadlineAt)}, ${tasksLeft(node)}`],
     ['Since', localTime(node.since)],
     ['Reason', node.reason],
     ['Version', node.version],
@@ -55,6 +60,17 @@ export function nodeFields(node: NodeView): readonly (readonly [string, string |
     ['Load', usage && String(usage.load)],
     ['Clock offset', usage && `${usage.clockOffsetMs} ms`],
   ];
+}
+
+/** Its state, and of a draining node until when and what is left: `draining until 14:03, 2 tasks left`. */
+export function drainText(node: NodeView, now: EpochMs): string {
+  if (node.state !== 'draining') return node.state;
+  const until = node.deadlineAt == null ? '' : ` until ${shortTime(node.deadlineAt, now)}`;
+  return `draining${until}, ${tasksLeft(node)}`;
+}
+
+function tasksLeft({ allocations }: NodeView): string {
+  return `${allocations} ${allocations === 1 ? 'task' : 'tasks'} left`;
 }
 
 export function gpuColumns(): readonly Column<NodeGpu>[] {

@@ -34,3 +34,9 @@ export function localTime(time: string | null): string {
   const date = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
   return `${date} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
+
+/** `14:03` of the same day, else `2026-11-30 14:03`. */
+export function shortTime(time: string, now: EpochMs): string {
+  const [day = '', clock = ''] = localTime(time).slice(0, -':SS'.length).split(' ');
+  return localTime(new Date(now).toISOString()).startsWith(day) ? clock : `${day} ${clock}`;
+}
