@@ -6,6 +6,9 @@ import * as checks from './kit/architecture-checks.js';
 import { functionSizes, methodCount } from './kit/architecture-sizes.js';
 import { listFiles, parseSource, readSources, readText, type SourceFile } from './kit/architecture-source.js';
 
+/** Each in a folder of its own; none knows of another. */
+const PROVIDERS = ['process'];
+
 /** Who may import whom. A file belongs to the first layer that names it; every layer may import itself. */
 const LAYERS: readonly checks.Layer[] = [
   // The agent wire's generated code, seen by its one translator only.
@@ -71,7 +74,17 @@ const LAYERS: readonly checks.Layer[] = [
     files: ['coordinator/elastic/machine-operator.ts'],
     mayImport: ['shared', 'model', 'inputs', 'engine', 'provider port'],
   },
-  { name: 'providers', files: ['coordinator/elastic/providers/'], mayImport: ['shared', 'provider port'] },
+  ...PROVIDERS.map((name) => ({
+    name: `${name} provider`,
+    files: [`coordinator/elastic/providers/${name}/`],
+    mayImport: ['shared', 'provider port', 'provider parts'],
+  })),
+  { name: 'provider parts', files: ['coordinator/elastic/providers/'], mayImport: ['shared', 'provider port'] },
+  {
+    name: 'provider kinds',
+    files: ['coordinator/elastic/provider-kinds.ts'],
+    mayImport: ['shared', 'provider port', ...PROVIDERS.map((name) => `${name} provider`)],
+  },
   { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },
   { name: 'secrets', files: ['coordinator/secrets/'], mayImport: ['shared', 'disk'] },
   { name: 'pricing', files: ['coordinator/pricing/'], mayImport: ['shared', 'scheduler'] },
@@ -214,6 +227,7 @@ const PORTS = [
   ['coordinator/hpc/backend.ts', 'HpcBackend'],
   ['coordinator/hpc/backend.ts', 'RemoteFiles'],
   ['coordinator/hpc/shell/remote-shell.ts', 'RemoteShell'],
+  ['coordinator/elastic/provider.ts', 'InstanceProvider'],
   ['agent/store/store.ts', 'AgentStore'],
   ['agent/driver/driver.ts', 'TaskDriver'],
   ['agent/staging/staging.ts', 'Staging'],

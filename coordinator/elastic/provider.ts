@@ -1,11 +1,14 @@
+import type { Clock } from '../../shared/clock.js';
 import type { InstanceId, NodeId } from '../../shared/ids.js';
+import type { NodeShape } from '../../shared/pool.js';
 
 /**
  * A maker of machines: a cloud, a hypervisor, a shelf of servers.
  *
  * Every machine carries a tag: the cluster's name and the instance's id. The tag is its identity for us, and the
  * idempotency token of its creation; `ref` is what the provider calls it. Orders resolve when the provider has *taken*
- * them; how far it has come is what `list` tells. All reject with `ProviderError`, and with nothing else.
+ * them; how far it has come is what `list` tells. All reject with `ProviderError`, and with nothing else; when the
+ * signal is aborted with `unavailable`, and when it was before the call then nothing has been done.
  */
 export interface InstanceProvider {
   readonly traits: ProviderTraits;
@@ -18,8 +21,8 @@ export interface InstanceProvider {
 
   /**
    * Makes a machine that boots and joins. Idempotent by its tag: asked again, it answers with the one machine there is,
-   * or takes up where a failed call left off; it never makes a second one. After a rejection other than `unavailable`
-   * there is no machine.
+   * on or suspended, or takes up where a failed call left off; it never makes a second one. After a rejection other
+   * than `unavailable` there is no machine.
    */
   create(order: CreateOrder, signal: AbortSignal): Promise<{ readonly ref: string }>;
 
@@ -54,6 +57,9 @@ export interface CreateOrder {
   readonly pool: string;
   /** The name under which its agent has to join. */
   readonly nodeId: NodeId;
+  /** What its node has to offer, for providers that can make a machine of any size; its labels are in `labels`. */
+  readonly shape: NodeShape;
+  /** All that its agent has to report, that of its pool too. */
   readonly labels: Readonly<Record<string, string>>;
   /** How its agent reaches the coordinator, and the token that lets it in once. */
   readonly join: JoinTicket;
@@ -105,4 +111,5 @@ export interface ProviderWorld {
   /** Value of a secret of the coordinator's, by name; undefined when there is none. */
   readonly secret: (name: string) => string | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
 }
