@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { type Cluster, startCluster } from '../kit/cluster.js';
+import type { Daemon } from '../kit/daemon.js';
 import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
 import { type Registry, startRegistry } from '../kit/registry.js';
 import { until } from '../kit/until.js';
 
-// Fourteen restarts, each with a job to its end.
+// Some twenty restarts, each with a job to its end.
 t.setTimeout(600_000);
 
 interface Scene {
@@ -27,23 +29,61 @@ const PHASES = {
 } as const;
 type Phase = keyof typeof PHASES;
 
-t.test('kill -9 at every phase of an attempt (P4, P5)', dockerTests, async (t) => {
-  const daemon = startDocker(t, ['--live-restore']);
+async function openScene(t: Test, dockerFlags: readonly string[]): Promise<Scene> {
+  const daemon = startDocker(t, dockerFlags);
   const registry = await startRegistry(t);
   const login = ['--registry-credentials', registry.credentialsFile];
   const flags = ['--docker-host', `unix://${daemon.socketPath}`, ...login];
   const cluster = await startCluster({ agentFlags: flags });
   t.teardown(() => cluster.stop());
-  const scene = { daemon, cluster, registry };
+  return { daemon, cluster, registry };
+}
+
+t.test('kill -9 at every phase of an attempt (P4, P5)', dockerTests, async (t) => {
+  const scene = await openScene(t, ['--live-restore']);
   for (const [at, victim] of (['agent', 'daemon'] as const).entries()) {
     for (const [number, phase] of (Object.keys(PHASES) as Phase[]).entries()) {
       t.test(`the ${victim}, ${phase}`, (t) => killAt(t, scene, { victim, phase, round: 100 * at + number }));
     }
   }
-  t.test('output is whole though both were killed while it was written', (t) => wholeOutput(t, scene));
+  t.test(
+    'output is whole, but for what the daemon had in its hands, though both were killed while it was written',
+    (t) => wholeOutput(t, scene),
+  );
   t.test('the agent, pulling', (t) => killedPull(t, scene, 'agent'));
   t.test('the daemon, pulling', (t) => killedPull(t, scene, 'daemon'));
 });
+
+t.test('kill -9 of a daemon that kills its containers when it is back', dockerTests, async (t) => {
+  const scene = await openScene(t, []);
+  for (const [number, phase] of (['running', 'stopping', 'ended, not yet reported'] as const).entries()) {
+    t.test(`it is tried again: ${phase}`, (t) => killAt(t, scene, { victim: 'daemon', phase, round: 200 + number }));
+  }
+  t.test('one that is not to be tried again is lost, and its output kept', (t) => lost(t, scene, []));
+  t.test('also when the agent was killed while the daemon was away', (t) => lost(t, scene, scene.cluster.agents));
+});
+
+async function lost(t: Test, { cluster, daemon }: Scene, agents: readonly Daemon[]): Promise<void> {
+  const nap = `999.${randomInt(1_000_000)}`;
+  const watch = new CommandWatch(`sleep\0${nap}`);
+  t.teardown(() => watch.stop());
+  const command = ['sh', '-c', `echo begun; sleep ${nap}`];
+  const submitted = await cluster.berth(['run', '-d', '--retry', '1', '--image', 'busybox:local', '--', ...command]);
+  const jobId = submitted.stdout.trim();
+  await until('the command runs', () => watch.seen.size > 0);
+  daemon.kill();
+  for (const agent of agents) {
+    await agent.kill();
+    await agent.start();
+  }
+  t.match(await cluster.api.tasks(jobId), [{ state: 'placed' }], 'nothing is said while nobody knows');
+  daemon.restart();
+  t.match(await cluster.berth(['wait', jobId]), { exitCode: 125 });
+  t.match(await cluster.berth(['show', `${jobId}.0`]), { stdout: /lost: the Docker daemon was restarted/ });
+  t.equal((await cluster.berth(['logs', jobId])).stdout, 'begun\n');
+  t.strictSame([watch.seen.size, watch.now], [1, 0], 'it ran once, and does not run');
+  await until('no container is left', () => daemon.docker('ps', '-aq').trim() === '');
+}
 
 interface Round {
   readonly victim: 'agent' | 'daemon';
@@ -83,6 +123,9 @@ async function killAt(t: Test, scene: Scene, { victim, phase, round }: Round): P
   await until('no container is left', () => daemon.docker('ps', '-aq').trim() === '');
 }
 
+const DAEMON_KILLS = 1;
+const DAEMON_READ_BYTES = 32_768;
+
 async function wholeOutput(t: Test, scene: Scene): Promise<void> {
   const { berth } = scene.cluster;
   const count = 5_000;
@@ -94,8 +137,14 @@ async function wholeOutput(t: Test, scene: Scene): Promise<void> {
   }
   t.match(await berth(['wait', submitted.stdout.trim()]), { exitCode: 0 });
   const { stdout } = await berth(['logs', submitted.stdout.trim()]);
-  const lines = Array.from({ length: count }, (_, line) => `line ${line}\n`);
-  t.equal(stdout, `${lines.join('')}no end of line`);
+  const lines = stdout.split('\n');
+  t.equal(lines.pop(), 'no end of line');
+  const numbers = lines.map((line) => Number(/^line (\d+)$/.exec(line)?.[1] ?? Number.NaN));
+  const gaps = numbers.flatMap((number, at) => (number === (numbers[at - 1] ?? -1) + 1 ? [] : [number]));
+  t.equal(numbers.at(-1), count - 1);
+  t.ok(gaps.length <= DAEMON_KILLS, `out of order: ${gaps}`);
+  // What the daemon had read of the container's pipe and written nowhere died with it.
+  t.ok((count - numbers.length) * 'line 1234\n'.length <= DAEMON_READ_BYTES, `${count - numbers.length} are missing`);
 }
 
 async function killedPull(t: Test, scene: Scene, victim: 'agent' | 'daemon'): Promise<void> {
@@ -141,12 +190,15 @@ const LOOK_MS = 20;
 class CommandWatch {
   readonly seen = new Set<string>();
   mostAtOnce = 0;
+  /** How many there were at the last look. */
+  now = 0;
   readonly #timer: NodeJS.Timeout;
 
   constructor(commandLine: string) {
     this.#timer = setInterval(() => {
       const found = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && isRunning(pid, commandLine));
       for (const pid of found) this.seen.add(pid);
+      this.now = found.length;
       this.mostAtOnce = Math.max(this.mostAtOnce, found.length);
     }, LOOK_MS);
   }
