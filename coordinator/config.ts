@@ -1,10 +1,13 @@
+import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
 import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
-import { AppError } from '../shared/errors.js';
+import { AppError, isRefusal } from '../shared/errors.js';
 import { type Limits, NO_LIMITS, type Packing } from '../shared/limits.js';
 import { parseLicences, parsePreemption, parseQuotas, parseWeights } from '../shared/limits-config.js';
+import type { PoolSpec } from '../shared/pool.js';
+import { parsePoolsText } from '../shared/pool-spec/text.js';
 import { didYouMean } from '../shared/suggest.js';
 import { readServiceEnvironment, type ServiceEnvironment } from '../shared/systemd.js';
 import { parseDuration, parseMiB } from '../shared/units.js';
@@ -26,6 +29,12 @@ export interface CoordinatorConfig {
   readonly maxStreamBytes: number;
   /** What secrets are sealed with. */
   readonly secretsKey: SecretsKey;
+  /** Pools of machines; none when empty. */
+  readonly pools: readonly PoolSpec[];
+  /** Where the agents of new machines reach us; null: where we listen. */
+  readonly publicUrl: string | null;
+  /** Where providers may find credentials, as their own tools do. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   readonly logLevel: string;
   /** Null when no service manager started us. */
   readonly service: ServiceEnvironment | null;
@@ -104,6 +113,12 @@ const SETTINGS = {
     help: 'high=low: tasks of that priority and above may have those of low and below stopped and requeued',
     isRepeatable: true,
   },
+  pools: { parse: parseText, placeholder: 'FILE', help: 'pools of machines to start and stop as they are needed (YAML)' },
+  publicUrl: {
+    parse: parseUrl,
+    placeholder: 'URL',
+    help: 'where the agents of such machines reach this coordinator (where it listens)',
+  },
   secretsKeyFile: {
     parse: parseText,
     placeholder: 'FILE',
@@ -137,9 +152,30 @@ export async function readCoordinatorConfig(
     limits: limitsOf(values),
     maxStreamBytes: values.logLimit ?? DEFAULT_MAX_STREAM_BYTES,
     secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
+    pools: values.pools === undefined ? [] : await readPools(values.pools),
+    publicUrl: values.publicUrl ?? null,
+    environment: env,
     logLevel: values.logLevel ?? 'info',
     service: readServiceEnvironment(env, process.pid),
   };
+}
+
+async function readPools(path: string): Promise<readonly PoolSpec[]> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new AppError('invalid-request', `--pools: ${path} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  const pools = parsePoolsText(text);
+  if (isRefusal(pools)) throw AppError.fromRefusal({ ...pools, detail: `${path}: ${pools.detail}` });
+  return pools;
+}
+
+function parseUrl(value: string): string | Unfit {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return value.replace(/\/+$/, '');
+  return new Unfit(`"${value}" is no address; write https://HOST:PORT`);
 }
 
 function tlsOf({ tlsCert, tlsKey }: GivenValues<typeof SETTINGS>): TlsFiles | null {

@@ -16,6 +16,7 @@ import { attachAgentUpgrade } from './gateway/upgrade.js';
 import type { Server } from './http/context.js';
 import { buildServer } from './http/server.js';
 import { aborted, Front, Life, type LifeOptions } from './life.js';
+import { MachineRoom } from './machine-room.js';
 import { BackgroundPricing } from './pricing/background-pricing.js';
 import { SecretStore } from './secrets/secret-store.js';
 import { readCertificate } from './tls.js';
@@ -42,15 +43,22 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   const server = buildServer({
     service: () => front.service,
     authenticate: (token) => (tokens.isAdminToken(token) ? { name: 'admin' } : undefined),
-    isAgentToken: tokens.isAgentToken,
+    isAgentToken: (token) => tokens.isAgentToken(token) || tokens.tickets.nodeOf(token) !== undefined,
     version: VERSION,
     random: systemRandom,
     log,
     certificate: config.tls === null ? undefined : readCertificate(config.tls, log),
   });
-  const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken: tokens.isAgentToken, log });
+  const { isAgentToken, tickets, cluster } = tokens;
+  const detach = attachAgentUpgrade(server.server, { gateway: front, isAgentToken, tickets, log });
+  const machines = new MachineRoom({
+    ...{ ...base, cluster, tickets, pools: config.pools },
+    secret: (name) => secretText(secrets.valueOf(PROVIDER_NAMESPACE, name)),
+    environment: config.environment,
+    url: () => config.publicUrl ?? addressOf(server),
+  });
   try {
-    const parts = { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front, log };
+    const parts = { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front, machines, log };
     await live(parts, stop, () => serve(server, config, log));
   } finally {
     detach();
@@ -116,6 +124,17 @@ async function serve(server: Server, config: CoordinatorConfig, log: Log): Promi
       hint: 'choose another address with --listen HOST:PORT',
     });
   }
+}
+
+/** Where the credentials of providers are kept, out of reach of jobs of other namespaces. */
+const PROVIDER_NAMESPACE = 'system';
+
+function secretText(value: Uint8Array | undefined): string | undefined {
+  return value && Buffer.from(value).toString('utf8');
+}
+
+function addressOf({ listeningOrigin }: Server): string {
+  return listeningOrigin;
 }
 
 /** Where clients of this machine find us; whole or not there. */

@@ -2,15 +2,18 @@ import { ARTIFACT_LIMITS } from '../shared/artifact.js';
 import { systemClock } from '../shared/clock.js';
 import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
 import type { Limits, Packing } from '../shared/limits.js';
+import type { NodeId } from '../shared/ids.js';
 import type { Log } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import type { Channel } from '../shared/wire/channel.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
+import type { MachineOperator } from './elastic/machine-operator.js';
 import { Engine } from './engine/engine.js';
 import { orderSource } from './engine/order-source.js';
 import { AgentGateway } from './gateway/agent-session.js';
 import { removeJobOutput } from './gateway/log-removal.js';
 import type { TaskLogs } from './gateway/task-logs.js';
+import type { MachineRoom } from './machine-room.js';
 import { Retention } from './retention.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
 import type { Pricing } from './scheduler/worth/pricing.js';
@@ -37,8 +40,8 @@ export class Front {
     this.#gateway = undefined;
   }
 
-  accept(channel: Channel): void {
-    if (this.#gateway) this.#gateway.accept(channel);
+  accept(channel: Channel, ticketNode?: NodeId): void {
+    if (this.#gateway) this.#gateway.accept(channel, ticketNode);
     else channel.close(TRY_AGAIN_LATER, 'the coordinator is not ready');
   }
 }
@@ -54,12 +57,14 @@ export interface LifeOptions {
   readonly logs: TaskLogs;
   readonly artifacts: ArtifactStore;
   readonly front: Front;
+  readonly machines: MachineRoom;
   readonly log: Log;
 }
 
 interface Hanging {
   readonly gateway: AgentGateway;
   readonly service: Service;
+  readonly operator: MachineOperator;
   readonly failed: Promise<unknown>;
   readonly retention: Retention;
   readonly log: Log;
@@ -70,6 +75,7 @@ export class Life {
   readonly #engine: Engine;
   readonly #gateway: AgentGateway;
   readonly #service: Service;
+  readonly #operator: MachineOperator;
   readonly #failed: Promise<unknown>;
   readonly #retention: Retention;
   readonly #log: Log;
@@ -79,6 +85,7 @@ export class Life {
     this.#engine = engine;
     this.#gateway = hanging.gateway;
     this.#service = hanging.service;
+    this.#operator = hanging.operator;
     this.#failed = hanging.failed;
     this.#retention = hanging.retention;
     this.#log = hanging.log;
@@ -87,13 +94,14 @@ export class Life {
 
   /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
   static async begin(options: LifeOptions): Promise<Life> {
-    const { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front, log } =
-      options;
+    const { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front } = options;
+    const { machines, log } = options;
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<unknown>((resolve) => {
       fail = resolve;
     });
     let gateway: AgentGateway | undefined;
+    let operator: MachineOperator | undefined;
     const store = new SqliteStore({ stateDir });
     const engine = await Engine.open({
       store,
@@ -102,8 +110,11 @@ export class Life {
       rules: { nodeLeaseMs, limits },
       planning: { ...DEFAULT_PLAN_POLICY, limits, packing },
       pricing,
-      // Before there is a gateway no agent is connected, so there is nobody to tell.
-      perform: (effects) => gateway?.perform(effects),
+      // Before there is a gateway no agent is connected, and an operator goes through all machines when it begins.
+      perform: (effects) => {
+        gateway?.perform(effects);
+        operator?.perform(effects);
+      },
       onFailure: fail,
     });
     const parts = { engine, logs, clock: systemClock };
@@ -117,12 +128,14 @@ export class Life {
       secrets,
       usageOf: gateway.usageOf.bind(gateway),
     });
+    await machines.define(engine);
+    operator = machines.operate(engine);
     front.enter(service, gateway);
     const retention = new Retention({
       ...{ archive: store, keepMs: keepJobsMs, clock: systemClock, log },
       removeOutput: (jobId) => removeJobOutput(stateDir, jobId),
     });
-    return new Life(engine, { gateway, service, failed, retention, log });
+    return new Life(engine, { gateway, service, operator, failed, retention, log });
   }
 
   /** The store's failure, or undefined when `stop` was aborted first. Rejects with what is not the store's fault. */
@@ -136,6 +149,7 @@ export class Life {
     this.#cancelCollection();
     this.#service.close();
     this.#gateway.close();
+    this.#operator.close();
     await this.#retention.stop();
     await this.#engine.close();
   }

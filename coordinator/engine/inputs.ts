@@ -6,6 +6,7 @@ import type { Hello, Inventory, Report } from '../../shared/wire/messages.js';
 import type { Machine } from '../elastic/provider.js';
 import type { BerthEvent } from '../model/events.js';
 import type { Deadline } from '../model/indexes.js';
+import type { MachineOrder } from '../model/instance.js';
 import type { InstanceFault } from '../model/pool.js';
 
 /** Everything that can happen to the coordinator. Rules turn inputs into events or refusals. */
@@ -16,8 +17,8 @@ export type Input =
   | { readonly type: 'holdJob'; readonly jobId: JobId }
   | { readonly type: 'releaseJob'; readonly jobId: JobId }
   | { readonly type: 'cancelJob'; readonly jobId: JobId; readonly reason: string; readonly by: string }
-  /** An agent said hello on an authenticated connection. */
-  | { readonly type: 'agentJoined'; readonly hello: Hello }
+  /** An agent said hello on an authenticated connection; with a ticket it may join once, as its machine's node. */
+  | { readonly type: 'agentJoined'; readonly hello: Hello; readonly hasTicket?: true }
   | { readonly type: 'agentReported'; readonly nodeId: NodeId; readonly report: Report }
   /** A connected node offers something else than it did. */
   | { readonly type: 'inventoryChanged'; readonly nodeId: NodeId; readonly inventory: Inventory }
@@ -55,8 +56,6 @@ type PoolInput =
   | { readonly type: 'cordonPool'; readonly pool: string; readonly reason: string; readonly by: string }
   /** So many machines are to be on at least; null: as its specification says. */
   | { readonly type: 'scalePool'; readonly pool: string; readonly count: number | null; readonly by: string };
-
-export type MachineOrder = 'create' | 'suspend' | 'resume' | 'terminate';
 
 type MachineInput =
   /** A provider has taken the order to make a machine. */

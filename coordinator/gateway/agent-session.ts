@@ -4,7 +4,7 @@ import { type Channel, CLOSE } from '../../shared/wire/channel.js';
 import type { Hello, Orders, Refuse } from '../../shared/wire/messages.js';
 import type { Effect } from '../engine/inputs.js';
 import { AgentConnection, type ConnectionOptions, type NodeUsage } from './agent-connection.js';
-import { inUse, isSameProcess, refusedJoin, wrongProtocol } from './join-refusals.js';
+import { inUse, isSameProcess, refusedJoin, wrongProtocol, wrongTicket } from './join-refusals.js';
 
 /** A connection whose place another agent claims must give a sign of life within this time to keep it. */
 const PROBE_MS = 5_000;
@@ -27,12 +27,12 @@ export class AgentGateway {
     this.#options = options;
   }
 
-  /** Takes over the channel of an agent that has shown its token. */
-  accept(channel: Channel): void {
+  /** Takes over the channel of an agent that has shown its token, or a ticket that is good for one node. */
+  accept(channel: Channel, ticketNode?: NodeId): void {
     const connection: AgentConnection = new AgentConnection(
       channel,
       {
-        hello: (hello) => this.#join(connection, hello),
+        hello: (hello) => this.#join(connection, hello, ticketNode),
         closed: (code, reason) => this.#release(connection, code, reason),
       },
       this.#options,
@@ -70,15 +70,21 @@ export class AgentGateway {
     for (const connection of [...this.#connections]) connection.close(CLOSE.goingAway, 'the coordinator is stopping');
   }
 
-  async #join(connection: AgentConnection, hello: Hello): Promise<void> {
-    const refuse = wrongProtocol(hello, this.#options.version) ?? (await this.#contend(connection, hello));
+  async #join(connection: AgentConnection, hello: Hello, ticketNode: NodeId | undefined): Promise<void> {
+    const refuse =
+      wrongProtocol(hello, this.#options.version) ??
+      wrongTicket(hello, ticketNode) ??
+      (await this.#contend(connection, hello));
     if (refuse !== undefined) {
       this.#refuse(connection, hello, refuse);
       return;
     }
     if (!connection.isOpen) return;
     this.#register(connection, hello);
-    const reply = await this.#options.engine.handle({ type: 'agentJoined', hello });
+    const reply = await this.#options.engine.handle({
+      ...{ type: 'agentJoined', hello },
+      ...(ticketNode === undefined ? {} : { hasTicket: true }),
+    });
     if (isRefusal(reply)) {
       this.#refuse(connection, hello, refusedJoin(reply));
       return;

@@ -1,4 +1,5 @@
 import type { Refusal } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
 import { type Hello, OLDEST_AGENT_PROTOCOL, PROTOCOL_VERSION, type Refuse } from '../../shared/wire/messages.js';
 
 /** The same agent process, whatever became of its earlier connection. */
@@ -18,6 +19,12 @@ export function wrongProtocol(hello: Hello, version: string): Refuse | undefined
       `${OLDEST_AGENT_PROTOCOL} to ${PROTOCOL_VERSION}: ${remedy}`,
     final: true,
   };
+}
+
+/** What an agent is told that comes with the ticket of another node. */
+export function wrongTicket({ nodeId }: Hello, ticketNode: NodeId | undefined): Refuse | undefined {
+  if (ticketNode === undefined || ticketNode === nodeId) return undefined;
+  return { code: 'forbidden', message: `this ticket is for node ${ticketNode}, not for ${nodeId}`, final: true };
 }
 
 /** What an agent is told whose place a live one holds. */
@@ -44,6 +51,6 @@ export function refusedJoin({ refused, detail, hint }: Refusal): Refuse {
   return {
     code: refused,
     message: hint === undefined ? detail : `${detail}; ${hint}`,
-    final: refused === 'name-taken',
+    final: refused === 'name-taken' || refused === 'forbidden',
   };
 }

@@ -5,6 +5,7 @@ import { AppError } from '../../shared/errors.js';
 import type { Log } from '../../shared/log.js';
 import type { Random } from '../../shared/random.js';
 import { codeOf, flushFolder, ifPresent, PRIVATE_DIRECTORY, PRIVATE_FILE } from './disk.js';
+import { JoinTickets } from './join-tickets.js';
 
 /** Whether a presented token is the right one; takes the same time for every wrong one. */
 export type TokenCheck = (presented: string) => boolean;
@@ -14,6 +15,10 @@ export interface Tokens {
   readonly isAdminToken: TokenCheck;
   /** Lets an agent join, and nothing else. */
   readonly isAgentToken: TokenCheck;
+  /** Tickets for single nodes. */
+  readonly tickets: JoinTickets;
+  /** What machines of this coordinator are tagged with; as lasting as its state directory. */
+  readonly cluster: string;
 }
 
 export interface TokenOptions {
@@ -23,12 +28,13 @@ export interface TokenOptions {
 }
 
 const TOKEN_BYTES = 32;
+const CLUSTER_BYTES = 6;
 const OTHERS = 0o077;
 /** What an operator's own token must look like: long enough, and fit for an HTTP header. */
 const ACCEPTABLE = /^[\x21-\x7e]{32,512}$/;
 
 /**
- * Reads `admin.token` and `agent.token` of the state directory, making those that are missing.
+ * Reads `admin.token`, `agent.token` and `ticket.token` of the state directory, making those that are missing.
  *
  * A file that others may read is made private, with a warning. Two processes that start at once get the same tokens.
  * Errors: `store-corrupt` when a file holds no usable token, `store-unavailable` when it cannot be read or made.
@@ -36,9 +42,12 @@ const ACCEPTABLE = /^[\x21-\x7e]{32,512}$/;
 export async function openTokens(options: TokenOptions): Promise<Tokens> {
   try {
     await mkdir(options.stateDir, { recursive: true, mode: PRIVATE_DIRECTORY });
+    const ticketKey = await openToken('ticket', options);
     return {
       isAdminToken: tokenCheck(await openToken('admin', options)),
       isAgentToken: tokenCheck(await openToken('agent', options)),
+      tickets: new JoinTickets(ticketKey),
+      cluster: `berth-${digestOf(`cluster ${ticketKey}`).toString('hex', 0, CLUSTER_BYTES)}`,
     };
   } catch (error) {
     if (error instanceof AppError) throw error;
@@ -56,7 +65,7 @@ function digestOf(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-async function openToken(role: 'admin' | 'agent', options: TokenOptions): Promise<string> {
+async function openToken(role: 'admin' | 'agent' | 'ticket', options: TokenOptions): Promise<string> {
   const path = join(options.stateDir, `${role}.token`);
   const isNew = await createOnce(path, `berth_${role}_${options.random.token(TOKEN_BYTES)}\n`, options);
   if (isNew) options.log.info('token created', { role, path });

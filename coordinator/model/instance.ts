@@ -70,3 +70,20 @@ const JOIN_LIMIT = { leastMs: 10 * 60_000, factor: 4 } as const;
 
 /** A machine whose node has been lost for so long is switched off: nobody can ask it any more. */
 export const LOST_LIMIT_MS = 10 * 60_000;
+
+/** What a provider is told to do with a machine. */
+export type MachineOrder = 'create' | 'suspend' | 'resume' | 'terminate';
+
+/** What its provider is to be told; undefined when nothing. */
+export function orderOf({ phase }: Instance): MachineOrder | undefined {
+  switch (phase.kind) {
+    case 'requested':
+      return 'create';
+    case 'resuming':
+      return 'resume';
+    case 'stopping':
+      return phase.to;
+    default:
+      return undefined;
+  }
+}

@@ -32,7 +32,8 @@ export function machineJoined(view: ClusterView, { nodeId }: EventOf<'node.conne
 /** The provider has told of it after its node has come. */
 export function machineNamed(view: ClusterView, { instanceId }: EventOf<'instance.booting'>): readonly BerthEvent[] {
   const instance = view.instances.get(instanceId);
-  const isHere = instance && view.nodes.get(instance.nodeId)?.link.kind === 'connected';
+  if (instance?.phase.kind !== 'booting') return [];
+  const isHere = view.nodes.get(instance.nodeId)?.link.kind === 'connected';
   return isHere ? [{ type: 'instance.joined', instanceId }, ...cordonedWith(view, instance)] : [];
 }
 

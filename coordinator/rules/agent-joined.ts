@@ -16,9 +16,9 @@ import { done, type Rule, type RuleContext } from './rule.js';
  * What it holds, we catch up with. What we believe it runs and it does not know is lost. What we committed and it
  * never accepted is simply started again by the sync that follows.
  */
-export const agentJoined: Rule<'agentJoined'> = (view, { hello }, context) => {
+export const agentJoined: Rule<'agentJoined'> = (view, { hello, hasTicket }, context) => {
   const node = view.nodes.get(hello.nodeId);
-  const refusal = refuseName(view, node, hello);
+  const refusal = (hasTicket ? refuseTicket(view, node, hello) : undefined) ?? refuseName(view, node, hello);
   if (refusal) return refusal;
   const events: BerthEvent[] = [];
   if (!node || hasChanged(node, hello)) events.push(registration(hello));
@@ -26,6 +26,15 @@ export const agentJoined: Rule<'agentJoined'> = (view, { hello }, context) => {
   events.push(...compareHeld(view, hello, context));
   return done(...events);
 };
+
+/** A ticket is good for a machine that we have, and for the first agent that comes with it. */
+function refuseTicket(view: ClusterView, node: Node | undefined, { nodeId, identity }: Hello): Refusal | undefined {
+  if (!view.index.instanceByNode.has(nodeId)) {
+    return refuse('forbidden', `the ticket of ${nodeId} is void: its machine has been given up`);
+  }
+  if (!node || node.identity === identity) return undefined;
+  return refuse('forbidden', `the ticket of ${nodeId} has been used by another machine`);
+}
 
 function refuseName(view: ClusterView, node: Node | undefined, hello: Hello): Refusal | undefined {
   const { nodeId, identity } = hello;

@@ -1,6 +1,6 @@
 import { assertNever } from '../../shared/assert.js';
 import type { BerthEvent } from '../model/events.js';
-import type { Instance } from '../model/instance.js';
+import { type Instance, orderOf } from '../model/instance.js';
 import type { ClusterView } from '../model/state.js';
 import { DONE, done, type Rule } from './rule.js';
 
@@ -27,20 +27,6 @@ export const machineRefused: Rule<'machineRefused'> = (view, { instanceId, order
       return assertNever(order, 'order');
   }
 };
-
-/** What its provider is to be told; undefined when nothing. */
-export function orderOf({ phase }: Instance): 'create' | 'suspend' | 'resume' | 'terminate' | undefined {
-  switch (phase.kind) {
-    case 'requested':
-      return 'create';
-    case 'resuming':
-      return 'resume';
-    case 'stopping':
-      return phase.to;
-    default:
-      return undefined;
-  }
-}
 
 /** A machine is no more, whoever did it: what it held is lost, and its node goes with it. */
 export function machineGone(view: ClusterView, instance: Instance, reason: string): BerthEvent[] {

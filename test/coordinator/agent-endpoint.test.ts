@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
 import { websocketDialer } from '../../agent/link/websocket-dialer.js';
+import { JoinTickets } from '../../coordinator/gateway/join-tickets.js';
 import { openTokens, tokenCheck } from '../../coordinator/gateway/tokens.js';
 import { attachAgentUpgrade } from '../../coordinator/gateway/upgrade.js';
 import { type LogFields, silentLog } from '../../shared/log.js';
@@ -27,7 +28,7 @@ t.test('tokens are made once, private, and stay the same', async (t) => {
   const path = join(stateDir, 'agent.token');
   const token = readFileSync(path, 'utf8').trim();
   t.match(token, /^berth_agent_[0-9a-f]{64}$/);
-  t.strictSame(readdirSync(stateDir).toSorted(), ['admin.token', 'agent.token']);
+  t.strictSame(readdirSync(stateDir).toSorted(), ['admin.token', 'agent.token', 'ticket.token']);
   t.equal(modeOf(path), '600');
   writeFileSync(path, `${token}\n`, { mode: 0o644 });
   chmodSync(path, 0o644);
@@ -48,6 +49,7 @@ async function onLoopback(t: Test): Promise<{ readonly server: Server; readonly 
   attachAgentUpgrade(server, {
     gateway: { accept: (channel) => void peers.push(new Peer(channel)) },
     isAgentToken: tokenCheck('right'),
+    tickets: new JoinTickets('key'),
     log: silentLog,
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

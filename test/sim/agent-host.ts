@@ -18,6 +18,8 @@ export interface AgentHostOptions {
   readonly random: Random;
   readonly inventory: Inventory;
   readonly story: Story;
+  /** It comes with a ticket, which may be void when it comes too late. */
+  readonly isRented?: true;
   /** Undefined when the coordinator cannot be reached. */
   readonly dial: () => Channel | undefined;
 }
@@ -67,7 +69,11 @@ export class AgentHost {
       inventory: async () => inventory,
       heartbeat: async () => NO_LOAD,
     });
-    this.#agent.run().catch((error: unknown) => story.broken(`agent ${name} gave up: ${String(error)}`));
+    this.#agent.run().catch((error: unknown) => {
+      const gaveUp = `agent ${name} gave up: ${String(error)}`;
+      if (this.#options.isRented) story.tell(name, gaveUp);
+      else story.broken(gaveUp);
+    });
     story.tell(name, 'agent started');
   }
 

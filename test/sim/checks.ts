@@ -18,6 +18,18 @@ export async function checkEnd(world: World): Promise<void> {
   }
   for (const record of tasks) checkTask(world, record);
   for (const allocation of allocations.values()) checkOutput(world, allocation);
+  checkMachines(world);
+}
+
+/** Every machine in the cloud is one that the coordinator has, once; none is forgotten there. */
+function checkMachines({ cloud, coordinator, story }: World): void {
+  const owners = new Map<string, number>();
+  for (const { instanceId, ref, state } of cloud.machines) {
+    if (state === 'terminating') continue;
+    owners.set(instanceId, (owners.get(instanceId) ?? 0) + 1);
+    if (!coordinator.view?.instances.has(instanceId)) story.broken(`machine ${ref} (${instanceId}) has no owner`);
+  }
+  for (const [instanceId, count] of owners) if (count > 1) story.broken(`${instanceId} has ${count} machines`);
 }
 
 /** P1, P2: each key stands for one job, and none that was acknowledged is missing. */

@@ -1,3 +1,5 @@
+import { MachineOperator } from '../../coordinator/elastic/machine-operator.js';
+import type { InstanceProvider } from '../../coordinator/elastic/provider.js';
 import { Engine } from '../../coordinator/engine/engine.js';
 import { orderSource } from '../../coordinator/engine/order-source.js';
 import { AgentGateway } from '../../coordinator/gateway/agent-session.js';
@@ -10,7 +12,10 @@ import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import type { AppendFault, MemoryStore } from '../../coordinator/store/memory.js';
 import type { Clock } from '../../shared/clock.js';
+import type { NodeId } from '../../shared/ids.js';
 import { silentLog } from '../../shared/log.js';
+import type { PoolSpec } from '../../shared/pool.js';
+import type { Random } from '../../shared/random.js';
 import { VERSION } from '../../shared/version.js';
 import type { Channel } from '../../shared/wire/channel.js';
 import { beyondLimits, SIM_LIMITS } from './limits.js';
@@ -26,6 +31,10 @@ export interface CoordinatorHostOptions {
   readonly nodeLeaseMs: number;
   /** How much of what is done stays in memory. */
   readonly memory: MemoryLimits;
+  readonly random: Random;
+  /** Where it rents machines, and the pools of them; none when empty. */
+  readonly cloud: InstanceProvider;
+  readonly pools: readonly PoolSpec[];
 }
 
 /** The machine of the coordinator: the real engine and gateway, on a disk that outlives them. */
@@ -34,6 +43,7 @@ export class CoordinatorHost {
   #life: Mortal | undefined;
   #engine: Engine | undefined;
   #gateway: AgentGateway | undefined;
+  #operator: MachineOperator | undefined;
   crashCount = 0;
 
   constructor(options: CoordinatorHostOptions) {
@@ -54,7 +64,7 @@ export class CoordinatorHost {
   }
 
   async start(): Promise<void> {
-    const { store, logs, story, nodeLeaseMs, memory } = this.#options;
+    const { store, logs, story, nodeLeaseMs, memory, cloud, pools, random } = this.#options;
     const life = new Mortal();
     const clock = life.clock(this.#options.clock);
     this.#life = life;
@@ -67,7 +77,10 @@ export class CoordinatorHost {
         rules: { nodeLeaseMs, limits: SIM_LIMITS },
         planning: { ...DEFAULT_PLAN_POLICY, limits: SIM_LIMITS },
         pricing: new ImmediatePricing(),
-        perform: (effects) => this.#gateway?.perform(effects),
+        perform: (effects) => {
+          this.#gateway?.perform(effects);
+          this.#operator?.perform(effects);
+        },
         // A store that fails, or a bug: the process ends, and its supervisor starts it again.
         onFailure: (error) => {
           story.tell('coordinator', `stopped: ${String(error)}`);
@@ -89,6 +102,12 @@ export class CoordinatorHost {
       version: VERSION,
       orders: orderSource(engine),
     });
+    await life.answer(engine.handle({ type: 'definePools', specs: pools, by: 'sim' }));
+    this.#operator = new MachineOperator({
+      ...{ engine: life.port(engine), clock, random, log: silentLog, cluster: 'sim' },
+      providerOf: async () => life.port(cloud),
+      ticketFor: () => ({ url: 'sim', token: 'sim' }),
+    });
     this.#engine = engine;
     story.tell('coordinator', `serves from event ${engine.view.lastSeq}`);
   }
@@ -100,6 +119,8 @@ export class CoordinatorHost {
     this.#life.die();
     this.#engine = undefined;
     this.#gateway = undefined;
+    this.#operator?.close();
+    this.#operator = undefined;
     this.#options.store.crash();
     this.#options.story.tell('coordinator', 'killed');
   }
@@ -108,8 +129,9 @@ export class CoordinatorHost {
     if (this.#engine) this.#options.store.spoilNextAppend(fault);
   }
 
-  accept(channel: Channel): boolean {
-    this.#gateway?.accept(channel);
+  /** @param ticketNode  the node that its ticket is for; absent when it comes with the token for all */
+  accept(channel: Channel, ticketNode?: NodeId): boolean {
+    this.#gateway?.accept(channel, ticketNode);
     return this.#gateway !== undefined;
   }
 

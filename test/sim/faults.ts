@@ -2,6 +2,7 @@ import type { NodeId } from '../../shared/ids.js';
 import { below } from '../../shared/random.js';
 import type { Fault } from './fault.js';
 import { FAIR } from './network.js';
+import type { CloudTrouble } from './sim-cloud.js';
 import { SIM, type World } from './world.js';
 
 type FaultMaker = (world: World, at: number) => Fault[];
@@ -20,6 +21,8 @@ const MAKERS: readonly FaultMaker[] = [
   drain,
   hold,
   appendFails,
+  cloudTrouble,
+  meddling,
 ];
 
 export function randomFaults(world: World): Fault[] {
@@ -103,6 +106,23 @@ function hold(world: World, at: number): Fault[] {
     { at, what: 'a user holds', act: jobInput('holdJob') },
     { at: at + below(world.random, 20_000), what: 'a user releases', act: jobInput('releaseJob') },
   ];
+}
+
+function cloudTrouble(world: World, at: number): Fault[] {
+  const kinds = ['quota', 'capacity', 'down', 'hang', 'lost-answer', 'forgetful'] as const;
+  const trouble = kinds[below(world.random, kinds.length)] ?? 'down';
+  const become = (next: CloudTrouble) => (): void => {
+    world.cloud.trouble = next;
+  };
+  return [
+    { at, what: `cloud: ${trouble}`, act: become(trouble) },
+    { at: at + below(world.random, LONG_MS), what: 'cloud: as it should be', act: become('none') },
+  ];
+}
+
+function meddling(world: World, at: number): Fault[] {
+  const how = below(world.random, 2) === 0 ? 'terminate' : 'suspend';
+  return [{ at, what: `somebody lets a machine ${how}`, act: () => world.cloud.meddle(how) }];
 }
 
 function drain(world: World, at: number): Fault[] {

@@ -1,3 +1,4 @@
+import type { PoolSpec } from '../../shared/pool.js';
 import { below, type Random } from '../../shared/random.js';
 import type { GpuDevice } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
@@ -18,6 +19,30 @@ export function machineOf(random: Random, position: number): Inventory {
     [...gpus(1), ...gpus(1, { index: 1, uuid: 'GPU-1', fault: 'Xid 79' })],
   ];
   return anInventory({ gpus: [...(kinds[below(random, kinds.length)] ?? [])] });
+}
+
+/** In every other world a pool: machines like the first one, without devices. */
+export function randomPools(random: Random): readonly PoolSpec[] {
+  if (below(random, 2) === 0) return [];
+  const { capacity, attributes, drivers } = anInventory();
+  return [
+    {
+      name: 'cloud',
+      provider: { kind: 'sim', settings: {} },
+      node: { capacity, gpus: [], labels: {}, attributes, drivers },
+      min: below(random, 2),
+      max: 1 + below(random, 3),
+      warm: { kind: 'nodes', count: below(random, 2) },
+      idleMs: 500 + below(random, 10_000),
+      onIdle: below(random, 2) === 0 ? 'suspend' : 'terminate',
+      predeploy: 0,
+      exclusive: false,
+      fallback: [],
+      prices: { onPerHour: 1, suspendedPerHour: 0.1 },
+      quota: null,
+      times: { bootMs: 8_000, resumeMs: 2_000, offMs: 3_000 },
+    },
+  ];
 }
 
 function slices(count: number, first: number): GpuDevice[] {

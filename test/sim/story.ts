@@ -1,6 +1,6 @@
 import type { BerthEvent } from '../../coordinator/model/events.js';
 import type { Clock, EpochMs } from '../../shared/clock.js';
-import { type AllocationId, type JobId, parseAllocationId } from '../../shared/ids.js';
+import { type AllocationId, type JobId, type NodeId, parseAllocationId } from '../../shared/ids.js';
 
 /** Lines kept for the one who reads about a failure. */
 const KEPT_LINES = 200;
@@ -15,6 +15,8 @@ export class Story {
   readonly #startedAt: EpochMs;
   readonly #print: ((line: string) => void) | undefined;
   readonly #canceled = new Set<JobId>();
+  /** Nodes that are lost at the moment. */
+  readonly #givenUp = new Set<NodeId>();
   eventCount = 0;
 
   constructor(clock: Clock, print?: (line: string) => void) {
@@ -39,6 +41,8 @@ export class Story {
   event(event: BerthEvent): void {
     this.eventCount += 1;
     if (event.type === 'allocation.committed') this.#checkCanceled(event.allocationId);
+    if (event.type === 'node.lost') this.#givenUp.add(event.nodeId);
+    if (event.type === 'node.connected') this.#givenUp.delete(event.nodeId);
     const { type, ...rest } = event;
     this.tell(
       'event',
@@ -49,6 +53,14 @@ export class Story {
   #checkCanceled(allocationId: AllocationId): void {
     const jobId = parseAllocationId(allocationId)?.jobId;
     if (jobId && this.#canceled.has(jobId)) this.broken(`${allocationId} is placed after its job was canceled`);
+  }
+
+  /** A provider was told to switch off a machine on which these commands run. */
+  switchedOff(nodeId: NodeId, running: readonly AllocationId[]): void {
+    const claim = `${nodeId} is switched off while ${running.join(', ')} run (P6)`;
+    // Of a node that has been lost for long, what runs has been declared lost: nobody waits for it.
+    if (this.#givenUp.has(nodeId)) this.tell(nodeId, claim);
+    else this.broken(claim);
   }
 
   broken(claim: string): void {

@@ -1,3 +1,4 @@
+import type { CreateOrder } from '../../coordinator/elastic/provider.js';
 import { MEMORY_LIMITS, type MemoryLimits } from '../../coordinator/model/memory-limits.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import { present } from '../../shared/assert.js';
@@ -6,12 +7,14 @@ import { isRefusal } from '../../shared/errors.js';
 import type { JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { below, type Random, seededRandom } from '../../shared/random.js';
+import type { Channel } from '../../shared/wire/channel.js';
 import { ManualClock } from '../kit/manual-clock.js';
 import { AgentHost } from './agent-host.js';
 import { CoordinatorHost } from './coordinator-host.js';
 import type { Fault } from './fault.js';
-import { machineOf } from './machines.js';
+import { machineOf, randomPools } from './machines.js';
 import { SimNetwork } from './network.js';
+import { SimCloud } from './sim-cloud.js';
 import { SimLogs } from './sim-logs.js';
 import { Story } from './story.js';
 import { randomJob, randomUser } from './workload.js';
@@ -66,7 +69,8 @@ export class World {
   readonly network: SimNetwork;
   readonly logs = new SimLogs();
   readonly coordinator: CoordinatorHost;
-  readonly agents: readonly AgentHost[];
+  readonly agents: AgentHost[];
+  readonly cloud: SimCloud;
   readonly submissions: Submission[] = [];
   readonly #seed: number;
 
@@ -78,7 +82,15 @@ export class World {
     const { clock, logs, story } = this;
     const store = options.makeStore?.(clock) ?? new MemoryStore();
     const memory = MEMORIES[seed % MEMORIES.length] ?? MEMORY_LIMITS;
-    this.coordinator = new CoordinatorHost({ clock, logs, story, store, memory, nodeLeaseMs: SIM.nodeLeaseMs });
+    this.cloud = new SimCloud({
+      ...{ clock, story, random: this.random },
+      hostFor: (order) => this.#rentedAgent(order),
+      powerOff: (host) => this.reboot(host),
+    });
+    this.coordinator = new CoordinatorHost({
+      ...{ clock, logs, story, store, memory, nodeLeaseMs: SIM.nodeLeaseMs, random: this.random, cloud: this.cloud },
+      pools: randomPools(this.random),
+    });
     this.agents = Array.from({ length: 1 + below(this.random, 3) }, (_, position) => this.#newAgent(position));
   }
 
@@ -112,6 +124,7 @@ export class World {
   calmDown(): void {
     this.network.calm();
     this.startCoordinator();
+    this.cloud.trouble = 'none';
     for (const agent of this.agents) this.startAgent(agent);
   }
 
@@ -131,7 +144,7 @@ export class World {
   }
 
   startAgent(agent: AgentHost): void {
-    if (!agent.isRunning) agent.start();
+    if (!agent.isRunning && !this.cloud.isOff(agent)) agent.start();
   }
 
   reboot(agent: AgentHost): void {
@@ -226,15 +239,24 @@ export class World {
   #newAgent(position: number): AgentHost {
     const name = `n${position + 1}` as NodeId;
     const { clock, random, story } = this;
-    return new AgentHost({
-      ...{ name, clock, random, story },
-      inventory: machineOf(random, position),
-      dial: () => {
-        if (!this.coordinator.engine) return undefined;
-        const pair = this.network.connect(name);
-        if (pair && !this.coordinator.accept(pair.coordinatorEnd)) return undefined;
-        return pair?.agentEnd;
-      },
-    });
+    const inventory = machineOf(random, position);
+    return new AgentHost({ ...{ name, clock, random, story, inventory }, dial: () => this.#dial(name) });
+  }
+
+  /** A machine of the cloud joins the others; it is on when its provider says so. */
+  #rentedAgent({ nodeId: name, labels, shape }: CreateOrder): AgentHost {
+    const { clock, random, story } = this;
+    const inventory = { ...shape, labels };
+    const dial = (): Channel | undefined => this.#dial(name, name);
+    const host = new AgentHost({ ...{ name, clock, random, story, inventory, dial }, isRented: true });
+    this.agents.push(host);
+    return host;
+  }
+
+  #dial(name: NodeId, ticketNode?: NodeId): Channel | undefined {
+    if (!this.coordinator.engine) return undefined;
+    const pair = this.network.connect(name);
+    if (pair && !this.coordinator.accept(pair.coordinatorEnd, ticketNode)) return undefined;
+    return pair?.agentEnd;
   }
 }
