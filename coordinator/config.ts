@@ -113,7 +113,11 @@ const SETTINGS = {
     help: 'high=low: tasks of that priority and above may have those of low and below stopped and requeued',
     isRepeatable: true,
   },
-  pools: { parse: parseText, placeholder: 'FILE', help: 'pools of machines to start and stop as they are needed (YAML)' },
+  pools: {
+    parse: parseText,
+    placeholder: 'FILE',
+    help: 'pools of machines to start and stop as they are needed (YAML)',
+  },
   publicUrl: {
     parse: parseUrl,
     placeholder: 'URL',

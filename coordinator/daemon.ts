@@ -58,7 +58,20 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
     url: () => config.publicUrl ?? addressOf(server),
   });
   try {
-    const parts = { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front, machines, log };
+    const parts = {
+      stateDir,
+      nodeLeaseMs,
+      keepJobsMs,
+      limits,
+      packing,
+      pricing,
+      secrets,
+      logs,
+      artifacts,
+      front,
+      machines,
+      log,
+    };
     await live(parts, stop, () => serve(server, config, log));
   } finally {
     detach();

@@ -1,8 +1,8 @@
 import { ARTIFACT_LIMITS } from '../shared/artifact.js';
 import { systemClock } from '../shared/clock.js';
 import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
-import type { Limits, Packing } from '../shared/limits.js';
 import type { NodeId } from '../shared/ids.js';
+import type { Limits, Packing } from '../shared/limits.js';
 import type { Log } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import type { Channel } from '../shared/wire/channel.js';

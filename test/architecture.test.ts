@@ -71,7 +71,7 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'artifacts', files: ['coordinator/artifacts/'], mayImport: ['shared', 'artifact port', 'disk'] },
   {
     name: 'machine operator',
-    files: ['coordinator/elastic/machine-operator.ts'],
+    files: ['coordinator/elastic/machine-operator.ts', 'coordinator/elastic/gate.ts'],
     mayImport: ['shared', 'model', 'inputs', 'engine', 'provider port'],
   },
   ...PROVIDERS.map((name) => ({
@@ -129,6 +129,7 @@ const LAYERS: readonly checks.Layer[] = [
       'coordinator/main.ts',
       'coordinator/daemon.ts',
       'coordinator/life.ts',
+      'coordinator/machine-room.ts',
       'coordinator/retention.ts',
       'coordinator/tls.ts',
     ],
@@ -140,6 +141,9 @@ const LAYERS: readonly checks.Layer[] = [
       'engine',
       'store',
       'store port',
+      'machine operator',
+      'provider port',
+      'provider kinds',
       'pricing',
       'secrets',
       'gateway',

@@ -235,7 +235,9 @@ export class MachineOperator {
         deadline.abort();
         reject(new ProviderError('unavailable', `no answer within ${OPERATOR_LIMITS.orderMs / 1_000} s`));
       });
-      work(AbortSignal.any([this.#stop.signal, deadline.signal])).then(resolve, reject).finally(cancel);
+      work(AbortSignal.any([this.#stop.signal, deadline.signal]))
+        .then(resolve, reject)
+        .finally(cancel);
     });
   }
 }
