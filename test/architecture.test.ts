@@ -7,7 +7,7 @@ import { functionSizes, methodCount } from './kit/architecture-sizes.js';
 import { listFiles, parseSource, readSources, readText, type SourceFile } from './kit/architecture-source.js';
 
 /** Each in a folder of its own; none knows of another. */
-const PROVIDERS = ['process'];
+const PROVIDERS = ['process', 'ec2', 'azure', 'gcp', 'openstack', 'im'];
 
 /** Who may import whom. A file belongs to the first layer that names it; every layer may import itself. */
 const LAYERS: readonly checks.Layer[] = [
@@ -77,9 +77,14 @@ const LAYERS: readonly checks.Layer[] = [
   ...PROVIDERS.map((name) => ({
     name: `${name} provider`,
     files: [`coordinator/elastic/providers/${name}/`],
-    mayImport: ['shared', 'provider port', 'provider parts'],
+    mayImport: ['shared', 'provider port', 'provider parts', 'bootstrap'],
   })),
-  { name: 'provider parts', files: ['coordinator/elastic/providers/'], mayImport: ['shared', 'provider port'] },
+  {
+    name: 'provider parts',
+    files: ['coordinator/elastic/providers/'],
+    mayImport: ['shared', 'provider port', 'bootstrap'],
+  },
+  { name: 'bootstrap', files: ['coordinator/elastic/bootstrap.ts'], mayImport: ['provider port'], nature: 'pure' },
   {
     name: 'provider kinds',
     files: ['coordinator/elastic/provider-kinds.ts'],

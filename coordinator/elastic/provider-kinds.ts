@@ -4,6 +4,11 @@ import { ProviderError, type ProviderFactory } from './provider.js';
 /** Who can make machines. Each is loaded by the first pool that names it, with all that it needs. */
 const PROVIDERS: Readonly<Record<string, () => Promise<ProviderFactory>>> = {
   process: async () => (await import('./providers/process/process-provider.js')).processProvider,
+  ec2: async () => (await import('./providers/ec2/ec2-provider.js')).ec2Provider,
+  azure: async () => (await import('./providers/azure/azure-provider.js')).azureProvider,
+  gcp: async () => (await import('./providers/gcp/gcp-provider.js')).gcpProvider,
+  openstack: async () => (await import('./providers/openstack/openstack-provider.js')).openstackProvider,
+  im: async () => (await import('./providers/im/im-provider.js')).imProvider,
 };
 
 /** Throws `ProviderError('configuration')` when there is none of this kind. */
