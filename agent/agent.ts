@@ -13,6 +13,8 @@ import type { AgentStore } from './store/store.js';
 import { Connection, type ConnectionEnd } from './supervise/connection.js';
 import type { GpuMeter } from './supervise/gpu-meter.js';
 import { LogShipper } from './supervise/log-shipper.js';
+import { OutputSpool, type SpooledStream } from './supervise/output-spool.js';
+import type { SpoolDisk } from './supervise/spool-disk.js';
 import { Supervisor } from './supervise/supervisor.js';
 
 export interface AgentOptions {
@@ -24,6 +26,8 @@ export interface AgentOptions {
   readonly staging?: Staging;
   /** Absent where nobody looks at GPUs. */
   readonly gpuMeter?: GpuMeter;
+  /** What the output of attempts may take on this node; absent: anything. */
+  readonly spool?: { readonly disk: SpoolDisk; readonly limitBytes: number };
   readonly dial: Dialer;
   readonly clock: Clock;
   readonly random: Random;
@@ -51,6 +55,8 @@ export class Agent {
   readonly #supervisor: Supervisor;
   readonly #shipper: LogShipper;
   readonly #ending = new AbortController();
+  /** Once the state directory is this process's. */
+  #spool: OutputSpool | undefined;
   #connection: Connection | undefined;
   #inventoryChanges = 0;
   #endPause: () => void = () => {};
@@ -63,6 +69,8 @@ export class Agent {
       read: async (id, stream, offset, maxBytes) =>
         (await this.#supervisor.driverOf(id)?.read(id, stream, offset, maxBytes)) ?? new Uint8Array(0),
       complete: (id) => this.#supervisor.outputComplete(id),
+      extent: (id, stream, offset) =>
+        this.#spool?.extent(id, stream, offset) ?? { from: offset, to: Number.POSITIVE_INFINITY },
     });
     this.#supervisor = new Supervisor(options, {
       changed: (attempt) => this.#connection?.reports.changed(attempt),
@@ -71,6 +79,7 @@ export class Agent {
       forgotten: (id) => {
         this.#connection?.reports.forgotten(id);
         this.#shipper.forget(id);
+        this.#spool?.forget(id);
       },
       closed: (closing) => this.#connection?.confirmClosed(closing),
     });
@@ -85,6 +94,8 @@ export class Agent {
    */
   async run(started = (): void => {}): Promise<void> {
     const identity = await this.#supervisor.open();
+    if (this.#isEnding) return;
+    this.#openSpool();
     this.#options.log.info('agent started', {
       nodeId: this.#options.nodeId,
       heldCount: this.#supervisor.held().length,
@@ -136,7 +147,21 @@ export class Agent {
     return this.#ending.signal.aborted;
   }
 
+  #openSpool(): void {
+    const { spool } = this.#options;
+    if (spool === undefined) return;
+    this.#spool = new OutputSpool({ ...this.#options, ...spool }, () => this.#spooled());
+  }
+
+  *#spooled(): Generator<SpooledStream> {
+    for (const each of this.#shipper.streams()) {
+      const path = this.#supervisor.driverOf(each.id)?.output?.outputFile(each.id, each.stream);
+      if (path !== undefined) yield { ...each, path };
+    }
+  }
+
   #end(reason: string): void {
+    this.#spool?.stop();
     this.#ending.abort();
     this.#endPause();
     this.#shipper.disconnect();

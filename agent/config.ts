@@ -7,6 +7,15 @@ import { AppError } from '../shared/errors.js';
 import { NAME, type NodeId } from '../shared/ids.js';
 import type { Resources } from '../shared/resources.js';
 import { formatDuration, parseCpus, parseDuration, parseMiB } from '../shared/units.js';
+import {
+  DEFAULT_DOCKER_HOST,
+  DOCKER_PERMISSIONS,
+  type DockerPermission,
+  parseDockerAllow,
+  parseDockerHost,
+  parseDockerNetwork,
+  socketOf,
+} from './docker-config.js';
 import { ISOLATIONS, type Isolation } from './model/isolation.js';
 import type { S3Credentials } from './staging/s3.js';
 import type { NodeVolume } from './staging/volumes.js';
@@ -46,6 +55,9 @@ export interface AgentConfig {
   readonly dockerAllow: readonly DockerPermission[];
   readonly imageHighWater: number;
   readonly registryCredentials: string | null;
+  /** What the output of all tasks may take on this node before some of it goes. */
+  readonly spoolLimitMiB: number;
+  readonly spoolHighWater: number;
   /** What every task's environment starts from. */
   readonly taskEnv: Readonly<Record<string, string>>;
   /** Folders from which tasks may take `file://` inputs. */
@@ -72,10 +84,9 @@ const MAX_PROCESSES = 4_194_304;
 const DEFAULT_S3_REGION = 'us-east-1';
 
 const DEFAULT_HIGH_WATER = 85;
+const DEFAULT_SPOOL_MIB = 16 * 1_024;
+const DEFAULT_SPOOL_HIGH_WATER = 95;
 const MAX_PERCENT = 100;
-const DEFAULT_DOCKER_HOST = 'unix:///var/run/docker.sock';
-const DOCKER_PERMISSIONS = ['host-network', 'capabilities'] as const;
-type DockerPermission = (typeof DOCKER_PERMISSIONS)[number];
 
 const SETTINGS = {
   url: { parse: parseText, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
@@ -143,6 +154,16 @@ const SETTINGS = {
     parse: parsePercent,
     placeholder: 'PERCENT',
     help: `how full Docker's disk may be before images that tasks brought go; 100 keeps them (${DEFAULT_HIGH_WATER})`,
+  },
+  spoolLimit: {
+    parse: parseSize,
+    placeholder: 'SIZE',
+    help: "what tasks' output may take here while the coordinator does not have it (16GiB)",
+  },
+  spoolHighWater: {
+    parse: parsePercent,
+    placeholder: 'PERCENT',
+    help: `how full the disk may be before output goes although it is less (${DEFAULT_SPOOL_HIGH_WATER})`,
   },
   registryCredentials: {
     parse: parseText,
@@ -220,6 +241,8 @@ export async function readAgentConfig(
     dockerAllow: values.dockerAllow ?? [],
     imageHighWater: values.imageHighWater ?? DEFAULT_HIGH_WATER,
     registryCredentials: values.registryCredentials ?? null,
+    spoolLimitMiB: values.spoolLimit ?? DEFAULT_SPOOL_MIB,
+    spoolHighWater: values.spoolHighWater ?? DEFAULT_SPOOL_HIGH_WATER,
     taskEnv: {
       PATH: env.PATH ?? DEFAULT_PATH,
       HOME: homedir(),
@@ -345,33 +368,10 @@ function parseProcesses(value: string): number | Unfit {
   return new Unfit(`"${value}" is not a number of processes from 1 to ${MAX_PROCESSES}`);
 }
 
-const SOCKET_URL = /^unix:\/\/(\/.+)$/;
-
-/** A DOCKER_HOST of another kind is not for us: over a network a daemon would run containers on another machine. */
-function socketOf(host: string): string | null {
-  return SOCKET_URL.exec(host)?.[1] ?? null;
-}
-
-function parseDockerHost(value: string): string | Unfit {
-  if (value === 'none' || SOCKET_URL.test(value)) return value;
-  return new Unfit(`"${value}" is no socket of this machine; write unix:///PATH, or none`);
-}
-
-function parseDockerNetwork(value: string): 'none' | 'bridge' | Unfit {
-  return value === 'none' || value === 'bridge' ? value : new Unfit(`"${value}" is neither none nor bridge`);
-}
-
 function parsePercent(value: string): number | Unfit {
   const percent = Number(value);
   const isPercent = /^\d+$/.test(value) && percent <= MAX_PERCENT;
   return isPercent ? percent : new Unfit(`"${value}" is no percentage; write for example 85`);
-}
-
-function parseDockerAllow(value: string): readonly DockerPermission[] | Unfit {
-  const allowed = value.split('\n').map((word) => DOCKER_PERMISSIONS.find((name) => name === word) ?? word);
-  const unknown = allowed.find((name) => !DOCKER_PERMISSIONS.some((known) => known === name));
-  if (unknown !== undefined) return new Unfit(`"${unknown}" is not one of ${DOCKER_PERMISSIONS.join(', ')}`);
-  return allowed as readonly DockerPermission[];
 }
 
 function parseLabels(value: string): Readonly<Record<string, string>> | Unfit {

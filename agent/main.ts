@@ -32,6 +32,7 @@ import { FileStaging, type FileStagingOptions } from './staging/file-staging.js'
 import { S3Access } from './staging/s3.js';
 import type { TaskView } from './staging/volumes.js';
 import { FileAgentStore } from './store/file-store.js';
+import { spoolFiles } from './store/spool-files.js';
 
 /** Timers of ours do not keep the process alive, since in a test they must not; this one does. */
 const KEEP_ALIVE_MS = 2 ** 30;
@@ -132,6 +133,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
       ...(docker ? [['docker', docker.factory] as const] : []),
     ]),
     ...(gpus ? { gpuMeter } : {}),
+    spool: spoolOf(config, log),
     staging: stagingOf(config, isolation, base),
     dial: dialerOf(config, log),
     // Taken once, when the state directory exists: a node does not change while its agent runs but for GPUs and Docker.
@@ -151,6 +153,11 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     unwatch?.();
   };
   return { agent, stop };
+}
+
+function spoolOf({ stateDir, spoolLimitMiB, spoolHighWater: highWaterPercent }: AgentConfig, log: Log) {
+  const disk = spoolFiles({ stateDir, highWaterPercent, clock: systemClock, log });
+  return { disk, limitBytes: spoolLimitMiB * 1024 ** 2 };
 }
 
 function dialerOf({ url, tokenFile, caFile }: AgentConfig, log: Log): Dialer {

@@ -163,7 +163,13 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'agent model', files: ['agent/model/'], mayImport: ['shared'], nature: 'pure' },
   {
     name: 'agent ports',
-    files: ['agent/driver/driver.ts', 'agent/staging/staging.ts', 'agent/store/store.ts', 'agent/link/dialer.ts'],
+    files: [
+      'agent/driver/driver.ts',
+      'agent/staging/staging.ts',
+      'agent/store/store.ts',
+      'agent/link/dialer.ts',
+      'agent/supervise/spool-disk.ts',
+    ],
     mayImport: ['shared', 'agent model'],
     nature: 'closed',
   },
@@ -176,12 +182,16 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'agent drivers', files: ['agent/driver/'], mayImport: ['shared', 'agent model', 'agent ports'] },
   { name: 'agent programs', files: ['agent/run-program.ts'], mayImport: ['shared'] },
   { name: 'agent staging', files: ['agent/staging/'], mayImport: ['shared', 'agent ports', 'agent programs'] },
-  { name: 'agent store', files: ['agent/store/'], mayImport: ['shared', 'agent model', 'agent ports'] },
+  {
+    name: 'agent store',
+    files: ['agent/store/'],
+    mayImport: ['shared', 'agent model', 'agent ports', 'agent programs'],
+  },
   { name: 'agent link', files: ['agent/link/'], mayImport: ['shared', 'agent ports'] },
   { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared', 'agent programs'] },
   {
     name: 'agent config',
-    files: ['agent/config.ts', 'agent/volumes-config.ts'],
+    files: ['agent/config.ts', 'agent/docker-config.ts', 'agent/volumes-config.ts'],
     mayImport: ['shared', 'agent model', 'agent staging'],
   },
   {

@@ -70,10 +70,18 @@ export interface Preparations {
   of(allocationId: AllocationId): Preparation | undefined;
 }
 
+/** Files in which output lies that is written without this process. */
+export interface OutputFiles {
+  /** Where it is, or would be. Bytes keep their positions: what is given back of it reads as zeros. */
+  outputFile(allocationId: AllocationId, stream: LogStream): string;
+}
+
 /** Runs attempts so that they outlive this process (P5). Every implementation passes test/conformance/task-driver. */
 export interface TaskDriver {
   /** Absent where the driver cannot tell. */
   readonly disk?: DiskMeter;
+  /** Absent where nothing can be given back. */
+  readonly output?: OutputFiles;
   /** Absent where nothing that lasts comes before a command. */
   readonly preparations?: Preparations;
   /**

@@ -9,6 +9,12 @@ import { OutputStream } from './output-stream.js';
 export interface LogShipperOptions {
   /** Bytes of an attempt's output from `offset`; empty when there are none yet. */
   readonly read: (id: AllocationId, stream: LogStream, offset: number, maxBytes: number) => Promise<Uint8Array>;
+  /** Of a stream at `offset`: from where on it is on this node, and up to where. */
+  readonly extent: (
+    id: AllocationId,
+    stream: LogStream,
+    offset: number,
+  ) => { readonly from: number; readonly to: number };
   /** The coordinator has all the output of this ended attempt. */
   readonly complete: (id: AllocationId) => void;
   readonly clock: Clock;
@@ -72,6 +78,14 @@ export class LogShipper {
     shipment.streams.stdout.end(output.stdoutBytes);
     shipment.streams.stderr.end(output.stderrBytes);
     if (!this.#completeIfDone(shipment)) this.#offerAll(shipment);
+  }
+
+  /** All that is followed, in the order in which that began, with what the coordinator has of each. */
+  *streams(): Generator<{ readonly id: AllocationId; readonly stream: LogStream; readonly ackedBytes: number }> {
+    for (const { id, streams } of this.#shipments.values()) {
+      yield { id, stream: 'stdout', ackedBytes: streams.stdout.ackedBytes };
+      yield { id, stream: 'stderr', ackedBytes: streams.stderr.ackedBytes };
+    }
   }
 
   forget(id: AllocationId): void {
@@ -162,12 +176,13 @@ export class LogShipper {
     this.#unsent = undefined;
     const { due, chunk } = next;
     const stream = due.shipment.streams[due.stream];
-    if (stream.offset !== chunk.offset || !this.#shipments.has(due.shipment.id)) return true;
+    const missing = chunk.missingBytes ?? 0;
+    if (stream.offset !== chunk.offset - missing || !this.#shipments.has(due.shipment.id)) return true;
     if (!send(chunk)) {
       this.#unsent = next;
       return false;
     }
-    stream.sent(chunk.bytes.length, chunk.last);
+    stream.sent(missing + chunk.bytes.length, chunk.last);
     if (!chunk.last) this.#due.set(`${due.shipment.id} ${due.stream}`, due);
     return true;
   }
@@ -180,12 +195,15 @@ export class LogShipper {
     this.#due.delete(key);
     const { id, streams } = due.shipment;
     const stream = streams[due.stream];
-    const { offset } = stream;
-    const bytes = await this.#options.read(id, due.stream, offset, WIRE_LIMITS.logChunkBytes);
-    if (bytes.length === 0 && !stream.isUnfinished) return 'nothing-new';
-    const ageMs = Math.round(stream.ageOf(offset + bytes.length, this.#options.clock.monotonic()));
-    const last = stream.isLast(bytes.length);
-    return { due, chunk: { allocationId: id, stream: due.stream, offset, bytes, last, ageMs } };
+    const { from, to } = this.#options.extent(id, due.stream, stream.offset);
+    const missing = from - stream.offset;
+    const bytes = await this.#options.read(id, due.stream, from, Math.min(WIRE_LIMITS.logChunkBytes, to - from));
+    const byteCount = missing + bytes.length;
+    if (byteCount === 0 && !stream.isUnfinished) return 'nothing-new';
+    const ageMs = Math.round(stream.ageOf(from + bytes.length, this.#options.clock.monotonic()));
+    const last = stream.isLast(byteCount);
+    const chunk = { allocationId: id, stream: due.stream, offset: from, bytes, last, ageMs };
+    return { due, chunk: missing === 0 ? chunk : { ...chunk, missingBytes: missing } };
   }
 
   #pollLater(): void {

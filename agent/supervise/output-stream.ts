@@ -24,6 +24,10 @@ export class OutputStream {
     return this.#sent;
   }
 
+  get ackedBytes(): number {
+    return this.#acked;
+  }
+
   get isComplete(): boolean {
     return this.#isComplete;
   }

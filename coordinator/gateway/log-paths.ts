@@ -11,6 +11,8 @@ export interface LogPaths {
   readonly whole: string;
   /** Holds the number of bytes that were dropped, in decimal; there is none when nothing was. */
   readonly gap: string;
+  /** Says where bytes are missing in between; there is none when there are none. */
+  readonly missing: string;
   /** Says when the bytes came; there is none while the file's own time says it (log-times.ts). */
   readonly times: string;
 }
@@ -25,5 +27,12 @@ export function jobFolder(root: string, jobId: JobId): string {
 export function logPaths(root: string, ref: AllocationRef, stream: LogStream): LogPaths {
   const directory = jobFolder(root, ref.jobId);
   const whole = join(directory, `${ref.step}.${ref.index}#${ref.attempt}.${EXTENSIONS[stream]}`);
-  return { directory, part: `${whole}.part`, whole, gap: `${whole}.gap`, times: `${whole}.times` };
+  return {
+    directory,
+    part: `${whole}.part`,
+    whole,
+    gap: `${whole}.gap`,
+    missing: `${whole}.missing`,
+    times: `${whole}.times`,
+  };
 }

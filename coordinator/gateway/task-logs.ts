@@ -7,7 +7,7 @@ import type { Log } from '../../shared/log.js';
 import type { LogAck, LogChunk, LogStream } from '../../shared/wire/messages.js';
 import { ifPresent } from './disk.js';
 import { GroupFlush } from './group-flush.js';
-import { LogFile, readGap } from './log-file.js';
+import { LogFile, readGap, streamBytes } from './log-file.js';
 import { type LogPaths, logPaths } from './log-paths.js';
 import { type MarkReader, readMarks, type TimeMark } from './log-times.js';
 import { LogWriter } from './log-writer.js';
@@ -164,10 +164,10 @@ export class TaskLogs {
     }
   }
 
-  async #grow(paths: LogPaths, file: LogFile, { offset, bytes, last, ageMs }: LogChunk): Promise<Position> {
+  async #grow(paths: LogPaths, file: LogFile, chunk: LogChunk): Promise<Position> {
     const before = file.size;
-    await file.append(offset, bytes, this.#options.clock.now() - (ageMs ?? 0));
-    const isWhole = last && file.size >= offset + bytes.length;
+    await file.append(chunk, this.#options.clock.now() - (chunk.ageMs ?? 0));
+    const isWhole = chunk.last && file.size >= chunk.offset + chunk.bytes.length;
     if (isWhole) {
       await file.finish();
       await this.#folders.flush(paths.directory);
@@ -180,7 +180,7 @@ export class TaskLogs {
   async #wholeAlready(paths: LogPaths): Promise<Position> {
     await this.#folders.flush(paths.directory);
     const { size } = await stat(paths.whole);
-    return { offset: size + (await readGap(paths)), complete: true, hasFailed: false };
+    return { offset: await streamBytes(paths, size), complete: true, hasFailed: false };
   }
 
   #tellWatchers(paths: LogPaths): void {

@@ -262,6 +262,8 @@ export interface LogChunk {
   readonly last: boolean;
   /** Milliseconds since the agent first read the first of them, on its monotonic clock; absent: just now. */
   readonly ageMs?: number;
+  /** So many bytes right before `offset` are gone from the node; absent: none. */
+  readonly missingBytes?: number;
 }
 
 /**

@@ -68,6 +68,31 @@ t.test('what exceeds the limit of a stream is counted, also across restarts', as
   await second.close();
 });
 
+t.test('bytes that are gone from the node are marked with their number, also across restarts', async (t) => {
+  const { stateDir, logs } = someLogs(t);
+  await logs.write(aChunk(0, 'begin'));
+  t.strictSame(await logs.write(aChunk(100, 'x')), anAck(5), 'not yet come is not gone');
+  t.strictSame(await logs.write(aChunk(1_003, 'end', { missingBytes: 1_000 })), anAck(1_006));
+  const text = 'begin\n[berth: 998 bytes are missing here, for which the node had no room]\nend';
+  t.equal(await textOf(logs), text);
+  t.strictSame(await logs.write(aChunk(1_003, 'end', { missingBytes: 1_000 })), anAck(1_006), 'and marked once');
+  await logs.close();
+  const { logs: second } = someLogs(t, { stateDir });
+  t.strictSame(await second.write(aChunk(1_006, '!')), anAck(1_007));
+  t.strictSame(
+    await second.write(aChunk(1_010, '', { missingBytes: 4, last: true })),
+    anAck(1_010, { complete: true }),
+  );
+  t.match(await textOf(second), `${text}!\n[berth: 3 bytes are missing here`);
+  t.strictSame(await second.write(aChunk(0, 'begin')), anAck(1_010, { complete: true }));
+  await second.close();
+  const { logs: limited } = someLogs(t, { maxStreamBytes: 2 });
+  await limited.write(aChunk(0, 'ab'));
+  t.strictSame(await limited.write(aChunk(9, 'c', { missingBytes: 7 })), anAck(10));
+  await limited.close();
+  t.equal(await limited.truncatedBytes(ref, 'stdout'), 8, 'beyond the limit it is counted like all else');
+});
+
 t.test('a job may have less kept of its output than is kept of others, and not more', async (t) => {
   const mebibyte = 'x'.repeat(1024 ** 2);
   for (const [maxStreamBytes, limitMiB, kept] of [

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { startCluster } from '../kit/cluster.js';
@@ -96,9 +96,37 @@ t.test('what exceeds the limit of a job is dropped, and the gap is marked with i
   const jobId = await submitted('--log-limit', '1MiB', '--', 'sh', '-c', 'head -c 1500000 /dev/zero');
   t.match(await berth(['wait', jobId]), { exitCode: 0 });
   const dropped = 1_500_000 - 1024 ** 2;
-  for (const flags of [[], ['-f'], ['--tail', '1']]) {
+  // Following waits for all of it, which may come after the job's end.
+  for (const flags of [['-f'], [], ['--tail', '1']]) {
     const { stdout, stderr } = await berth(['logs', jobId, ...flags]);
     t.equal(stdout.length, 1024 ** 2, flags.join(' '));
     t.match(stderr, new RegExp(`${dropped} bytes of ${jobId}\\.0's stdout were dropped`), flags.join(' '));
   }
 });
+
+t.test(
+  'output without room on its node is dropped from the middle, its size is told, and its task goes on',
+  async (t) => {
+    const own = await startCluster({ agentFlags: ['--spool-limit', '4MiB'] });
+    t.teardown(() => own.stop());
+    const [go, finish] = [join(own.folder, 'go'), join(own.folder, 'finish')];
+    const script = `echo begin; until [ -e ${go} ]; do sleep 0.1; done; head -c 12M /dev/zero | tr '\\0' x
+    echo; echo end; until [ -e ${finish} ]; do sleep 0.1; done; exit 3`;
+    const jobId = (await own.berth(['run', '-d', '--', 'sh', '-c', script])).stdout.trim();
+    await until('it runs', async () => (await own.berth(['logs', jobId])).stdout === 'begin\n');
+    await own.coordinator.kill();
+    writeFileSync(go, '');
+    const output = join(own.folder, 'n1', 'process', 'output', `${jobId}.0#1.out`);
+    const total = 'begin\n\nend\n'.length + 12 * 1024 ** 2;
+    await until('it has written all', () => statSync(output).size === total);
+    await until('the node has less', () => statSync(output).blocks * 512 <= 4 * 1024 ** 2);
+    await own.coordinator.start();
+    writeFileSync(finish, '');
+    t.match(await own.berth(['wait', jobId]), { exitCode: 3 });
+    const { stdout } = await own.berth(['logs', '-f', jobId]);
+    const [remark = '', missing = '0'] = /\n\[berth: (\d+) bytes are missing here.*\]\n/.exec(stdout) ?? [];
+    t.equal(stdout.length - remark.length + Number(missing), total, 'the mark says exactly how much');
+    t.ok(Number(missing) > 8 * 1024 ** 2 && stdout.startsWith('begin\nxxx') && stdout.endsWith('xxx\nend\n'));
+    await until('nothing is left of it', () => readdirSync(join(own.folder, 'n1', 'spool')).length === 0);
+  },
+);

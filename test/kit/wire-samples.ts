@@ -202,6 +202,7 @@ export const BODIES: readonly Body[] = [
   },
   { kind: 'log-chunk', chunk: aChunk(2 ** 33, 'bytes', { last: true }) },
   { kind: 'log-chunk', chunk: aChunk(0, '') },
+  { kind: 'log-chunk', chunk: aChunk(2 ** 34, '', { missingBytes: 2 ** 33, ageMs: 5 }) },
   { kind: 'log-ack', ack: anAck(9, { stream: 'stderr', complete: true }) },
   { kind: 'nothing' },
 ];

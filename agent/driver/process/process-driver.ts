@@ -13,6 +13,7 @@ import type {
   DriverEnd,
   DriverFactory,
   DriverListener,
+  OutputFiles,
   PreparedOrder,
   Recovery,
   TaskDriver,
@@ -73,6 +74,7 @@ class ProcessDriver implements TaskDriver {
       return diskUse([cell?.hasFiles ? cell.tmp : this.#places.work(id), ...folders]);
     },
   };
+  readonly output: OutputFiles = { outputFile: (id, stream) => this.#places.output(id, stream) };
   readonly #options: PlannedOptions;
   readonly #listener: DriverListener;
   readonly #places: Places;

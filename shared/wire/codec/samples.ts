@@ -56,7 +56,7 @@ function heartbeatFromWire(heartbeat: WireHeartbeat): Heartbeat {
 export function sampleFromWire(frame: WireFrame): Body {
   if (frame.heartbeat) return { kind: 'heartbeat', heartbeat: heartbeatFromWire(frame.heartbeat) };
   if (frame.logChunk) {
-    const { bytes, last, ageMs } = frame.logChunk;
+    const { bytes, last, ageMs, missingBytes } = frame.logChunk;
     return {
       kind: 'log-chunk',
       chunk: {
@@ -64,6 +64,7 @@ export function sampleFromWire(frame: WireFrame): Body {
         bytes: bytes ?? new Uint8Array(0),
         last: last ?? false,
         ...(ageMs ? { ageMs: field.count(ageMs, 'logChunk.ageMs') } : {}),
+        ...(missingBytes ? { missingBytes: field.count(missingBytes, 'logChunk.missingBytes') } : {}),
       },
     };
   }
