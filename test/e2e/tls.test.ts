@@ -124,6 +124,30 @@ t.test('client, coordinator and agent talk over HTTPS alone, and trust nobody el
   t.match(await berth(['run', '--', 'echo', 'hello']), { exitCode: 0, stdout: 'hello\n' });
   t.match(await berth(['nodes', '-o', 'name']), { stdout: 'n1\n' });
   t.match(await berth(['secrets', 'set', 'a'], {}, 'value'), { exitCode: 0, stderr: '' });
+  // Larger than what one read or one TLS record takes.
+  const scan = 'scan\n'.repeat(200_000);
+  const put = await berth(['put', '-'], {}, scan);
+  t.match(put, { exitCode: 0, stdout: /^berth:\/\/sha256:/ });
+  const steps = [
+    {
+      name: 'copy',
+      command: ['sh', '-c', 'wc -c <in/scan; cat in/scan in/scan > twice'],
+      inputs: [{ from: put.stdout.trim(), to: 'in/scan' }],
+      outputs: [{ path: 'twice', required: true }],
+    },
+    {
+      name: 'count',
+      command: ['sh', '-c', 'cat parts/*/twice | wc -c > size'],
+      inputs: [{ from: { step: 'copy', path: 'twice' }, to: 'parts' }],
+      outputs: [{ path: 'size', required: true }],
+    },
+  ];
+  writeFileSync(at('files.yaml'), JSON.stringify({ steps }));
+  t.match(await berth(['submit', at('files.yaml'), '--wait']), { exitCode: 0 });
+  t.match(await berth(['logs', 'last', '--stdout', '--task', 'copy.0']), { stdout: `${scan.length}\n` });
+  t.equal((await berth(['get', 'last', 'size', '-o', '-'])).stdout, `${2 * scan.length}\n`);
+  t.match(await berth(['put', '-'], { BERTH_CA_FILE: at('stranger.pem') }, 'x'), { exitCode: 69 });
+
   t.match(await berth(['ls'], { BERTH_CA_FILE: at('stranger.pem') }), { exitCode: 69, stderr: /BERTH_CA_FILE/ });
   t.match(await berth(['ls'], { BERTH_CA_FILE: at('none.pem') }), { exitCode: 64, stderr: /none\.pem/ });
   t.equal(await plainStatus(url().replace('https:', 'http:')), undefined, 'plain HTTP gets no answer');
