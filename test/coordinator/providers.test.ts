@@ -186,7 +186,7 @@ function processBench(t: Test, parent = tmpdir()): ProcessBench {
       'before the process was noted': async (order) => {
         const ref = MachineFolders.refOf(order);
         folders.make(ref, order, { want: 'on', from: 0 });
-        startAgent({ folder: at(ref), order, agentFlags: [], environment });
+        startAgent({ folder: at(ref), order, moreFlags: [], environment });
       },
       'at any moment': (order) => dieCreating(order, { kind: 'process', settings: {}, stateDir, afterMs: 3 }),
     },

@@ -165,10 +165,10 @@ class ProcessProvider implements InstanceProvider {
     const processes = findProcesses(folder);
     if (processes.agent?.isStopped) signalProcesses(processes, 'SIGCONT');
     if (record.hasBegun) return 'running';
-    const { agentFlags, world } = this.#options;
+    const { agentFlags: moreFlags, world } = this.#options;
     const hasBegun =
       processes.agent !== undefined ||
-      startAgent({ folder, order: record.order, agentFlags, environment: world.environment });
+      startAgent({ folder, order: record.order, moreFlags, environment: world.environment });
     if (!hasBegun) {
       this.#folders.remove(ref);
       return 'gone';

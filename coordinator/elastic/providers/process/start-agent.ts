@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cpusOf, formatMiB } from '../../../../shared/units.js';
+import { agentFlags } from '../agent-flags.js';
 import type { MachineRecord } from './machine-folders.js';
 import { agentFolder, temporaryFolderOf } from './machine-processes.js';
 
@@ -12,14 +12,16 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export interface AgentStart {
   readonly folder: string;
   readonly order: MachineRecord['order'];
-  readonly agentFlags: readonly string[];
+  readonly moreFlags: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** Starts the agent that is the machine; it outlives us. False when there can be no more processes. */
-export function startAgent({ folder, order, agentFlags, environment }: AgentStart): boolean {
+export function startAgent({ folder, order, moreFlags, environment }: AgentStart): boolean {
+  const flags = agentFlags(order, { stateDir: agentFolder(folder), tokenFile: join(folder, 'join.token') });
   const log = openSync(join(folder, 'agent.log'), 'a', 0o600);
-  const child = spawn(process.execPath, [ENTRY, 'agent', ...flagsOf(folder, order), ...agentFlags], {
+  // Its tasks are those of whoever tries it out.
+  const child = spawn(process.execPath, [ENTRY, 'agent', ...flags, '--isolation', 'none', ...moreFlags], {
     cwd: folder,
     detached: true,
     stdio: ['ignore', log, log],
@@ -34,19 +36,4 @@ export function startAgent({ folder, order, agentFlags, environment }: AgentStar
   child.unref();
   closeSync(log);
   return child.pid !== undefined;
-}
-
-/** The state directory stands first: by it the agent is recognised. */
-function flagsOf(folder: string, { nodeId, labels, shape, join: { url } }: MachineRecord['order']): string[] {
-  const { cpuMillis, memoryMiB, diskMiB } = shape.capacity;
-  return [
-    ...['--state-dir', agentFolder(folder), '--url', url, '--token-file', join(folder, 'join.token')],
-    ...['--name', nodeId, '--cpus', String(cpusOf(cpuMillis)), '--memory', formatMiB(memoryMiB)],
-    ...(diskMiB > 0 ? ['--disk', formatMiB(diskMiB)] : []),
-    ...['--gpus', String(shape.gpus.length)],
-    ...Object.entries(labels).flatMap(([key, value]) => ['--label', `${key}=${value}`]),
-    // Its tasks are those of whoever tries it out.
-    ...['--isolation', 'none'],
-    ...(shape.drivers.includes('docker') ? [] : ['--docker-host', 'none']),
-  ];
 }
