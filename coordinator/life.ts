@@ -119,17 +119,16 @@ export class Life {
     });
     const parts = { engine, logs, clock: systemClock };
     gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: orderSource(engine, secrets) });
-    const service = openService({
-      ...parts,
-      artifacts,
-      limits,
-      packing,
-      pricing,
-      secrets,
-      usageOf: gateway.usageOf.bind(gateway),
-    });
     await machines.define(engine);
     operator = machines.operate(engine);
+    const service = openService({
+      ...{ ...parts, artifacts, limits, packing, pricing, secrets },
+      usageOf: gateway.usageOf.bind(gateway),
+      machines: {
+        troubleOf: operator.troubleOf.bind(operator),
+        refuseProvider: machines.refuseProvider.bind(machines),
+      },
+    });
     front.enter(service, gateway);
     const retention = new Retention({
       ...{ archive: store, keepMs: keepJobsMs, clock: systemClock, log },

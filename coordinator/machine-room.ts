@@ -1,14 +1,16 @@
 import { join } from 'node:path';
 import type { Clock } from '../shared/clock.js';
+import { type Refusal, refuse } from '../shared/errors.js';
 import type { NodeId } from '../shared/ids.js';
 import type { Log } from '../shared/log.js';
 import type { PoolSpec } from '../shared/pool.js';
 import type { Random } from '../shared/random.js';
 import { MachineOperator, type MachineOperatorOptions } from './elastic/machine-operator.js';
-import type { InstanceProvider } from './elastic/provider.js';
+import { type InstanceProvider, ProviderError } from './elastic/provider.js';
 import { loadProvider } from './elastic/provider-kinds.js';
 import type { Engine } from './engine/engine.js';
 import type { JoinTickets } from './gateway/join-tickets.js';
+import { CONFIGURED } from './model/pool.js';
 
 export interface MachineRoomOptions {
   readonly stateDir: string;
@@ -24,9 +26,6 @@ export interface MachineRoomOptions {
   readonly random: Random;
   readonly log: Log;
 }
-
-/** The origin of pools that the configuration file defines. */
-const CONFIGURED = 'configuration';
 
 /** What rents machines, put together: providers outlive the engines that come and go. */
 export class MachineRoom {
@@ -51,6 +50,19 @@ export class MachineRoom {
     });
   }
 
+  /** Why there can be no provider as a pool wants it; whether its settings work shows only when it is asked. */
+  async refuseProvider(spec: PoolSpec): Promise<Refusal | undefined> {
+    const { kind } = spec.provider;
+    try {
+      const { traits } = await this.#providerOf(spec);
+      if (traits.canSuspend || spec.onIdle === 'terminate') return undefined;
+      return refuseField('onIdle', `provider ${kind} cannot suspend machines; write onIdle: terminate`);
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error;
+      return refuseField('provider', error.message);
+    }
+  }
+
   #providerOf({ name, provider }: PoolSpec): Promise<InstanceProvider> {
     const key = JSON.stringify([name, provider]);
     const known = this.#providers.get(key);
@@ -63,4 +75,8 @@ export class MachineRoom {
     made.catch(() => this.#providers.delete(key));
     return made;
   }
+}
+
+function refuseField(field: string, message: string): Refusal {
+  return refuse('invalid-spec', `${field}: ${message}`, { problems: [{ field, message }] });
 }

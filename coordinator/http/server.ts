@@ -22,6 +22,7 @@ import { eventRoutes } from './routes/events.js';
 import { jobRoutes } from './routes/jobs.js';
 import { logRoutes } from './routes/logs.js';
 import { nodeRoutes } from './routes/nodes.js';
+import { poolRoutes } from './routes/pools.js';
 import { secretRoutes, secretValueRoute } from './routes/secrets.js';
 import { submitRoute } from './routes/submit.js';
 import { systemRoutes } from './routes/system.js';
@@ -55,6 +56,8 @@ const REQUEST_ID_BYTES = 8;
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_PARAMETER_LENGTH = 256;
 
+const ROUTES = [jobRoutes, taskRoutes, logRoutes, nodeRoutes, poolRoutes, eventRoutes, secretRoutes, systemRoutes];
+
 /**
  * The HTTP interface, ready to listen: `await server.ready()` or `server.listen(...)` completes it.
  *
@@ -79,9 +82,7 @@ export function buildServer(options: HttpOptions): Server {
   limitSilence(server);
   acceptJson(server);
   server.register(async (scope: Server) => {
-    for (const add of [jobRoutes, taskRoutes, logRoutes, nodeRoutes, eventRoutes, secretRoutes, systemRoutes]) {
-      add(scope, context);
-    }
+    for (const add of ROUTES) add(scope, context);
   });
   for (const add of [submitRoute, artifactRoutes, secretValueRoute]) {
     server.register(async (scope: Server) => add(scope, context));

@@ -2,6 +2,9 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { PoolSpec, PowerTimes } from '../../shared/pool.js';
 import type { NodeClass } from './node.js';
 
+/** `definedBy` of the pools that the coordinator's configuration has. */
+export const CONFIGURED = 'configuration';
+
 /** A pool as the coordinator knows it: what its operator wants, and what has been learnt of its machines. */
 export interface Pool {
   readonly spec: PoolSpec;

@@ -34,6 +34,12 @@ function isNews(view: ClusterView, spec: PoolSpec): boolean {
 export const removePool: Rule<'removePool'> = (view, { pool: name, by }) => {
   const pool = view.pools.get(name);
   if (!pool) return unknownPool(view, name);
+  const user = [...view.pools.values()].find(({ spec }) => spec.fallback.includes(name));
+  if (user) {
+    return refuse('conflict', `pool ${user.spec.name} falls back to pool ${name}`, {
+      hint: `take it out of the fallback of ${user.spec.name} first`,
+    });
+  }
   const count = machinesOf(view, name).length;
   if (count === 0) return done({ type: 'pool.removed', pool: name, by });
   return refuse('conflict', `pool ${name} still has ${count} ${count === 1 ? 'machine' : 'machines'}`, {

@@ -2,13 +2,19 @@ import { isRefusal, type Refusal } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { noSuchNode } from './find.js';
 import { type NodeView, presentNode } from './present-node.js';
+import { type MachineView, presentMachine } from './present-pool.js';
 import type { Service } from './service.js';
 
-/** All nodes, by name. */
-export function listNodes(service: Service): Promise<NodeView[]> {
+/** All nodes, by name, and the rented machines that are to become one. */
+export function listNodes(service: Service): Promise<{ nodes: NodeView[]; machines: MachineView[] }> {
   return service.engine.read((view) => {
     const nodes = [...view.nodes.values()].sort((left, right) => (left.id < right.id ? -1 : 1));
-    return nodes.map((node) => presentNode(view, node, service.usageOf(node.id)));
+    const coming = [...view.instances.values()].filter(({ nodeId }) => !view.nodes.has(nodeId));
+    const now = service.clock.now();
+    return {
+      nodes: nodes.map((node) => presentNode(view, node, service.usageOf(node.id))),
+      machines: coming.map((machine) => presentMachine(machine, now)),
+    };
   });
 }
 

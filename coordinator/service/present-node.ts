@@ -3,6 +3,7 @@ import type { AllocationId } from '../../shared/ids.js';
 import { freeOn } from '../model/hold.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
+import { MACHINE_PHASES } from './present-pool.js';
 import { instant, instantOrNull, nullable, oneOf, stringMap, time } from './schemas.js';
 import type { NodeSample } from './service.js';
 
@@ -66,6 +67,10 @@ export const nodeSchema = Type.Object({
     }),
     'Its newest sample; null when there is none.',
   ),
+  machine: nullable(
+    Type.Object({ id: Type.String(), pool: Type.String(), phase: oneOf(MACHINE_PHASES), since: time('Since when.') }),
+    'The rented machine that it runs on.',
+  ),
   registeredAt: time('When it first joined.'),
   since: time('Since when it has been in its state.'),
 });
@@ -105,6 +110,7 @@ export function presentNode(view: ClusterView, node: Node, sample: NodeSample | 
     running: [...usage.live].slice(0, MAX_RUNNING),
     deadlineAt: instantOrNull(node.intake.kind === 'draining' ? node.intake.deadlineAt : null),
     usage: sample ? presentSample(sample) : null,
+    machine: machineUnder(view, node),
     registeredAt: instant(node.registeredAt),
   };
 }
@@ -113,6 +119,14 @@ function stateOf({ link, intake, registeredAt }: Node): Pick<NodeView, 'state' |
   if (link.kind !== 'connected') return { state: link.kind, since: instant(link.since) };
   if (intake.kind !== 'open') return { state: intake.kind, since: instant(intake.since) };
   return { state: 'ready', since: instant(Math.max(link.since, registeredAt)) };
+}
+
+function machineUnder({ index, instances }: ClusterView, { id: nodeId }: Node): NodeView['machine'] {
+  const id = index.instanceByNode.get(nodeId);
+  const machine = id && instances.get(id);
+  if (!machine) return null;
+  const { pool, phase } = machine;
+  return { id: machine.id, pool, phase: phase.kind, since: instant(phase.since) };
 }
 
 function gpuHolders(view: ClusterView, live: ReadonlySet<AllocationId>): Map<number, AllocationId> {

@@ -7,6 +7,7 @@ import type { ArtifactStore } from '../artifacts/artifact-store.js';
 import type { EngineHandle } from '../engine/handle.js';
 import type { Pricing } from '../scheduler/worth/pricing.js';
 import { JobWatch } from './job-watch.js';
+import type { MachineKeeper } from './machine-keeper.js';
 import type { SecretKeeper } from './secret-keeper.js';
 import type { TaskLogsReader } from './task-logs-reader.js';
 
@@ -29,6 +30,7 @@ export interface ServiceParts {
   /** The planner's, for rehearsals. */
   readonly pricing: Pricing;
   readonly secrets: SecretKeeper;
+  readonly machines: MachineKeeper;
 }
 
 /** What the use cases in this folder work with. It lives as long as its engine. */

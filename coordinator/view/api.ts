@@ -112,6 +112,8 @@ export interface NodeView {
   /** When what a draining node still runs is stopped. */
   readonly deadlineAt?: string | null;
   readonly usage: NodeUsage | null;
+  /** The rented machine that it runs on; absent from coordinators that rent none. */
+  readonly machine?: { readonly id: string; readonly pool: string; readonly phase: string } | null;
   readonly registeredAt: string;
   readonly since: string;
 }

@@ -9,6 +9,7 @@ import { addListCommands } from './commands/list.js';
 import { addLogsCommand } from './commands/logs.js';
 import { addNodeCommands } from './commands/nodes.js';
 import { addPlanCommand } from './commands/plan.js';
+import { addPoolCommands } from './commands/pools.js';
 import { addSecretsCommand } from './commands/secrets.js';
 import { addSubmitCommands } from './commands/submit.js';
 import { addUpCommand } from './commands/up.js';
@@ -83,6 +84,7 @@ function addAll(host: Host): void {
   addControlCommands(host);
   addArtifactCommands(host);
   addNodeCommands(host);
+  addPoolCommands(host);
   addSecretsCommand(host);
   addEventsCommand(host);
   addUpCommand(host);

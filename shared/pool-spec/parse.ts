@@ -15,15 +15,17 @@ import { reportFallbacks } from './fallback.js';
 import { POOL_LIMITS } from './limits.js';
 import { type PoolForm, readPool } from './pool.js';
 
-interface ParseOptions {
+export interface ParseOptions {
+  /** Pools that there are beside those of the input, which may fall back to them. */
+  readonly others?: readonly PoolSpec[];
   /** Where a field stands in the text that the input was read from. */
   readonly locate?: (path: FieldPath) => TextPosition | undefined;
 }
 
 /** The pools of a file: a list, or an object with `pools`. Refuses with `invalid-spec` and every problem at once. */
-export function parsePools(input: unknown, { locate }: ParseOptions = {}): readonly PoolSpec[] | Refusal {
+export function parsePools(input: unknown, { locate, others }: ParseOptions = {}): readonly PoolSpec[] | Refusal {
   const root: Field = { path: [], value: input, findings: [] };
-  const pools = readPools(poolsField(root), 'provided');
+  const pools = readPools(poolsField(root), 'provided', others);
   return answer(pools, root.findings, locate);
 }
 
@@ -47,7 +49,7 @@ export function parsePool(
 }
 
 /** A list of pools within a larger input. */
-export function readPools(field: Field, form: PoolForm): readonly PoolSpec[] {
+export function readPools(field: Field, form: PoolForm, others: readonly PoolSpec[] = []): readonly PoolSpec[] {
   const pools = readList(field, POOL_LIMITS.maxPools, (entry) => {
     const pool = readPool(entry, form);
     return pool && { pool, entry };
@@ -58,7 +60,8 @@ export function readPools(field: Field, form: PoolForm): readonly PoolSpec[] {
     seen.add(pool.name);
   }
   const read = (pools ?? []).map(({ pool }) => pool);
-  for (const { pool, entry } of pools ?? []) reportFallbacks(pool, read, entry);
+  const all = [...others.filter(({ name }) => !seen.has(name)), ...read];
+  for (const { pool, entry } of pools ?? []) reportFallbacks(pool, all, entry);
   return read;
 }
 

@@ -4,6 +4,7 @@ import { startServer } from '../kit/http-server.js';
 
 const ROUTES = [
   'delete /v1/nodes/{name}',
+  'delete /v1/pools/{name}',
   'delete /v1/secrets/{namespace}/{name}',
   'get /healthz',
   'get /openapi.json',
@@ -23,6 +24,8 @@ const ROUTES = [
   'get /v1/nodes',
   'get /v1/nodes/{name}',
   'get /v1/openapi.json',
+  'get /v1/pools',
+  'get /v1/pools/{name}',
   'get /v1/secrets',
   'get /v1/whoami',
   'post /v1/artifacts',
@@ -34,8 +37,13 @@ const ROUTES = [
   'post /v1/nodes/{name}/drain',
   'post /v1/nodes/{name}/open',
   'post /v1/plan',
+  'post /v1/pools/{name}/cordon',
+  'post /v1/pools/{name}/disable',
+  'post /v1/pools/{name}/enable',
+  'post /v1/pools/{name}/scale',
   'post /v1/secrets/rotate-key',
   'put /v1/artifacts/{sha256}',
+  'put /v1/pools/{name}',
   'put /v1/secrets/{namespace}/{name}',
 ];
 
@@ -55,6 +63,8 @@ const SAMPLES = [
   ['get /v1/nodes/{name}', '/v1/nodes/n1', 200],
   ['get /v1/nodes/{name}', '/v1/nodes/n2', 'default'],
   ['get /v1/secrets', '/v1/secrets', 200],
+  ['get /v1/pools', '/v1/pools', 200],
+  ['get /v1/pools/{name}', '/v1/pools/small', 200],
   ['get /v1/jobs', '/v1/jobs?limit=0', 'default'],
 ] as const;
 
@@ -111,6 +121,9 @@ t.test('answers are as the OpenAPI document says, with no field that it leaves o
   await server.join('n1');
   await server.submit({ array: '1-9', command: ['true'] });
   await server.ended('j1.1#1', { kind: 'start-failed', message: 'no such program' });
+  await server.send('PUT', '/v1/pools/small', {
+    body: { provider: 'process', node: { cpus: 4, memory: '8GiB' }, max: 2, warm: 1 },
+  });
   const ajv = newAjv();
   for (const [route, path, status] of SAMPLES) {
     const [content] = Object.values(operations.get(route)?.responses[status]?.content ?? {});

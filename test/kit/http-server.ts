@@ -16,12 +16,13 @@ import { ImmediatePricing } from '../../coordinator/scheduler/worth/pricing.js';
 import { SecretStore } from '../../coordinator/secrets/secret-store.js';
 import type { JobView } from '../../coordinator/service/present-job.js';
 import type { NodeView } from '../../coordinator/service/present-node.js';
+import type { MachineView, PoolView } from '../../coordinator/service/present-pool.js';
 import type { AttemptView, TaskView } from '../../coordinator/service/present-task.js';
 import { type NodeSample, openService, type Service } from '../../coordinator/service/service.js';
 import type { WhyView } from '../../coordinator/service/why.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import { type Clock, systemClock } from '../../shared/clock.js';
-import type { Refusal } from '../../shared/errors.js';
+import { type Refusal, refuse } from '../../shared/errors.js';
 import { type AllocationId, type NodeId, parseAllocationId } from '../../shared/ids.js';
 import { NO_LIMITS } from '../../shared/limits.js';
 import { type LogFields, silentLog } from '../../shared/log.js';
@@ -51,6 +52,8 @@ export interface Documents extends ProblemDocument {
   readonly jobs: readonly JobView[];
   readonly tasks: readonly TaskView[];
   readonly nodes: readonly NodeView[];
+  readonly pools: readonly PoolView[];
+  readonly machines: readonly MachineView[];
   readonly attempts: readonly AttemptView[];
   readonly waiting: WhyView['waiting'];
   readonly nextCursor: string | null;
@@ -92,6 +95,8 @@ export class TestServer {
   readonly errors: LogFields[] = [];
   /** What the newest heartbeat of each node says of attempts that are being prepared. */
   readonly preparing = new Map<string, readonly AttemptPreparation[]>();
+  /** What providers say, by pool. */
+  readonly troubles = new Map<string, string>();
   readonly #store: MemoryStore;
   readonly #folder: string;
   #url = '';
@@ -107,6 +112,11 @@ export class TestServer {
       logs,
       artifacts,
       secrets,
+      machines: {
+        troubleOf: (pool) => this.troubles.get(pool),
+        refuseProvider: async ({ provider }) =>
+          provider.kind === 'process' ? undefined : refuse('invalid-spec', `there is no provider "${provider.kind}"`),
+      },
       clock,
       limits: { ...NO_LIMITS, secretKeys: secrets.secretKeys },
       packing: 'pack',

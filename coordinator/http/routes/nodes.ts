@@ -2,6 +2,7 @@ import Type from 'typebox';
 import { fragmentationSchema, reportFragmentation } from '../../service/fragmentation.js';
 import { cordonNode, drainNode, listNodes, openNode, removeNode, showNode } from '../../service/nodes.js';
 import { nodeSchema } from '../../service/present-node.js';
+import { machineSchema } from '../../service/present-pool.js';
 import { nullable } from '../../service/schemas.js';
 import { answers, nodeParams, nothing, type RouteContext, type Server, strict } from '../context.js';
 import { granted } from '../problem.js';
@@ -22,6 +23,11 @@ const drainBody = Type.Object(
   strict,
 );
 
+const nodeListSchema = Type.Object({
+  nodes: Type.Array(nodeSchema),
+  machines: Type.Array(machineSchema, { description: 'Rented machines that have not joined yet.' }),
+});
+
 const shared = { params: nodeParams, querystring: nothing } as const;
 
 export function nodeRoutes(server: Server, { service }: RouteContext): void {
@@ -31,10 +37,10 @@ export function nodeRoutes(server: Server, { service }: RouteContext): void {
       schema: {
         summary: 'List nodes',
         querystring: nothing,
-        response: answers(Type.Object({ nodes: Type.Array(nodeSchema) })),
+        response: answers(nodeListSchema),
       },
     },
-    async () => ({ nodes: await listNodes(service()) }),
+    async () => listNodes(service()),
   );
   server.get(
     '/v1/fragmentation',

@@ -6,8 +6,10 @@ import { EXIT } from '../exit-code.js';
 import { fragmentationRemark, strandedColumns } from '../format/fragmentation.js';
 import { isTabular, printListing, printOne, tableScreen } from '../format/listing.js';
 import { gpuColumns, nodeColumns, nodeFields } from '../format/node.js';
+import { comingColumns } from '../format/pool.js';
 import { renderFields, renderTable } from '../format/table.js';
 import { examples, type FormatFlags, formatOption, type Host } from '../host.js';
+import type { MachineView } from '../pool-documents.js';
 import { addIntakeCommands } from './intake.js';
 
 export function addNodeCommands(host: Host): void {
@@ -36,14 +38,20 @@ export function addNodeCommands(host: Host): void {
     });
 }
 
+interface NodeList {
+  readonly nodes: readonly NodeView[];
+  /** Absent from coordinators that rent none. */
+  readonly machines?: readonly MachineView[];
+}
+
 async function list(context: Context, { output }: FormatFlags): Promise<number> {
-  const document = await context.api.get<{ nodes: readonly NodeView[] }>('/nodes');
-  printListing(context, output, {
-    document,
-    rows: document.nodes,
-    columns: nodeColumns(context.clock.now()),
-    name: (node) => node.name,
-  });
+  const document = await context.api.get<NodeList>('/nodes');
+  const { nodes, machines = [] } = document;
+  const now = context.clock.now();
+  printListing(context, output, { document, rows: nodes, columns: nodeColumns(now, nodes), name: ({ name }) => name });
+  if (machines.length > 0 && isTabular(output)) {
+    context.out.write(`\nMachines on their way:\n${renderTable(comingColumns(now), machines, tableScreen(context))}`);
+  }
   return EXIT.succeeded;
 }
 

@@ -7,12 +7,14 @@ import { age, localTime, shortTime } from './time.js';
 
 const GIB_IN_MIB = 1024;
 
-export function nodeColumns(now: EpochMs): readonly Column<NodeView>[] {
+export function nodeColumns(now: EpochMs, nodes: readonly NodeView[]): readonly Column<NodeView>[] {
+  const pool: Column<NodeView> = { title: 'POOL', text: ({ machine }) => machine?.pool ?? '-' };
   return [
     { title: 'NAME', text: (node) => node.name },
+    ...(nodes.some(({ machine }) => machine) ? [pool] : []),
     {
       title: 'STATE',
-      text: (node) => drainText(node, now),
+      text: (node) => machineText(node) ?? drainText(node, now),
       paint: (text, node, colors) => paintState(text, node.state, colors),
     },
     { title: 'CPUS FREE', text: (node) => share(node, (sizes) => String(cpusOf(sizes.cpuMillis))), align: 'right' },
@@ -42,6 +44,7 @@ export function nodeFields(node: NodeView): readonly (readonly [string, string |
     ['Since', localTime(node.since)],
     ['Reason', node.reason],
     ['Version', node.version],
+    ['Pool', node.machine ? `${node.machine.pool}, machine ${node.machine.id} ${node.machine.phase}` : null],
     ['Registered', localTime(node.registeredAt)],
     ['CPUs free', share(node, (sizes) => String(cpusOf(sizes.cpuMillis)))],
     ['Memory free', share(node, (sizes) => roughMiB(sizes.memoryMiB))],
@@ -60,6 +63,11 @@ export function nodeFields(node: NodeView): readonly (readonly [string, string |
     ['Load', usage && String(usage.load)],
     ['Clock offset', usage && `${usage.clockOffsetMs} ms`],
   ];
+}
+
+/** What its machine is doing, while that is not simply on. */
+function machineText({ machine }: NodeView): string | undefined {
+  return machine && machine.phase !== 'joined' ? machine.phase : undefined;
 }
 
 /** Its state, and of a draining node until when and what is left: `draining until 14:03, 2 tasks left`. */

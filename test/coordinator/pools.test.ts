@@ -1,0 +1,180 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { PoolView } from '../../coordinator/service/present-pool.js';
+import { instanceIdOf } from '../../shared/ids.js';
+import { Session } from '../kit/client-session.js';
+import { startServer, type TestServer, TOKEN } from '../kit/http-server.js';
+import { until } from '../kit/until.js';
+
+const SMALL = { provider: 'process', node: { cpus: 4, memory: '8GiB' }, max: 3 };
+const NODE = 'small-1';
+const MACHINE = instanceIdOf(1);
+
+async function serverOf(t: Test): Promise<TestServer> {
+  const server = await startServer();
+  t.teardown(() => server.close());
+  return server;
+}
+
+async function put(server: TestServer, name: string, body: object): Promise<PoolView> {
+  const answer = await server.send('PUT', `/v1/pools/${name}`, { body });
+  if (answer.status !== 200) throw new Error(answer.text);
+  return JSON.parse(answer.text);
+}
+
+async function show(server: TestServer, name: string): Promise<PoolView> {
+  return JSON.parse((await server.get(`/v1/pools/${name}`)).text);
+}
+
+/** Machines are thought of a little later. */
+function ordered(server: TestServer, count: number): Promise<void> {
+  return until('machines are ordered', () => server.engine.view.instances.size === count);
+}
+
+/** What the client prints, and its exit code. */
+async function berth(server: TestServer, ...argv: string[]): Promise<string> {
+  const session = new Session({ url: server.url, token: TOKEN });
+  const exitCode = await session.run(...argv);
+  return `${exitCode} ${session.stdout}${session.stderr}`;
+}
+
+t.test('a pool is made, changed and told of, with its machines from the wish to the node', async (t) => {
+  const server = await serverOf(t);
+  t.match(await berth(server, 'pools'), '0 no pools; make some with: berth pools apply FILE\n');
+  await put(server, 'small', { ...SMALL, warm: 1, prices: { onPerHour: 0.5 } });
+  await ordered(server, 1);
+  const made = await show(server, 'small');
+  t.match(made, { name: 'small', state: 'enabled', definedBy: 'admin', counts: { starting: 1, on: 0 }, trouble: null });
+  t.match(made.machines, [{ id: MACHINE, node: NODE, phase: 'requested', ref: null }]);
+  t.match((await server.get('/v1/nodes')).body, { nodes: [], machines: [{ node: NODE, pool: 'small' }] });
+  t.match(await berth(server, 'nodes'), /Machines on their way:\nNAME +POOL +STATE .*\nsmall-1 +small +requested /);
+  await server.engine.handle({ type: 'machineCreated', instanceId: MACHINE, ref: 'vm-7' });
+  await server.join(NODE);
+  t.match(await show(server, 'small'), {
+    counts: { on: 1, starting: 0 },
+    machines: [{ phase: 'joined', ref: 'vm-7' }],
+  });
+  t.match(await berth(server, 'nodes'), /^0 NAME +POOL +STATE.*\nsmall-1 +small +ready /);
+  t.match(await berth(server, 'pools'), /small +process +enabled +1 +0 +0 +3 +1 +0\.5000 +-\n/);
+  t.match(await berth(server, 'pools', 'show', 'small', '-o', 'wide'), /i1 +small-1 +joined .* vm-7 /);
+  const document = JSON.parse((await berth(server, 'pools', 'show', 'small', '-o', 'json')).slice(2));
+  const again = await put(server, 'small', document.spec);
+  t.strictSame(again.spec, made.spec, 'what is shown can be applied');
+  t.match(await put(server, 'small', { ...SMALL, max: 9 }), { spec: { max: 9 }, counts: { on: 1 }, cost: null });
+});
+
+t.test('a pool is scaled, disabled, cordoned and enabled by hand', async (t) => {
+  const server = await serverOf(t);
+  await put(server, 'small', SMALL);
+  t.match(await berth(server, 'pools', 'scale', 'small', '2'), '0 small has at least 2 on\n');
+  await ordered(server, 2);
+  t.match(await show(server, 'small'), { requested: 2, counts: { starting: 2 } });
+  const tooMany = /^64 berth: pool small has at most 3 machines, not 4\n {2}hint: raise its max/;
+  t.match(await berth(server, 'pools', 'scale', 'small', '4'), tooMany);
+  t.match(await berth(server, 'pools', 'scale', 'small', 'two'), '64 berth: <count>: "two" is not a whole number');
+  t.match(await berth(server, 'pools', 'scale', 'small', 'auto'), '0 small has as many on as it needs\n');
+  t.equal((await show(server, 'small')).requested, null);
+  t.match(await berth(server, 'pools', 'disable', 'small'), /^64 berth: --reason is required/);
+  t.match(await berth(server, 'pools', 'disable', 'small', '--reason', 'no money'), '0 small disabled\n');
+  t.match(await berth(server, 'pools'), /small +process +disabled .* no money\n/);
+  t.match(await berth(server, 'pools', 'cordon', 'small', '--reason', 'new image'), '0 small cordoned\n');
+  t.match(await show(server, 'small'), { state: 'cordoned', reason: 'new image', since: String });
+  t.match(await berth(server, 'pools', 'enable', 'small'), '0 small enabled\n');
+  t.match(
+    await berth(server, 'pools', 'enable', 'smal'),
+    /^64 berth: there is no pool "smal"\n {2}hint: did you mean small/,
+  );
+  t.match(
+    await berth(server, 'pools', 'rm', 'small'),
+    /^64 berth: pool small still has 2 machines\n {2}hint: disable it/,
+  );
+  await put(server, 'large', { ...SMALL, node: { cpus: 16, memory: '64GiB' } });
+  await put(server, 'huge', { ...SMALL, fallback: ['large'] });
+  t.match(await berth(server, 'pools', 'rm', 'large'), /^64 berth: pool huge falls back to pool large\n/);
+  t.match(await berth(server, 'pools', 'rm', 'huge'), '0 huge removed\n');
+  t.match(await berth(server, 'pools', 'rm', 'large'), '0 large removed\n');
+});
+
+t.test('settings that cannot be are refused with every problem, and change nothing', async (t) => {
+  const server = await serverOf(t);
+  await put(server, 'small', SMALL);
+  await put(server, 'large', { ...SMALL, fallback: ['small'] });
+  const wrong = [
+    [{ ...SMALL, min: 4 }, 'min', '4 is more than max: 3'],
+    [{ ...SMALL, warm: 4 }, 'warm', '4 is more than max: 3'],
+    [{ ...SMALL, quota: 0 }, 'quota', '0 lets no machine be made'],
+    [{ ...SMALL, fallback: ['lrge'] }, 'fallback[0]', 'did you mean "large"'],
+    [{ ...SMALL, fallback: ['large'] }, 'fallback[0]', '"large" falls back to "small" itself'],
+    [{ ...SMALL, name: 'other' }, 'name', 'is "other", but the request is about "small"'],
+    [{ ...SMALL, maxx: 4 }, 'maxx', 'did you mean "max"'],
+  ] as const;
+  for (const [body, field, message] of wrong) {
+    const answer = await server.send('PUT', '/v1/pools/small', { body });
+    t.match(
+      answer.body,
+      { status: 422, code: 'invalid-spec', problems: [{ field, message }] },
+      `${field}: ${answer.text}`,
+    );
+  }
+  const several = await server.send('PUT', '/v1/pools/small', { body: { max: 0, node: { cpus: 1 }, provider: 7 } });
+  t.match(several.body.problems?.map(({ field }) => field).sort(), ['max', 'node.memory', 'provider']);
+  const unknown = await server.send('PUT', '/v1/pools/small', { body: { ...SMALL, provider: 'dcoker' } });
+  t.match(unknown.body, { status: 422, detail: 'there is no provider "dcoker"' });
+  t.match((await show(server, 'small')).spec, { max: 3, min: 0 });
+  await server.engine.handle({
+    type: 'definePools',
+    specs: [...server.engine.view.pools.values()].map(({ spec }) => ({ ...spec, max: 2 })),
+    by: 'configuration',
+  });
+  for (const method of ['PUT', 'DELETE']) {
+    const answer = await server.send(method, '/v1/pools/small', method === 'PUT' ? { body: SMALL } : {});
+    t.match(answer.body, { status: 409, detail: /--pools file/, hint: /change it there/ });
+  }
+});
+
+t.test('a file of pools is applied in the order that fallbacks need, and its errors have their line', async (t) => {
+  const server = await serverOf(t);
+  const folder = mkdtempSync(join(tmpdir(), 'berth-pools-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = (text: string): string => {
+    writeFileSync(join(folder, 'pools.yaml'), text);
+    return join(folder, 'pools.yaml');
+  };
+  const pool = (name: string, more = ''): string =>
+    `- name: ${name}\n  provider: process\n  node: {cpus: 4, memory: 8GiB}\n  max: 2\n${more}`;
+  const both = file(pool('first', '  fallback: [second]\n') + pool('second'));
+  t.match(await berth(server, 'pools', 'apply', both), '0 second applied\nfirst applied\n');
+  const third = file(pool('third', '  fallback: [first]\n'));
+  t.match(await berth(server, 'pools', 'apply', third), '0 third applied\n', 'also to pools outside the file');
+  const wrong = file(pool('fourth', '  min: 3\n'));
+  const answer = await berth(server, 'pools', 'apply', wrong);
+  t.match(answer, /^64 berth: the specification is invalid\n/);
+  t.match(answer, /line 5:3 \[0\]\.min: 3 is more than max: 2/);
+  t.match(
+    await berth(server, 'pools', 'apply', join(folder, 'none.yaml')),
+    /^64 berth: the file of pools cannot be read/,
+  );
+});
+
+t.test('what a provider says is told with its pool, and concerns no other', async (t) => {
+  const server = await serverOf(t);
+  await put(server, 'small', SMALL);
+  await put(server, 'cloud', { ...SMALL, warm: 1 });
+  await ordered(server, 1);
+  server.troubles.set('cloud', 'credentials: the key is not known in region eu-nowhere-1');
+  t.match(await berth(server, 'pools'), /cloud .* credentials: the key is not known in region eu-nowhere-1\n/);
+  t.match((await server.get('/v1/pools')).body.pools, [{ trouble: null }, { trouble: /eu-nowhere-1/ }]);
+  const refused = { order: 'create', fault: 'quota', message: 'at most 20 CPUs' } as const;
+  await server.engine.handle({ type: 'machineRefused', instanceId: MACHINE, ...refused });
+  const pool = await show(server, 'cloud');
+  t.match(pool, {
+    cooling: { fault: 'quota', message: 'at most 20 CPUs', failureCount: 1 },
+    totals: { failedPowerOnCount: 1 },
+  });
+  t.match(await berth(server, 'pools'), /cloud .* quota until \d{4}-.*: at most 20 CPUs\n/);
+  await server.join('n1');
+  await server.submit({ command: ['true'] });
+  t.match((await server.get('/v1/jobs/j1')).body, { counts: { placed: 1 } });
+});
