@@ -1,6 +1,7 @@
-import { chmodSync, mkdirSync } from 'node:fs';
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
+import { chmodSync, closeSync, fdatasync, fsync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { type Adapter, Low } from 'lowdb';
 import { present } from '../../shared/assert.js';
 import type { Clock } from '../../shared/clock.js';
@@ -109,8 +110,8 @@ class FlushedFile implements Adapter<AgentFile> {
     const temporary = `${this.#path}.new`;
     try {
       await writeFlushed(temporary, this.#textOf(file));
-      await rename(temporary, this.#path);
-      await withFile(await open(dirname(this.#path)), (folder) => folder.sync());
+      renameSync(temporary, this.#path);
+      await withFile(openSync(dirname(this.#path), 'r'), flushAll);
     } catch (cause) {
       throw unavailable(`${this.#path} cannot be written`, cause);
     }
@@ -126,18 +127,22 @@ class FlushedFile implements Adapter<AgentFile> {
   }
 }
 
+const flush = promisify(fdatasync);
+const flushAll = promisify(fsync);
+
+/** Only what waits for the disk leaves this thread: the rest is less work than a round through the thread pool. */
 async function writeFlushed(path: string, text: string): Promise<void> {
-  await withFile(await open(path, 'w', 0o600), async (file) => {
-    await file.writeFile(text);
-    await file.datasync();
+  await withFile(openSync(path, 'w', 0o600), (file) => {
+    writeFileSync(file, text);
+    return flush(file);
   });
 }
 
-async function withFile(file: FileHandle, use: (file: FileHandle) => Promise<void>): Promise<void> {
+async function withFile(file: number, use: (file: number) => Promise<void>): Promise<void> {
   try {
     await use(file);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
