@@ -41,9 +41,13 @@ export const USAGE_FIELDS = [
 
 /** The known amounts of these; undefined when there are none. */
 export function usageOf(amounts: Readonly<Partial<Record<UsageField, number | null | undefined>>>): Usage | undefined {
-  const known = USAGE_FIELDS.flatMap((field) => {
+  const known: Partial<Record<UsageField, number>> = {};
+  let isKnown = false;
+  for (const field of USAGE_FIELDS) {
     const amount = Math.round(amounts[field] ?? 0);
-    return amount > 0 ? [[field, amount] as const] : [];
-  });
-  return known.length === 0 ? undefined : Object.fromEntries(known);
+    if (amount <= 0) continue;
+    known[field] = amount;
+    isKnown = true;
+  }
+  return isKnown ? known : undefined;
 }

@@ -45,27 +45,23 @@ export function ordersFromWire({ start, stop, intake }: WireOrders): Orders {
   };
 }
 
+/** One by one: to copy the rest of an order costs more than all of its encoding, and this is done for each task. */
 function startToWire(order: StartOrder): WireStart {
-  const {
-    image,
-    container,
-    run,
-    env,
-    workdir,
-    resources,
-    gpus,
-    gpuPart,
-    timeLimitMs,
-    stop,
-    checkpoint,
-    gang,
-    secrets,
-    registryAuth,
-    ...rest
-  } = order;
-  const { inputs: _inputs, outputs: _outputs, volumes: _volumes, ...names } = rest;
+  const { image, container, run, env, workdir, resources, gpus, gpuPart, timeLimitMs, stop, checkpoint, gang } = order;
+  const { secrets, registryAuth } = order;
   return {
-    ...names,
+    allocationId: order.allocationId,
+    jobId: order.jobId,
+    taskId: order.taskId,
+    jobName: order.jobName,
+    namespace: order.namespace,
+    step: order.step,
+    index: order.index,
+    attempt: order.attempt,
+    taskCount: order.taskCount,
+    driver: order.driver,
+    ...(order.user === undefined ? {} : { user: order.user }),
+    ...(order.pinCpus === undefined ? {} : { pinCpus: order.pinCpus }),
     ...resourcesToWire(resources),
     image: image ?? '',
     ...(container === undefined ? {} : { container: containerToWire(container) }),
