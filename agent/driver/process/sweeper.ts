@@ -9,6 +9,10 @@ const SCAN_REST_FACTOR = 6;
 const KILL_ROUNDS = 200;
 const FIRST_ROUND_MS = 2;
 const LAST_ROUND_MS = 50;
+/** Whoever has no parent any more comes to this one in the end. */
+const INIT = 1;
+/** Deeper nests of processes are not followed. */
+const MAX_DEPTH = 1_000;
 /** The parent of the kernel's own threads. */
 const KERNEL_THREADS = 2;
 /** Uptimes and start times are counted in hundredths of a second. */
@@ -85,7 +89,8 @@ export class Sweeper {
     const requests = this.#signals;
     this.#signals = [];
     const table = this.#table.fresh(this.#clock.monotonic());
-    this.#deliver(requests, { trees: treesOf(table, requests), youngestStrangerMs: this.#youngestStrangerMs(table) });
+    const youngestStrangerMs = this.#youngestStrangerMs(table, oldestOf(requests));
+    this.#deliver(requests, { trees: treesOf(table, requests), youngestStrangerMs });
   }
 
   #clearLeftovers(): void {
@@ -94,20 +99,31 @@ export class Sweeper {
     const before = this.#clock.monotonic();
     const table = this.#table.recent(before);
     const trees = treesOf(table, requests);
-    const youngestStrangerMs = this.#youngestStrangerMs(table);
+    const youngestStrangerMs = this.#youngestStrangerMs(table, oldestOf(requests));
     const after = this.#clock.monotonic();
     this.#restUntil = after + (after - before) * SCAN_REST_FACTOR;
     // An old entry may name a process that has ended since.
     this.#deliver(requests, { trees: trees.map((tree) => tree.filter(isAlive)), youngestStrangerMs });
   }
 
-  /** When the youngest process started that is no worker, and no part of any attempt's tree that we could recognise. */
-  #youngestStrangerMs(table: ProcessTable): number {
+  /**
+   * When the youngest process started that is no worker, no part of any attempt's tree that we could recognise, and may
+   * have been one: its parents lead to a process that is gone, or to one that is left the orphans of an attempt.
+   */
+  #youngestStrangerMs(table: ProcessTable, oldestMs: number): number {
+    const heirs = ancestorsOf(table, process.pid);
+    const mayBeOrphan = ({ parent }: ProcessEntry, depth: number): boolean => {
+      const found = table.get(parent);
+      if (found === undefined || heirs.has(parent) || depth > MAX_DEPTH) return true;
+      // What an older process started that is none of ours is no attempt's either.
+      return found.startedAtUptimeMs + UPTIME_GRAIN_MS >= oldestMs && mayBeOrphan(found, depth + 1);
+    };
     let youngestMs = 0;
-    for (const { pid, parent, session, marker, isZombie, startedAtUptimeMs } of table.values()) {
-      const isKernel = parent === KERNEL_THREADS;
-      const isKnown = isKernel || marker !== null || this.#isWorker(pid) || this.#isWorker(session);
-      if (!isKnown && !isZombie) youngestMs = Math.max(youngestMs, startedAtUptimeMs);
+    for (const entry of table.values()) {
+      const { pid, parent, session, marker, isZombie, startedAtUptimeMs } = entry;
+      if (startedAtUptimeMs <= youngestMs || isZombie || parent === KERNEL_THREADS || marker !== null) continue;
+      if (this.#isWorker(pid) || this.#isWorker(session) || !mayBeOrphan(entry, 0)) continue;
+      youngestMs = startedAtUptimeMs;
     }
     return youngestMs;
   }
@@ -149,6 +165,19 @@ function treesOf(table: ProcessTable, requests: readonly Request[]): ProcessEntr
     table,
     requests.map((request) => request.root),
   );
+}
+
+function oldestOf(requests: readonly Request[]): number {
+  return Math.min(...requests.map(({ root }) => root.startedAtUptimeMs));
+}
+
+/** Itself and its parents: whom orphans of what it starts can come to. */
+function ancestorsOf(table: ProcessTable, pid: number): ReadonlySet<number> {
+  const ancestors = new Set<number>([INIT]);
+  for (let at: number | undefined = pid; at !== undefined && !ancestors.has(at); at = table.get(at)?.parent) {
+    ancestors.add(at);
+  }
+  return ancestors;
 }
 
 function send(pid: number, signal: string): void {
