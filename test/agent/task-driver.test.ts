@@ -71,7 +71,7 @@ t.test('a task sees its own environment, directory and devices, and nothing of t
   const seen = Object.fromEntries(variables.map((variable) => variable.split(/=([\s\S]*)/, 2)));
   t.match(seen, {
     ...env,
-    PWD: `${folder}/state/work/${id}`,
+    PWD: new RegExp(`^${folder}/state/current/`),
     HOME: '/root',
     BERTH_ALLOCATION_ID: id,
     BERTH_JOB_ID: 'j1',
@@ -220,6 +220,50 @@ t.test('an attempt whose watcher was killed without a driver is lost, and its pr
   t.strictSame(processesWith(`sleep\0${word}`), []);
 });
 
+t.test('a later driver tells the ends, the output and the files of attempts of one place apart', async (t) => {
+  const { watched, shell, folder, factory } = await withDriver(t);
+  const ids = ['j1.0#1', 'j2.0#1', 'j3.0#1'] as AllocationId[];
+  const scripts = ['exit 137', 'kill -9 $$', 'sleep 0.2; echo text; echo kept > file; kill -9 $$'];
+  for (const [at, id] of ids.entries()) {
+    await watched.driver.start(shell(id, scripts[at] ?? ''));
+    if (at < 2) await watched.ended(id);
+    else await watched.started(id);
+  }
+  await watched.driver.close();
+  const [ledger = ''] = readdirSync(join(folder, 'state', 'ledger'));
+  const text = () => readFileSync(join(folder, 'state', 'ledger', ledger), 'utf8');
+  await until('the last one has ended', () => text().includes('exit j3.0#1'));
+  const next = await Watched.open(factory);
+  t.teardown(() => next.driver.close());
+  const recoveries = await next.driver.recover(ids);
+  t.match(
+    ids.map((id) => recoveries.get(id)),
+    [
+      { end: { kind: 'exited', exitCode: 137 }, output: { stdoutBytes: 0, stderrBytes: 0 } },
+      { end: { kind: 'signaled', signal: 'SIGKILL' }, output: { stdoutBytes: 0 } },
+      { end: { kind: 'signaled', signal: 'SIGKILL' }, output: { stdoutBytes: 5 } },
+    ],
+  );
+  t.equal(await outputOf(next, 'j3.0#1' as AllocationId), 'text\n');
+  t.strictSame(readdirSync(join(folder, 'state', 'work')), ['j3.0#1']);
+});
+
+t.test('output that is asked for by its path while its task runs keeps that path', async (t) => {
+  const { watched, shell, folder } = await withDriver(t);
+  const go = join(folder, 'go');
+  await watched.driver.start(shell(id, `echo text; until [ -e ${go} ]; do sleep 0.02; done; echo more`));
+  await until('it has written', async () => (await outputOf(watched, id)) === 'text\n');
+  const path = watched.driver.output?.outputFile(id, 'stdout') ?? '';
+  t.equal(readFileSync(path, 'utf8'), 'text\n');
+  t.equal(await outputOf(watched, id), 'text\n');
+  writeFileSync(go, '');
+  t.match(await watched.ended(id), { output: { stdoutBytes: 10, stderrBytes: 0 } });
+  const next = 'j2.0#1' as AllocationId;
+  await watched.driver.start(shell(next, ':'));
+  t.match(await watched.ended(next), { output: { stdoutBytes: 0, stderrBytes: 0 } });
+  t.equal(readFileSync(path, 'utf8'), 'text\nmore\n');
+});
+
 t.test('after a reboot, what is not known to have ended is lost', async (t) => {
   let boot = 1;
   const bench = processBench(t, { bootId: () => `boot-${boot}` });
@@ -250,16 +294,18 @@ t.test('nothing of removed attempts is left on disk, and empty files serve again
     t.equal(await outputOf(watched, id), round === 2 ? 'text\n' : '', 'a fresh directory and a fresh output');
     await watched.driver.remove(id);
   }
-  const left = (name: string) =>
-    readdirSync(join(folder, 'state', name)).map((each) => join(folder, 'state', name, each));
-  for (const file of left('output')) t.equal(statSync(file).size, 0, 'a file that waits for another attempt is empty');
-  for (const work of left('work')) t.strictSame(readdirSync(work), [], 'and so is a directory');
-  t.strictSame(left('scripts'), []);
+  const left = (name: string) => readdirSync(join(folder, 'state', name));
+  for (const name of ['output', 'work', 'scripts']) t.strictSame(left(name), [], `nothing has its name: ${name}`);
+  for (const name of left('current')) {
+    const path = join(folder, 'state', 'current', name);
+    if (statSync(path).isDirectory()) t.strictSame(readdirSync(path), [], 'a directory that serves again is empty');
+    else t.equal(statSync(path).size, 0, 'and so is a file');
+  }
   await watched.driver.close();
   const next = await Watched.open(factory);
   await next.driver.recover([]);
-  for (const name of ['output', 'work', 'scripts', 'ledger'])
-    t.strictSame(readdirSync(join(folder, 'state', name)), [], `a later driver clears: ${name}`);
+  for (const name of ['current', 'output', 'work', 'scripts', 'ledger'])
+    t.strictSame(left(name), [], `a later driver clears: ${name}`);
   t.ok(existsSync(join(folder, 'state')));
   await next.driver.close();
 });

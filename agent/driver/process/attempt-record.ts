@@ -1,5 +1,6 @@
 import type { AllocationId } from '../../../shared/ids.js';
 import type { DriverEnd } from '../driver.js';
+import type { Leavings } from './current-files.js';
 import type { Run } from './ledger.js';
 import type { LedgerFile } from './ledger-file.js';
 
@@ -11,17 +12,15 @@ export interface AttemptRecord {
   run: Run | null;
   /** Null while it runs. */
   end: DriverEnd | null;
-  /** True once nothing of it is alive any more; only then is the end reported. */
-  isGone: boolean;
-  /** True when nothing on this machine can still hold its files open. */
-  isTraceless: boolean;
+  /** What it left, once nothing of it is alive any more; only then is the end reported. Until then null. */
+  leavings: Leavings | null;
   /** Called at each of these changes. */
   readonly waiters: Set<() => void>;
 }
 
 export function newRecord(id: AllocationId, ledger: LedgerFile): AttemptRecord {
   ledger.attempts.add(id);
-  return { id, ledger, run: null, end: null, isGone: false, isTraceless: false, waiters: new Set() };
+  return { id, ledger, run: null, end: null, leavings: null, waiters: new Set() };
 }
 
 export function tellWaiters(record: AttemptRecord): void {

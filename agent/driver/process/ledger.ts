@@ -24,15 +24,17 @@ const RUN = /run (j\S+) (\d+) (\d+\.\d+)$/;
 const EXIT = /exit (j\S+) (\d+|revoked) (\d+\.\d+)( dirty)?$/;
 const FAIL = /fail (j\S+) (.*)$/;
 
+/** Tells the end of what an attempt wrote to stderr, and is told whether it is the newest of its worker. */
+export type LastWords = (id: AllocationId, isNewest: boolean) => string;
+
 /** Reads a ledger as it grows. Only whole lines count, and of these only the forms above. */
 export class LedgerReader {
-  readonly #lastWords: (id: AllocationId) => string;
+  readonly #lastWords: LastWords;
   #rest = '';
   #run: Run | undefined;
   #failure: string | undefined;
 
-  /** @param lastWords  the end of what an attempt wrote to stderr */
-  constructor(lastWords: (id: AllocationId) => string) {
+  constructor(lastWords: LastWords) {
     this.#lastWords = lastWords;
   }
 
@@ -40,14 +42,15 @@ export class LedgerReader {
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
     const entries: LedgerEntry[] = [];
-    for (const line of lines) {
-      const entry = this.#read(line);
+    for (const [at, line] of lines.entries()) {
+      const isNewest = (): boolean => !lines.slice(at + 1).some((later) => RUN.test(later));
+      const entry = this.#read(line, isNewest);
       if (entry) entries.push(entry);
     }
     return entries;
   }
 
-  #read(line: string): LedgerEntry | undefined {
+  #read(line: string, isNewest: () => boolean): LedgerEntry | undefined {
     const run = RUN.exec(line);
     if (run) {
       this.#run = { pid: Number(run[2]), atUptimeMs: uptimeMs(run[3]) };
@@ -57,7 +60,8 @@ export class LedgerReader {
     const exit = EXIT.exec(line);
     if (exit) {
       const allocationId = exit[1] as AllocationId;
-      const end = this.#endOf(allocationId, exit[2] ?? '', uptimeMs(exit[3]));
+      const lastWords = (): string => this.#lastWords(allocationId, isNewest());
+      const end = this.#endOf(lastWords, exit[2] ?? '', uptimeMs(exit[3]));
       return { kind: 'exit', allocationId, end, isDirty: exit[4] !== undefined };
     }
     const failure = FAIL.exec(line);
@@ -65,13 +69,13 @@ export class LedgerReader {
     return undefined;
   }
 
-  #endOf(id: AllocationId, status: string, atUptimeMs: number): DriverEnd | 'revoked' {
+  #endOf(lastWords: () => string, status: string, atUptimeMs: number): DriverEnd | 'revoked' {
     if (status === 'revoked') return 'revoked';
     if (this.#failure !== undefined) return { kind: 'start-failed', message: this.#failure };
     const code = Number(status);
     const ranMs = Math.max(0, Math.round(atUptimeMs - (this.#run?.atUptimeMs ?? atUptimeMs)));
     const signal = code > SIGNAL_EXIT_BASE ? code - SIGNAL_EXIT_BASE : 0;
-    const isSignal = signal > 0 && isWordOf(signal, () => this.#lastWords(id));
+    const isSignal = signal > 0 && isWordOf(signal, lastWords);
     return isSignal
       ? { kind: 'signaled', signal: signalName(signal), ranMs }
       : { kind: 'exited', exitCode: code, ranMs };

@@ -68,7 +68,7 @@ export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlac
     ...(directory === null ? {} : { BERTH_SECRETS_DIR: directory }),
     [MARKER]: places.marker,
   };
-  const variables = { ...taskEnvironment(order, { ...base, env: given }), ...own };
+  const variables = Object.assign(taskEnvironment(order, { ...base, env: given }), own);
   // The job's own variables could make whatever runs before the drop do something else.
   const isTrusted = (name: string): boolean => drop === undefined || !Object.hasOwn(order.env, name);
   const prefix = [...(pinning?.argv ?? []), ...(drop?.argv ?? [])];

@@ -60,7 +60,6 @@ export function prepare(places: Places, order: PreparedOrder, worker: Worker, pa
   const { cell } = worker.ledger;
   const id = order.allocationId;
   const ledger = `/proc/self/fd/9/ledger/${worker.name}`;
-  places.prepareOutput(id);
   if (cell && isolation.kind !== 'none') cell.begin({ ...order.resources, maxProcesses: isolation.maxProcesses });
   if (cell && isolation.kind === 'full') {
     const user = userOf(order, isolation);
@@ -74,11 +73,13 @@ export function prepare(places: Places, order: PreparedOrder, worker: Worker, pa
     const workspace = workdir === null || binds.bind !== undefined ? home : undefined;
     return orderScript(order, task, { ...base, workdir: workdir ?? home, workspace });
   }
-  places.prepareFiles(order);
-  const work = places.work(id);
+  const { current } = worker.ledger;
+  if (order.workdir === null) current.prepareFolder();
+  places.writeScript(order);
+  const work = current.folder;
   const script = places.script(id);
   const workspace = order.workdir === null ? work : order.env.BERTH_WORKSPACE;
-  const base = { marker: work, script, ledger, secrets, pinning, workspace };
+  const base = { marker: places.work(id), script, ledger, secrets, pinning, workspace };
   return orderScript(order, task, { ...base, workdir: order.workdir ?? work });
 }
 

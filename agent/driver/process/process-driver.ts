@@ -1,5 +1,3 @@
-import { type FSWatcher, watch } from 'node:fs';
-import { basename } from 'node:path';
 import { present } from '../../../shared/assert.js';
 import type { Cancel, Clock } from '../../../shared/clock.js';
 import { AppError } from '../../../shared/errors.js';
@@ -18,16 +16,17 @@ import type {
   Recovery,
   TaskDriver,
 } from '../driver.js';
-import { bytesFrom } from '../output-file.js';
 import { type SecretFolder, secretsIn } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
+import { AttemptFiles } from './attempt-files.js';
 import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
 import type { Cell, CellName } from './cell.js';
 import { type Allotment, Cores } from './cores.js';
-import { diskUse } from './disk-use.js';
+import type { Leavings } from './current-files.js';
 import type { IsolationPlan } from './isolation.js';
 import type { LedgerEntry, Run } from './ledger.js';
 import type { LedgerFile } from './ledger-file.js';
+import { LedgerWatch } from './ledger-watch.js';
 import { unrunnable } from './order-script.js';
 import { Places } from './places.js';
 import { canPinCells, hasVolumes, makeCell, pinningOf, prepare, refusedCores, refusedUser } from './prepare.js';
@@ -54,7 +53,7 @@ export interface ProcessDriverOptions {
 
 /** Ledgers are read at every change; this is for a change that the kernel did not tell, and for killed workers. */
 const CHECK_MS = 2_000;
-/** The same where the kernel gives no notice at all (its limit on watches is used up). */
+/** The same where the kernel gives no notice at all. */
 const UNWATCHED_CHECK_MS = 100;
 /** How often, and how long, a signal is repeated for an attempt that is just starting or ending. */
 const SIGNAL_RETRY_MS = 10;
@@ -68,13 +67,8 @@ export function processDriver(options: ProcessDriverOptions): DriverFactory {
 type PlannedOptions = Omit<ProcessDriverOptions, 'isolation'> & { readonly isolation: IsolationPlan };
 
 class ProcessDriver implements TaskDriver {
-  readonly disk: DiskMeter = {
-    diskUse: (id, folders) => {
-      const cell = this.#records.get(id)?.ledger.cell;
-      return diskUse([cell?.hasFiles ? cell.tmp : this.#places.work(id), ...folders]);
-    },
-  };
-  readonly output: OutputFiles = { outputFile: (id, stream) => this.#places.output(id, stream) };
+  readonly disk: DiskMeter;
+  readonly output: OutputFiles;
   readonly #options: PlannedOptions;
   readonly #listener: DriverListener;
   readonly #places: Places;
@@ -82,11 +76,11 @@ class ProcessDriver implements TaskDriver {
   readonly #pool: WorkerPool;
   readonly #cores: Cores;
   readonly #records: Map<AllocationId, AttemptRecord>;
+  readonly #files: AttemptFiles;
   /** Of workers that an earlier process started. */
   readonly #adopted: Set<LedgerFile>;
   readonly #wasRebooted: boolean;
-  readonly #watcher: FSWatcher | undefined;
-  #changed = new Set<string>();
+  readonly #watch: LedgerWatch;
   #cancelCheck: Cancel = () => {};
   #isClosed = false;
 
@@ -98,9 +92,13 @@ class ProcessDriver implements TaskDriver {
     const makeOne = (name: CellName): Cell | null => makeCell(this.#places, name, options);
     this.#pool = new WorkerPool({ ...options, places: this.#places, makeCell: makeOne, exited });
     this.#sweeper = new Sweeper({ ...options, isWorker: (pid) => this.#pool.hasPid(pid) });
-    this.#watcher = this.#watch();
+    const folder = this.#places.folder('ledger');
+    this.#watch = new LedgerWatch({ ...options, folder, changed: (names) => this.#readChanged(names) });
     const { records, ledgers, wasRebooted } = takeOver(this.#places, options.bootId, options.clock);
     this.#records = records;
+    this.#files = new AttemptFiles(this.#places, records, options.log);
+    this.disk = this.#files;
+    this.output = this.#files;
     this.#cores = new Cores(this.#places.folder('cores'));
     this.#cores.keepOnly(new Set(records.keys()));
     this.#adopted = new Set(ledgers);
@@ -148,7 +146,7 @@ class ProcessDriver implements TaskDriver {
       if (count > 0 && signal !== 'SIGKILL') return;
       if (!record.end) await this.#changeOf(record, SIGNAL_RETRY_MS);
     }
-    while (record?.end && signal === 'SIGKILL' && !record.isGone && !this.#isClosed)
+    while (record?.end && signal === 'SIGKILL' && !record.leavings && !this.#isClosed)
       await this.#changeOf(record, CHECK_MS);
   }
 
@@ -167,21 +165,21 @@ class ProcessDriver implements TaskDriver {
   }
 
   async read(id: AllocationId, stream: LogStream, offset: number, maxBytes: number): Promise<Uint8Array> {
-    return bytesFrom(this.#places.output(id, stream), offset, maxBytes);
+    return this.#files.read(id, stream, offset, maxBytes);
   }
 
   async remove(allocationId: AllocationId): Promise<void> {
     const record = this.#records.get(allocationId);
-    if (record && !record.isGone) return;
+    if (record && !record.leavings) return;
     if (record) this.#drop(record);
     await record?.ledger.cell?.removeFiles(allocationId);
-    await (record?.isTraceless ? this.#places.recycle(allocationId) : this.#places.remove(allocationId));
+    if (!record?.leavings?.isNothing) await this.#places.remove(allocationId);
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#watcher?.close();
+    this.#watch.close();
     this.#cancelCheck();
     this.#pool.close();
     for (const ledger of this.#adopted) ledger.close();
@@ -193,8 +191,8 @@ class ProcessDriver implements TaskDriver {
     if (!record && !this.#wasRebooted) return { kind: 'absent' };
     if (!record) return { kind: 'ended', end: REBOOTED, output: this.#places.outputBytes(id) };
     if (!record.end) return { kind: 'running', startedAgeMs: uptimeMs() - (record.run?.atUptimeMs ?? uptimeMs()) };
-    if (!record.isGone) await this.#clear(record);
-    return { kind: 'ended', end: record.end, output: this.#places.outputBytes(id) };
+    const { output } = await this.#clear(record);
+    return { kind: 'ended', end: record.end, output };
   }
 
   /** Returns how many processes it met; after SIGKILL none is left. */
@@ -221,34 +219,12 @@ class ProcessDriver implements TaskDriver {
     return [...this.#records.values()].filter(({ end }) => end === null).map(({ id }) => id);
   }
 
-  #watch(): FSWatcher | undefined {
-    try {
-      const watcher = watch(this.#places.folder('ledger'), (_event, name) => this.#noteChange(name));
-      watcher.on('error', (error) => this.#options.log.error('ledgers are not watched', { error: error.message }));
-      return watcher.unref();
-    } catch (error) {
-      this.#options.log.warn('ledgers cannot be watched; is fs.inotify.max_user_watches too low?', {
-        error: (error as Error).message,
-      });
-      return undefined;
-    }
-  }
-
-  #noteChange(name: string | null): void {
-    if (name === null || this.#isClosed) return;
-    if (this.#changed.size === 0) this.#options.clock.soon(() => this.#readChanged());
-    this.#changed.add(name);
-  }
-
-  #readChanged(): void {
-    const changed = this.#changed;
-    this.#changed = new Set();
-    if (this.#isClosed) return;
-    for (const name of changed) {
+  #readChanged(names: ReadonlySet<string>): void {
+    for (const name of names) {
       const worker = this.#pool.get(name);
       if (worker) this.#readLedger(worker.ledger);
     }
-    for (const ledger of this.#adopted) if (changed.has(basename(ledger.path))) this.#readLedger(ledger);
+    for (const ledger of this.#adopted) if (names.has(ledger.name)) this.#readLedger(ledger);
   }
 
   #readLedger(ledger: LedgerFile): void {
@@ -274,42 +250,45 @@ class ProcessDriver implements TaskDriver {
   #end(record: AttemptRecord, end: DriverEnd): void {
     record.end = end;
     tellWaiters(record);
-    void this.#clear(record).then(() => {
+    void this.#clear(record).then(({ output }) => {
       if (this.#isClosed) return;
       this.#options.secrets?.remove(record.id);
-      const worker = this.#pool.get(basename(record.ledger.path));
+      const worker = this.#pool.get(record.ledger.name);
       const { usage = {}, wasOutOfMemory = false } = record.ledger.cell?.group.end() ?? {};
       if (worker?.attempt === record.id) this.#pool.release(worker);
-      const output = this.#places.outputBytes(record.id);
       record.end = wasOutOfMemory && end.kind === 'signaled' ? { ...end, oom: true } : end;
       this.#listener({ kind: 'ended', allocationId: record.id, end: record.end, output, usage });
     });
   }
 
-  async #clear(record: AttemptRecord): Promise<void> {
-    try {
-      const { cell } = record.ledger;
-      if (record.run && cell) {
-        await cell.clear(record.run.pid);
-        record.isTraceless = true;
-      } else if (record.run) {
-        const { hasStranger } = await this.#sweeper.clear(this.#root(record, record.run));
-        record.isTraceless = !hasStranger;
-      }
-    } catch (error) {
-      // What hangs in the kernel must not hold back the end for ever.
-      this.#options.log.error('an ended task left processes', {
-        allocationId: record.id,
-        error: (error as Error).message,
-      });
-    }
+  /** Ends what is left of it, and gives what it left its name. */
+  async #clear(record: AttemptRecord): Promise<Leavings> {
+    if (record.leavings) return record.leavings;
+    const isTraceless = await this.#killRest(record);
     this.#cores.release(record.id);
-    record.isGone = true;
+    record.leavings ??= this.#files.putBy(record, isTraceless);
     tellWaiters(record);
+    return record.leavings;
   }
 
-  #root(record: AttemptRecord, { pid, atUptimeMs }: Run): TreeRoot {
-    const ownsPid = record.ledger.isWrittenBy(pid) || readProcess(pid) === undefined;
+  /** Returns whether no process that we cannot see can hold its files open. */
+  async #killRest({ id, ledger, run }: AttemptRecord): Promise<boolean> {
+    try {
+      if (run && ledger.cell) {
+        await ledger.cell.clear(run.pid);
+        return true;
+      }
+      return run !== null && !(await this.#sweeper.clear(this.#root({ id, ledger }, run))).hasStranger;
+    } catch (error) {
+      // What hangs in the kernel must not hold back the end for ever.
+      this.#options.log.error('an ended task left processes', { allocationId: id, error: (error as Error).message });
+      return false;
+    }
+  }
+
+  #root(record: Pick<AttemptRecord, 'id' | 'ledger'>, { pid, atUptimeMs }: Run): TreeRoot {
+    const isOurs = this.#pool.get(record.ledger.name)?.pid === pid;
+    const ownsPid = isOurs || record.ledger.isWrittenBy(pid) || readProcess(pid) === undefined;
     return { workerPid: ownsPid ? pid : null, marker: this.#places.work(record.id), startedAtUptimeMs: atUptimeMs };
   }
 
@@ -323,7 +302,7 @@ class ProcessDriver implements TaskDriver {
   }
 
   #checkLater(): void {
-    const delayMs = this.#watcher ? CHECK_MS : UNWATCHED_CHECK_MS;
+    const delayMs = this.#watch.isWorking ? CHECK_MS : UNWATCHED_CHECK_MS;
     this.#cancelCheck = this.#options.clock.after(delayMs, () => {
       this.#check();
       this.#checkLater();
