@@ -11,6 +11,7 @@ import { taskDriverConformance, Watched } from '../conformance/task-driver.js';
 import { gpus } from '../kit/builders.js';
 import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
 import { type DockerBench, dockerBench } from '../kit/docker-bench.js';
+import { startPodman } from '../kit/podman.js';
 import { until } from '../kit/until.js';
 
 // Containers are slow to start on a busy machine.
@@ -207,8 +208,10 @@ const STORIES: Readonly<Record<string, (t: Test, daemon: DockerDaemon) => Promis
   },
 };
 
-t.test('against a real Docker daemon', dockerTests, async (t) => {
-  const daemon = startDocker(t);
-  t.test('the Docker driver', async (t) => taskDriverConformance(t, (t) => dockerBench(t, daemon)));
-  for (const [title, run] of Object.entries(STORIES)) t.test(title, (t) => run(t, daemon));
-});
+for (const [name, start] of Object.entries({ 'Docker daemon': startDocker, Podman: startPodman })) {
+  t.test(`against a real ${name}`, dockerTests, async (t) => {
+    const daemon = start(t);
+    t.test('the Docker driver', async (t) => taskDriverConformance(t, (t) => dockerBench(t, daemon)));
+    for (const [title, run] of Object.entries(STORIES)) t.test(title, (t) => run(t, daemon));
+  });
+}

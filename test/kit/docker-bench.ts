@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { containerName } from '../../agent/driver/docker/container-options.js';
 import { type DockerDriverOptions, dockerDriver } from '../../agent/driver/docker/docker-driver.js';
 import { openEngine } from '../../agent/driver/docker/engine.js';
 import { systemClock } from '../../shared/clock.js';
@@ -53,7 +54,7 @@ export function dockerBench(t: Test, daemon: DockerDaemon, options: Partial<Dock
 
 function scriptOf({ runMs, exit, outputBytes, ignoresTerm }: Behaviour): string {
   const lines = ignoresTerm ? ["trap '' TERM"] : [];
-  lines.push(': >/begun');
+  lines.push(': >/tmp/begun');
   if (outputBytes) lines.push(`head -c ${outputBytes} /dev/zero | tr '\\0' x`);
   if (runMs) lines.push(`sleep ${runMs / 1_000}`);
   lines.push(typeof exit === 'string' ? `kill -${exit.slice(3)} $$` : `exit ${exit ?? 0}`);
@@ -62,17 +63,13 @@ function scriptOf({ runMs, exit, outputBytes, ignoresTerm }: Behaviour): string 
 
 /** Starts that the daemon tells of; one that still runs counts once its command has got somewhere. */
 function startCount(daemon: DockerDaemon, directory: string, id: AllocationId): number {
-  const label = `label=berth.allocation=${id}`;
-  const until = String(Date.now() / 1_000);
-  const filters = ['--filter', 'event=start', '--filter', label, '--format', '{{.Actor.Attributes.name}}'];
-  const names = daemon.docker('events', '--since', '0', '--until', until, ...filters).split('\n');
-  const owner = readFileSync(join(directory, 'owner'), 'utf8');
-  const starts = names.filter((name) => name.startsWith(`berth-${owner}-`)).length;
-  const running = daemon.docker('ps', '-q', '--filter', label, '--filter', `name=berth-${owner}-`).trim();
+  const name = containerName(readFileSync(join(directory, 'owner'), 'utf8'), id);
+  const starts = daemon.starts().filter((started) => started === name).length;
+  const running = daemon.docker('ps', '-q', '--filter', `name=${name}`).trim();
   return running === '' || hasBegun(daemon, running) ? starts : starts - 1;
 }
 
 function hasBegun(daemon: DockerDaemon, container: string): boolean {
   const upper = daemon.docker('inspect', '--format', '{{.GraphDriver.Data.UpperDir}}', container).trim();
-  return existsSync(join(upper, 'begun'));
+  return existsSync(join(upper, 'tmp', 'begun'));
 }

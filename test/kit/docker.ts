@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 
-/** A real Docker daemon of the test's own, with the image busybox:local. */
+/** A real daemon of the test's own that speaks Docker's API, with the image busybox:local. */
 export interface DockerDaemon {
   readonly folder: string;
   readonly socketPath: string;
   /** Runs `docker ARGS` against it and returns what it prints. Throws with its complaint. */
   docker(...args: string[]): string;
+  /** Names of containers, once for each start of any. */
+  starts(): readonly string[];
   /** kill -9; its containers go on. */
   kill(): void;
   /** The same daemon again. */
@@ -39,10 +41,14 @@ export function startDocker(t: Pick<Test, 'teardown'>, flags: readonly string[] 
     rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   });
   up();
+  const docker = (...args: string[]): string =>
+    execFileSync('docker', args, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const format = ['--filter', 'event=start', '--format', '{{.Actor.Attributes.name}}'];
   return {
     folder,
     socketPath,
-    docker: (...args) => execFileSync('docker', args, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
+    docker,
+    starts: () => docker('events', '--since', '0', '--until', String(Date.now() / 1_000), ...format).split('\n'),
     kill: () => process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8')), 'SIGKILL'),
     restart: up,
   };

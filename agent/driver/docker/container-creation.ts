@@ -9,13 +9,14 @@ import type { ContainerRun } from './container-run.js';
 import { type DownOptions, whileDown } from './daemon-down.js';
 import { type DockerPolicy, forbidden } from './docker-policy.js';
 import { hasStarted } from './ends.js';
-import { inspectContainer } from './engine.js';
+import { type EngineKind, inspectContainer } from './engine.js';
 import { faultKind, StartFault } from './faults.js';
 import type { Images, ReadyImage } from './images.js';
 import type { Spool } from './spool.js';
 
 export interface CreationOptions extends DownOptions {
   readonly docker: Docker;
+  readonly engineKind: () => Promise<EngineKind>;
   readonly images: Images;
   readonly spool: Spool;
   /** Absent where there is no place in memory; then no order has secrets. */
@@ -30,6 +31,9 @@ export interface CreatedContainer {
   /** Its output to be. */
   readonly stream: Readable;
 }
+
+/** It takes the request and starts the container without one. */
+const NO_PODMAN_GPUS = "this node's Podman has no GPU runtime that can be asked for through Docker's API";
 
 /** The order's container, not yet started; tries again while the daemon is away. Errors: as `endOfRefusal` reads them. */
 export async function createdContainer(
@@ -51,7 +55,9 @@ export async function createdContainer(
     run.pulledMs = clock.monotonic() - askedAt;
     run.abort.signal.throwIfAborted();
     run.image = image.digest;
-    const place = { owner, image, script: spool.script(run.id), secrets, base: task, policy };
+    const engine = await options.engineKind();
+    if (engine === 'podman' && order.gpus.length > 0) throw new StartFault('node', NO_PODMAN_GPUS);
+    const place = { owner, engine, image, script: spool.script(run.id), secrets, base: task, policy };
     const container = await created(docker, run, containerOptions(order, place));
     if (secrets.envFile !== null) await assertShell(container);
     const stream = await container.attach({ stream: true, stdout: true, stderr: true });

@@ -6,6 +6,7 @@ import type { PreparedOrder } from '../driver.js';
 import type { SecretPlaces } from '../secret-folder.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
 import type { DockerPolicy } from './docker-policy.js';
+import type { EngineKind } from './engine.js';
 import type { ReadyImage } from './images.js';
 
 /** Whose container it is, and which attempt's. */
@@ -17,6 +18,7 @@ export const IMAGE_LABEL = 'berth.image';
 export interface ContainerPlace {
   /** Names this agent's state directory among all that use the same Docker. */
   readonly owner: string;
+  readonly engine: EngineKind;
   readonly image: ReadyImage;
   /** Where the order's script lies on the node; unused for a command. */
   readonly script: string;
@@ -37,13 +39,13 @@ const DEFAULT_PIDS = 4_096;
 /** Docker takes no less memory. */
 const MIN_MEMORY_MIB = 6;
 /**
- * Docker's own copy of the output fills the gap of an agent's absence; `local` is the one form that keeps every byte
- * as it was. Never rotated: the attempt's removal deletes it.
+ * The daemon's own copy of the output fills the gap of an agent's absence: Docker's `local` and Podman's `k8s-file` are the
+ * forms that keep every byte as it was. Never rotated: the attempt's removal deletes it.
  */
-const LOG_CONFIG = {
-  Type: 'local',
-  Config: { 'max-size': '1000000g', 'max-file': '1', compress: 'false' },
-} as const;
+const LOG_CONFIGS: Readonly<Record<EngineKind, HostConfig['LogConfig']>> = {
+  docker: { Type: 'local', Config: { 'max-size': '1000000g', 'max-file': '1', compress: 'false' } },
+  podman: { Type: 'k8s-file', Config: {} },
+};
 
 /** The same for every attempt of an allocation: Docker itself then refuses a second container. */
 export function containerName(owner: string, id: AllocationId): string {
@@ -53,7 +55,7 @@ export function containerName(owner: string, id: AllocationId): string {
 /** The container of an order: no capability, no swap, no new privileges, no network but the node's. */
 export function containerOptions(order: PreparedOrder, place: ContainerPlace): ContainerCreateOptions {
   const { run, workdir, gpus, container = {} } = order;
-  const { policy, base } = place;
+  const { base } = place;
   const argv = run.kind === 'command' ? run.argv : [SCRIPT_TARGET, ...run.args];
   const hasFiles = place.secrets.directory !== null;
   return {
@@ -75,7 +77,7 @@ export function containerOptions(order: PreparedOrder, place: ContainerPlace): C
     OpenStdin: false,
     Tty: false,
     Healthcheck: { Test: ['NONE'] },
-    HostConfig: { ...limitsOf(order), ...wallOf(order, policy), Mounts: bindsOf(order, place) },
+    HostConfig: { ...limitsOf(order), ...wallOf(order, place), Mounts: bindsOf(order, place) },
   };
 }
 
@@ -103,7 +105,7 @@ function limitsOf({ resources, gpus, container = {} }: StartOrder): HostConfig {
   };
 }
 
-function wallOf({ container = {}, mounts = [] }: PreparedOrder, policy: DockerPolicy): HostConfig {
+function wallOf({ container = {}, mounts = [] }: PreparedOrder, { policy, engine }: ContainerPlace): HostConfig {
   return {
     NetworkMode: container.network ?? policy.network,
     ReadonlyRootfs: container.readOnly ?? false,
@@ -117,7 +119,7 @@ function wallOf({ container = {}, mounts = [] }: PreparedOrder, policy: DockerPo
     // Passes signals on and reaps: a program that is process 1 itself ignores SIGTERM unless it handles it.
     Init: true,
     RestartPolicy: { Name: 'no' },
-    LogConfig: LOG_CONFIG,
+    LogConfig: LOG_CONFIGS[engine],
   };
 }
 

@@ -23,7 +23,7 @@ import { ALLOCATION_LABEL, containerName, OWNER_LABEL } from './container-option
 import { type ContainerRun, factsOf, newRun } from './container-run.js';
 import type { DockerPolicy } from './docker-policy.js';
 import { hasStarted, instantOf } from './ends.js';
-import { inspectContainer } from './engine.js';
+import { engineKindOf, inspectContainer } from './engine.js';
 import { faultKind, faultText } from './faults.js';
 import { ImageKeeper } from './image-keeper.js';
 import { Images } from './images.js';
@@ -77,6 +77,7 @@ class DockerDriver implements TaskDriver {
     this.#keeper = new ImageKeeper({ ...options, highWaterPercent, path: this.#spool.images });
     this.#life = new ContainerLife({
       ...options,
+      engineKind: engineKindOf(options.docker),
       images: new Images({ ...options, keeper: this.#keeper }),
       spool: this.#spool,
       owner: this.#owner,

@@ -10,10 +10,24 @@ export async function openEngine(socketPath: string): Promise<Docker> {
   return new Client({ socketPath });
 }
 
+/** Who speaks Docker's API: Podman does, and has ways of its own. */
+export type EngineKind = 'docker' | 'podman';
+
 interface EngineInfo {
   readonly ServerVersion: string;
   readonly OSType: string;
   readonly CgroupVersion?: string;
+  /** Podman's answer alone has it. */
+  readonly BuildahVersion?: string;
+}
+
+/** Asks who the daemon is until it has answered once. */
+export function engineKindOf(docker: Docker): () => Promise<EngineKind> {
+  let known: EngineKind | undefined;
+  return async () => {
+    known ??= kindOf((await docker.info()) as EngineInfo);
+    return known;
+  };
 }
 
 /** Facts about the daemon as node attributes; undefined while it does not answer. */
@@ -21,9 +35,13 @@ export async function engineAttributes(docker: Docker): Promise<Readonly<Record<
   // The client takes options here too, though its types do not say so.
   const info = docker.info.bind(docker) as (options: { abortSignal: AbortSignal }) => Promise<EngineInfo>;
   try {
-    const { ServerVersion, OSType, CgroupVersion } = await info({ abortSignal: AbortSignal.timeout(ANSWER_MS) });
+    const answer = await info({ abortSignal: AbortSignal.timeout(ANSWER_MS) });
+    const { ServerVersion, OSType, CgroupVersion } = answer;
     if (OSType !== 'linux') return undefined;
-    return { dockerVersion: ServerVersion, ...(CgroupVersion ? { cgroup: `v${CgroupVersion}` } : {}) };
+    return {
+      [kindOf(answer) === 'podman' ? 'podmanVersion' : 'dockerVersion']: ServerVersion,
+      ...(CgroupVersion ? { cgroup: `v${CgroupVersion}` } : {}),
+    };
   } catch {
     return undefined;
   }
@@ -37,4 +55,8 @@ export async function inspectContainer(docker: Docker, name: string): Promise<Co
     if (faultKind(error) === 'absent') return undefined;
     throw error;
   }
+}
+
+function kindOf({ BuildahVersion }: EngineInfo): EngineKind {
+  return BuildahVersion === undefined ? 'docker' : 'podman';
 }
