@@ -92,6 +92,27 @@ export function formatDuration(durationMs: number): string {
   return `${durationMs}s`;
 }
 
+const ROUGH_UNITS: readonly (readonly [string, number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+];
+
+/** A duration to the two units that matter: `3d4h`, `1m12s`, `0s`. */
+export function roughDuration(durationMs: number): string {
+  let restMs = Math.max(0, durationMs);
+  const parts: string[] = [];
+  for (const [unit, unitMs] of ROUGH_UNITS) {
+    const count = Math.floor(restMs / unitMs);
+    restMs -= count * unitMs;
+    if (count > 0) parts.push(`${count}${unit}`);
+    else if (parts.length > 0) break;
+    if (parts.length === 2) break;
+  }
+  return parts.join('') || '0s';
+}
+
 /** Thousandths of a processor of `2`, `0.5`, `"1.5"` or `250m`. */
 export function parseCpus(value: unknown): number | string {
   const text = typeof value === 'number' ? String(value) : textOf(value);

@@ -3,9 +3,9 @@ import type { Limits } from '../../shared/limits.js';
 import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainLimit } from './explain-limit.js';
+import { explainRoomAndMachines, type MachinePolicy } from './explain-machines.js';
 import { explainPreemption } from './explain-preemption.js';
 import { explainReservation } from './explain-reservation.js';
-import { explainRoom } from './explain-room.js';
 import { Headroom, type Limited } from './headroom.js';
 import { togetherOf } from './outlook.js';
 import { nodesWithRoom } from './timeline.js';
@@ -37,11 +37,11 @@ export function explainStep(
 export function explainPlace(
   view: ClusterView,
   place: Place,
-  policy: { readonly limits: Limits; readonly now: EpochMs },
+  policy: MachinePolicy & { readonly limits: Limits },
 ): WaitReason {
   const preemption = policy.limits.preemption.length > 0 ? explainPreemption(view, place.job.id) : undefined;
   if (preemption) return preemption;
-  const reason = explainRoom(view, place.step.demand);
+  const reason = explainRoomAndMachines(view, place.step.demand, policy);
   if (reason.code !== 'starting') return reason;
   return explainWholeNode(view, place, policy.limits) ?? explainReservation(view, place, policy) ?? reason;
 }

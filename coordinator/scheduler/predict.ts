@@ -6,6 +6,7 @@ import type { Step } from '../model/job.js';
 import type { ReadyStep } from '../model/lanes.js';
 import { type ClusterView, stepOf } from '../model/state.js';
 import { explainItself, explainLimits, type Place } from './explain.js';
+import { comingMachine } from './explain-machines.js';
 import { orderQueue } from './order.js';
 import { holdMsOf, togetherOf } from './outlook.js';
 import { Timeline } from './timeline.js';
@@ -21,6 +22,8 @@ export type Prediction =
   | { readonly ground: 'behind'; readonly taskCount: number; readonly startAt: null }
   /** Something else must happen first: a release, a need, a limit; known in time only for a back-off. */
   | { readonly ground: 'reason'; readonly reason: WaitReason; readonly startAt: EpochMs | null }
+  /** A machine is on its way, and may be here before anything else makes room. */
+  | { readonly ground: 'machine'; readonly startAt: EpochMs; readonly nodeId: NodeId }
   /** Nothing that runs has a time limit after which it would fit. */
   | { readonly ground: 'unknown'; readonly startAt: null };
 
@@ -49,6 +52,10 @@ export function predictStart(
   const taskCount = serveThoseBefore(view, { place, timeline }, { limits, now });
   if (taskCount >= MAX_TASKS_AHEAD) return { ground: 'behind', taskCount, startAt: null };
   const start = timeline.start({ demand: step.demand, holdMs: holdMsOf(step.spec) });
+  const coming = taskCount === 0 ? comingMachine(view, step.demand, now) : undefined;
+  if (coming && (!start || coming.expectedAt < start.startAt)) {
+    return { ground: 'machine', startAt: coming.expectedAt, nodeId: coming.machine.nodeId };
+  }
   if (!start) return { ground: 'unknown', startAt: null };
   const { startAt, nodeId } = start;
   if (startAt <= now) return { ground: 'now', startAt, nodeId };

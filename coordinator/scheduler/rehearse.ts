@@ -11,7 +11,7 @@ import type { Job, Step } from '../model/job.js';
 import { type ClusterState, type ClusterView, emptyState } from '../model/state.js';
 import { explainItself, explainWholeNode, limitedBy } from './explain.js';
 import { explainLimit } from './explain-limit.js';
-import { explainRoom } from './explain-room.js';
+import { explainRoomAndMachines, type MachinePolicy } from './explain-machines.js';
 import { Headroom } from './headroom.js';
 import { togetherOf } from './outlook.js';
 import { Placer } from './placer.js';
@@ -29,6 +29,11 @@ export interface StepRehearsal {
   readonly reason: WaitReason | undefined;
 }
 
+export interface RehearsalPolicy extends MachinePolicy {
+  readonly policy: PlanPolicy;
+  readonly pricing: Pricing;
+}
+
 export interface Rehearsal {
   readonly spec: JobSpec;
   readonly by: string;
@@ -43,7 +48,7 @@ export interface Rehearsal {
 export function rehearse(
   view: ClusterView,
   rehearsal: Rehearsal,
-  { policy, pricing, now }: { readonly policy: PlanPolicy; readonly pricing: Pricing; readonly now: EpochMs },
+  { policy, pricing, now, troubleOf }: RehearsalPolicy,
 ): StepRehearsal[] {
   const { scratch, job } = submitted(view, rehearsal, now);
   const empty = viewOf(view, scratch, new Map());
@@ -68,7 +73,10 @@ export function rehearse(
     const place = { job, step };
     return {
       ...{ step, placed },
-      reason: reason ?? explainWholeNode(after, place, policy.limits) ?? explainRoom(after, step.demand),
+      reason:
+        reason ??
+        explainWholeNode(after, place, policy.limits) ??
+        explainRoomAndMachines(after, step.demand, { now, troubleOf }),
     };
   });
 }

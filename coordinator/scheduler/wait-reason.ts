@@ -12,6 +12,8 @@ export interface WaitReason {
     | 'unavailable'
     | 'no-match'
     | 'capacity'
+    | 'machine'
+    | 'no-machine'
     | 'reservation'
     | 'preempting'
     | 'starting';

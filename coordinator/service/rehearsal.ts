@@ -40,9 +40,9 @@ export async function rehearseJob(
   return service.engine.read((view) => {
     const { limits, packing } = service;
     const policy = { ...DEFAULT_PLAN_POLICY, maxPlacements: MAX_PLACEMENTS, limits, packing };
-    const steps = rehearse(view, { spec, by }, { policy, pricing: service.pricing, now: service.clock.now() }).map(
-      present,
-    );
+    const { pricing, clock, machines } = service;
+    const troubleOf = (pool: string) => machines.troubleOf(pool);
+    const steps = rehearse(view, { spec, by }, { policy, pricing, now: clock.now(), troubleOf }).map(present);
     const sum = (of: (step: RehearsalView['steps'][number]) => number): number =>
       steps.reduce((total, step) => total + of(step), 0);
     return {

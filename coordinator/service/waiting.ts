@@ -5,10 +5,13 @@ import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainItself, explainLimits, explainPlace, type Place } from '../scheduler/explain.js';
 import type { WaitReason } from '../scheduler/wait-reason.js';
+import type { MachineKeeper } from './machine-keeper.js';
 import { Preparations } from './preparations.js';
 import type { Service } from './service.js';
 
 export type { WaitReason };
+
+type ExplanationParts = Pick<Service, 'limits' | 'clock' | 'usageOf' | 'machines'>;
 
 /**
  * Why steps wait, and what placed tasks wait for on their nodes, for one look at the state.
@@ -20,13 +23,15 @@ export class Explanations {
   readonly #view: ClusterView;
   readonly #limits: Limits;
   readonly #now: EpochMs;
+  readonly #machines: MachineKeeper;
   readonly #byStep = new Map<Step, WaitReason>();
   readonly #byDemand = new Map<DemandClass, WaitReason>();
 
-  constructor(view: ClusterView, { limits, clock, usageOf }: Pick<Service, 'limits' | 'clock' | 'usageOf'>) {
+  constructor(view: ClusterView, { limits, clock, usageOf, machines }: ExplanationParts) {
     this.#view = view;
     this.#limits = limits;
     this.#now = clock.now();
+    this.#machines = machines;
     this.preparations = new Preparations(view, usageOf);
   }
 
@@ -55,7 +60,10 @@ export class Explanations {
     const { demand } = place.step;
     const known = this.#byDemand.get(demand);
     if (known) return known;
-    const made = explainPlace(this.#view, place, { limits: this.#limits, now: this.#now });
+    const made = explainPlace(this.#view, place, {
+      ...{ limits: this.#limits, now: this.#now },
+      troubleOf: (pool) => this.#machines.troubleOf(pool),
+    });
     // A reservation keeps the one waiting and lets the other go, by their time limits.
     if (made.code !== 'reservation' && made.code !== 'starting') this.#byDemand.set(demand, made);
     return made;

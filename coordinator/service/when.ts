@@ -15,8 +15,8 @@ export const whenSchema = Type.Object({
       step: Type.String(),
       waiting: Type.Integer({ minimum: 1, description: 'Its tasks that wait; the next of them is meant.' }),
       ground: oneOf(
-        ['now', 'reservation', 'behind', 'reason', 'unknown'],
-        'now: it fits. reservation: it is next, when enough has reached its time limit. behind: others are served first. reason: something else must happen. unknown: nothing with a time limit makes room for it.',
+        ['now', 'reservation', 'machine', 'behind', 'reason', 'unknown'],
+        'now: it fits. reservation: it is next, when enough has reached its time limit. machine: a machine is on its way, expected as its pool has learnt. behind: others are served first. reason: something else must happen. unknown: nothing with a time limit makes room for it.',
       ),
       startAt: nullable(time('An estimate from time limits alone; what ends sooner, or comes in between, moves it.')),
       node: nullable(Type.String()),
@@ -62,6 +62,8 @@ function describe(prediction: Prediction): string {
       return `is about to start on ${prediction.nodeId}`;
     case 'reservation':
       return `next on ${prediction.nodeId}, when what runs there has reached its time limit`;
+    case 'machine':
+      return `as soon as ${prediction.nodeId} is there, if it takes as long as usual`;
     case 'behind':
       return prediction.startAt === null
         ? `behind at least ${prediction.taskCount} tasks; too many for an estimate`

@@ -178,3 +178,46 @@ t.test('what a provider says is told with its pool, and concerns no other', asyn
   await server.submit({ command: ['true'] });
   t.match((await server.get('/v1/jobs/j1')).body, { counts: { placed: 1 } });
 });
+
+t.test('a task that waits for a machine says so, and until when', async (t) => {
+  const server = await serverOf(t);
+  await put(server, 'small', { ...SMALL, max: 1, times: { boot: '9m30s' } });
+  await server.submit({ command: ['true'], resources: { cpus: 3 }, array: '1-2' });
+  await ordered(server, 1);
+  const coming = /waits for small-1, booting for \d+s, usually 9m30s/;
+  t.match((await server.get('/v1/jobs/j1')).body, { waitingReason: coming });
+  t.match(await berth(server, 'why', 'j1'), coming);
+  t.match((await server.get('/v1/jobs/j1/why')).body.waiting, [
+    { count: 2, reason: { code: 'machine', details: { node: 'small-1', pool: 'small', phase: 'requested' } } },
+  ]);
+  const bootingAt = Date.parse((await show(server, 'small')).machines?.[0]?.requestedAt ?? '');
+  const startAt = new Date(bootingAt + 570_000).toISOString();
+  t.match(JSON.parse((await server.get('/v1/jobs/j1/when')).text).steps, [{ ground: 'machine', node: NODE, startAt }]);
+  t.match(await berth(server, 'plan', '--', 'true'), coming);
+  await server.engine.handle({ type: 'machineCreated', instanceId: MACHINE, ref: 'vm-7' });
+  await server.join(NODE);
+  const full = /waits for 3 CPUs \(1 free\) on small-1; pool small is at its max of 1/;
+  t.match((await server.get('/v1/jobs/j1')).body, { counts: { placed: 1 }, waitingReason: full });
+});
+
+t.test('a task for which no machine comes says why', async (t) => {
+  const server = await serverOf(t);
+  await put(server, 'small', SMALL);
+  await server.post('/v1/pools/small/disable', { reason: 'no money' });
+  await server.submit({ command: ['true'] });
+  const reason = async (): Promise<string | null> => JSON.parse((await server.get('/v1/jobs/j1')).text).waitingReason;
+  t.equal(await reason(), 'needs a machine, and none comes: pool small is disabled (no money)');
+  await server.post('/v1/pools/small/enable');
+  server.troubles.set('small', 'credentials: the key is unknown');
+  await ordered(server, 1);
+  const refused = { order: 'create', fault: 'quota', message: 'at most 20 CPUs' } as const;
+  await server.engine.handle({ type: 'machineRefused', instanceId: MACHINE, ...refused });
+  t.match(
+    await reason(),
+    /none comes: pool small orders nothing until \d\d:\d\d:\d\d UTC after quota: at most 20 CPUs$/,
+  );
+  await put(server, 'small', { ...SMALL, idle: '7m' });
+  t.match(await reason(), /small/, 'a changed pool tries again');
+  await server.submit({ command: ['true'], resources: { cpus: 9 } });
+  t.match((await server.get('/v1/jobs/j2')).body, { waitingReason: /no node has joined yet/ });
+});

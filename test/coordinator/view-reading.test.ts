@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { ClientConfig } from '../../coordinator/view/config.js';
 import { displayWidth, truncate } from '../../coordinator/view/format/text.js';
-import { roughDuration } from '../../coordinator/view/format/time.js';
+import { roughDuration } from '../../shared/units.js';
 import { VERSION } from '../../shared/version.js';
 import { aJob, aNode, aTask, finished } from '../fakes/fake-api.js';
 import { fakeApi, Session } from '../kit/client-session.js';

@@ -1,8 +1,9 @@
 import type { EpochMs } from '../../../shared/clock.js';
+import { roughDuration } from '../../../shared/units.js';
 import type { Counts, JobView, StepView } from '../api.js';
 import type { Colors } from '../context.js';
 import type { Column } from './table.js';
-import { age, localTime, roughDuration } from './time.js';
+import { age, localTime } from './time.js';
 
 /** A job's state in the word that a reader wants: its outcome once finished, `running` or `waiting` before. */
 export function jobState(job: JobView): string {

@@ -1,7 +1,8 @@
 import type { EpochMs } from '../../../shared/clock.js';
+import { roughDuration } from '../../../shared/units.js';
 import type { MachineView, PoolSettings, PoolView } from '../pool-documents.js';
 import type { Column } from './table.js';
-import { age, localTime, roughDuration } from './time.js';
+import { age, localTime } from './time.js';
 
 export const POOL_COLUMNS: readonly Column<PoolView>[] = [
   { title: 'POOL', text: ({ name }) => name },

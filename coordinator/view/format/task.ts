@@ -1,7 +1,8 @@
+import { roughDuration } from '../../../shared/units.js';
 import type { AttemptEnd, AttemptView, TaskView } from '../api.js';
 import { paintState } from './job.js';
 import type { Column } from './table.js';
-import { localTime, roughDuration } from './time.js';
+import { localTime } from './time.js';
 
 export function taskState(task: TaskView): string {
   if (task.outcome !== null) return task.outcome.kind;

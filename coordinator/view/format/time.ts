@@ -1,25 +1,5 @@
 import type { EpochMs } from '../../../shared/clock.js';
-
-const UNITS: readonly (readonly [string, number])[] = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1_000],
-];
-
-/** A duration to the two units that matter: `3d4h`, `1m12s`, `0s`. */
-export function roughDuration(durationMs: number): string {
-  let restMs = Math.max(0, durationMs);
-  const parts: string[] = [];
-  for (const [unit, unitMs] of UNITS) {
-    const count = Math.floor(restMs / unitMs);
-    restMs -= count * unitMs;
-    if (count > 0) parts.push(`${count}${unit}`);
-    else if (parts.length > 0) break;
-    if (parts.length === 2) break;
-  }
-  return parts.join('') || '0s';
-}
+import { roughDuration } from '../../../shared/units.js';
 
 /** How long ago a time of the API was; only for the eye, as two machines' clocks may differ. */
 export function age(time: string | null, now: EpochMs): string {

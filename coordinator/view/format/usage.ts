@@ -1,7 +1,6 @@
-import { roughBytes } from '../../../shared/units.js';
+import { roughBytes, roughDuration } from '../../../shared/units.js';
 import type { AttemptView } from '../api.js';
 import type { Column } from './table.js';
-import { roughDuration } from './time.js';
 
 const SECOND_MS = 1_000;
 
