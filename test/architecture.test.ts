@@ -7,7 +7,7 @@ import { functionSizes, methodCount } from './kit/architecture-sizes.js';
 import { listFiles, parseSource, readSources, readText, type SourceFile } from './kit/architecture-source.js';
 
 /** Each in a folder of its own; none knows of another. */
-const PROVIDERS = ['process', 'docker', 'ec2', 'azure', 'gcp', 'openstack', 'im'];
+const PROVIDERS = ['process', 'docker', 'command', 'ec2', 'azure', 'gcp', 'openstack', 'im'];
 
 /** Who may import whom. A file belongs to the first layer that names it; every layer may import itself. */
 const LAYERS: readonly checks.Layer[] = [
@@ -180,15 +180,14 @@ const LAYERS: readonly checks.Layer[] = [
     nature: 'closed',
   },
   { name: 'agent drivers', files: ['agent/driver/'], mayImport: ['shared', 'agent model', 'agent ports'] },
-  { name: 'agent programs', files: ['agent/run-program.ts'], mayImport: ['shared'] },
-  { name: 'agent staging', files: ['agent/staging/'], mayImport: ['shared', 'agent ports', 'agent programs'] },
+  { name: 'agent staging', files: ['agent/staging/'], mayImport: ['shared', 'agent ports'] },
   {
     name: 'agent store',
     files: ['agent/store/'],
-    mayImport: ['shared', 'agent model', 'agent ports', 'agent programs'],
+    mayImport: ['shared', 'agent model', 'agent ports'],
   },
   { name: 'agent link', files: ['agent/link/'], mayImport: ['shared', 'agent ports'] },
-  { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared', 'agent programs'] },
+  { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared'] },
   {
     name: 'agent config',
     files: ['agent/config.ts', 'agent/docker-config.ts', 'agent/volumes-config.ts'],

@@ -1,4 +1,4 @@
-import type { ProgramRunner } from '../run-program.js';
+import type { ProgramRunner } from '../../shared/run-program.js';
 
 /** A folder as the kernel names it, free of links. */
 export interface Folder {

@@ -7,8 +7,8 @@ import type { Clock } from '../../shared/clock.js';
 import { AppError } from '../../shared/errors.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { VolumeMount } from '../../shared/job-spec/staging-spec.js';
+import { type ProgramRunner, runnerOf } from '../../shared/run-program.js';
 import type { Mount } from '../driver/driver.js';
-import { type ProgramRunner, runnerOf } from '../run-program.js';
 import { type Folder, lookAt } from './folder.js';
 import { makeFolders } from './workspace.js';
 

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { Log } from '../../shared/log.js';
-import { runnerOf } from '../run-program.js';
+import { runnerOf } from '../../shared/run-program.js';
 import type { GoneOutput, SpoolDisk } from '../supervise/spool-disk.js';
 
 export interface SpoolFilesOptions {

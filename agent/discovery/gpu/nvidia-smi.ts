@@ -1,5 +1,5 @@
 import type { Clock } from '../../../shared/clock.js';
-import { type ProgramResult, runnerOf } from '../../run-program.js';
+import { type ProgramResult, runnerOf } from '../../../shared/run-program.js';
 import { parseDeviceList } from './device-list.js';
 import type { GpuReading, GpuSource } from './gpu.js';
 

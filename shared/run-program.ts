@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Cancel, Clock } from '../shared/clock.js';
+import type { Cancel, Clock } from './clock.js';
 
 export type ProgramResult =
   | { readonly kind: 'ended'; readonly exitCode: number | null; readonly stdout: string; readonly stderr: string }
@@ -10,6 +10,8 @@ export interface ProgramOptions {
   readonly clock: Clock;
   readonly timeLimitMs: number;
   readonly maxOutputBytes: number;
+  /** All variables of its environment; ours when absent. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Of standard error only the beginning is of use. */
@@ -43,10 +45,14 @@ function run(
   options: ProgramOptions & { readonly signal: AbortSignal },
   abandoned: (child: ChildProcess) => void,
 ): Promise<ProgramResult> {
-  const { clock, timeLimitMs, maxOutputBytes, signal } = options;
+  const { clock, timeLimitMs, maxOutputBytes, signal, environment } = options;
   const [file = '', ...args] = argv;
   return new Promise((resolve) => {
-    const child = spawn(file, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file, args, {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(environment && { env: { ...environment } }),
+    });
     const stdout = new Collected(maxOutputBytes);
     const stderr = new Collected(MAX_ERROR_BYTES);
     let failure: string | undefined;
