@@ -73,6 +73,8 @@ const FOLDS: { readonly [Type in EventType]: Fold<Type> } = {
     poolIntakeChanged(state, pool, { kind: 'disabled', since: at, reason }),
   'pool.cordoned': (state, { pool, reason }, at) =>
     poolIntakeChanged(state, pool, { kind: 'cordoned', since: at, reason }),
+  'pool.retiring': (state, { pool, reason }, at) =>
+    poolIntakeChanged(state, pool, { kind: 'retiring', since: at, reason }),
   'pool.scaled': poolScaled,
   'instance.requested': instance.instanceRequested,
   'instance.booting': instance.instanceBooting,

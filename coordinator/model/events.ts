@@ -104,6 +104,8 @@ export type BerthEvent =
 
 type PoolEvent =
   | { readonly type: 'pool.defined'; readonly spec: PoolSpec; readonly by: string }
+  /** It goes as soon as its machines are gone, and they go as soon as they have nothing to do. */
+  | { readonly type: 'pool.retiring'; readonly pool: string; readonly reason: string; readonly by: string }
   | { readonly type: 'pool.removed'; readonly pool: string; readonly by: string }
   | { readonly type: 'pool.enabled'; readonly pool: string; readonly by: string }
   | { readonly type: 'pool.disabled'; readonly pool: string; readonly reason: string; readonly by: string }

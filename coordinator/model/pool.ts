@@ -24,6 +24,8 @@ export type PoolIntake =
   | { readonly kind: 'enabled' }
   /** No machine is started; those that are on work on, and go when they have nothing to do. */
   | { readonly kind: 'disabled'; readonly since: EpochMs; readonly reason: string }
+  /** As disabled, and its machines are terminated; it goes with the last of them. */
+  | { readonly kind: 'retiring'; readonly since: EpochMs; readonly reason: string }
   /** Its nodes take nothing new, and no machine is started. */
   | { readonly kind: 'cordoned'; readonly since: EpochMs; readonly reason: string };
 

@@ -8,6 +8,7 @@ import type { ClusterView } from '../model/state.js';
 import { afterAttempt } from './after-attempt.js';
 import { machineJoined, machineNamed } from './agent-closed.js';
 import { gangRankEnded } from './gang.js';
+import { retiringPool } from './pool-control.js';
 
 /**
  * What next follows by itself from an event that was applied, mostly one event; empty when everything already has.
@@ -26,6 +27,10 @@ export function consequence(view: ClusterView, event: BerthEvent, now: EpochMs):
       return machineJoined(view, event);
     case 'instance.booting':
       return machineNamed(view, event);
+    case 'instance.suspended':
+    case 'instance.terminated':
+    case 'instance.orderFailed':
+      return retiringPool(view, event);
     case 'task.finished':
     case 'step.swept':
       return listed(stepMoved(view, event, event.outcome));

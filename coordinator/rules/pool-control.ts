@@ -2,38 +2,38 @@ import { isDeepEqual } from '../../shared/equal.js';
 import { type Refusal, refuse } from '../../shared/errors.js';
 import type { PoolSpec } from '../../shared/pool.js';
 import { didYouMean } from '../../shared/suggest.js';
-import type { BerthEvent } from '../model/events.js';
+import type { BerthEvent, EventOf } from '../model/events.js';
 import type { Instance } from '../model/instance.js';
 import type { Pool } from '../model/pool.js';
 import type { ClusterView } from '../model/state.js';
 import { DONE, done, type Rule } from './rule.js';
 
-/** The pools of one origin are these. One that is not among them goes when its machines are gone. */
+/** The pools of one origin are these. One that is not among them retires. */
 export const definePools: Rule<'definePools'> = (view, { specs, by }) => {
-  const events: BerthEvent[] = specs
-    .filter((spec) => isNews(view, spec))
-    .map((spec) => ({ type: 'pool.defined', spec, by }));
-  for (const { spec, definedBy, intake } of view.pools.values()) {
-    const pool = spec.name;
-    if (definedBy !== by || specs.some(({ name }) => name === pool)) continue;
-    if (machinesOf(view, pool).length === 0) events.push({ type: 'pool.removed', pool, by });
-    else if (intake.kind === 'enabled') {
-      events.push({ type: 'pool.disabled', pool, reason: 'it is not configured any more', by });
-    }
+  const events = specs.flatMap((spec) => defined(view, spec, by));
+  for (const pool of view.pools.values()) {
+    if (pool.definedBy !== by || specs.some(({ name }) => name === pool.spec.name)) continue;
+    events.push(...retired(view, pool, { reason: 'it is not configured any more', by }));
   }
   return done(...events);
 };
 
-export const definePool: Rule<'definePool'> = (view, { spec, by }) =>
-  isNews(view, spec) ? done({ type: 'pool.defined', spec, by }) : done();
+export const definePool: Rule<'definePool'> = (view, { spec, by }) => done(...defined(view, spec, by));
 
-function isNews(view: ClusterView, spec: PoolSpec): boolean {
-  return !isDeepEqual(view.pools.get(spec.name)?.spec, spec);
+/** A pool that was retiring and is wanted again serves on. */
+function defined(view: ClusterView, spec: PoolSpec, by: string): BerthEvent[] {
+  const pool = view.pools.get(spec.name);
+  const events: BerthEvent[] = [];
+  if (!isDeepEqual(pool?.spec, spec)) events.push({ type: 'pool.defined', spec, by });
+  if (pool?.intake.kind === 'retiring') events.push({ type: 'pool.enabled', pool: spec.name, by });
+  return events;
 }
 
+/** At once when it has no machines; else it retires. */
 export const removePool: Rule<'removePool'> = (view, { pool: name, by }) => {
   const pool = view.pools.get(name);
   if (!pool) return unknownPool(view, name);
+<<<<<<< HEAD
   const user = [...view.pools.values()].find(({ spec }) => spec.fallback.includes(name));
   if (user) {
     return refuse('conflict', `pool ${user.spec.name} falls back to pool ${name}`, {
@@ -45,7 +45,39 @@ export const removePool: Rule<'removePool'> = (view, { pool: name, by }) => {
   return refuse('conflict', `pool ${name} still has ${count} ${count === 1 ? 'machine' : 'machines'}`, {
     hint: `disable it, let its machines go, and remove it then: berth pools disable ${name}`,
   });
+=======
+  return done(...retired(view, pool, { reason: `removed by ${by}`, by }));
+>>>>>>> 5ecd212 (elastic: a removed pool retires, and goes with its last machine)
 };
+
+function retired(view: ClusterView, { spec, intake }: Pool, why: { reason: string; by: string }): BerthEvent[] {
+  const pool = spec.name;
+  const machines = machinesOf(view, pool);
+  if (machines.length === 0) return [{ type: 'pool.removed', pool, by: why.by }];
+  if (intake.kind === 'retiring') return [];
+  return [{ type: 'pool.retiring', pool, ...why }, ...machines.flatMap((instance) => discarded(instance))];
+}
+
+/** A parked machine of a pool that retires is not needed for anything. */
+function discarded({ id: instanceId, phase }: Instance): BerthEvent[] {
+  if (phase.kind !== 'suspended') return [];
+  return [{ type: 'instance.stopping', instanceId, to: 'terminate', reason: 'its pool retires' }];
+}
+
+/** What follows for a pool that retires when a machine has been parked, or is gone. */
+export function retiringPool(
+  view: ClusterView,
+  event: EventOf<'instance.suspended' | 'instance.terminated' | 'instance.orderFailed'>,
+): readonly BerthEvent[] {
+  for (const { spec, intake } of view.pools.values()) {
+    if (intake.kind !== 'retiring') continue;
+    const machines = machinesOf(view, spec.name);
+    if (machines.length === 0) return [{ type: 'pool.removed', pool: spec.name, by: `pool ${spec.name}` }];
+    const instance = event.type === 'instance.suspended' && view.instances.get(event.instanceId);
+    if (instance && instance.pool === spec.name) return discarded(instance);
+  }
+  return [];
+}
 
 /** Also opens the nodes that were cordoned with the pool. */
 export const enablePool: Rule<'enablePool'> = (view, { pool: name, by }) => {

@@ -29,6 +29,7 @@ const KNOWN_TYPES: Readonly<Record<EventType, true>> = {
   'node.draining': true,
   'node.drained': true,
   'pool.defined': true,
+  'pool.retiring': true,
   'pool.removed': true,
   'pool.enabled': true,
   'pool.disabled': true,
