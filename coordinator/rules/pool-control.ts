@@ -33,21 +33,13 @@ function defined(view: ClusterView, spec: PoolSpec, by: string): BerthEvent[] {
 export const removePool: Rule<'removePool'> = (view, { pool: name, by }) => {
   const pool = view.pools.get(name);
   if (!pool) return unknownPool(view, name);
-<<<<<<< HEAD
   const user = [...view.pools.values()].find(({ spec }) => spec.fallback.includes(name));
   if (user) {
     return refuse('conflict', `pool ${user.spec.name} falls back to pool ${name}`, {
       hint: `take it out of the fallback of ${user.spec.name} first`,
     });
   }
-  const count = machinesOf(view, name).length;
-  if (count === 0) return done({ type: 'pool.removed', pool: name, by });
-  return refuse('conflict', `pool ${name} still has ${count} ${count === 1 ? 'machine' : 'machines'}`, {
-    hint: `disable it, let its machines go, and remove it then: berth pools disable ${name}`,
-  });
-=======
   return done(...retired(view, pool, { reason: `removed by ${by}`, by }));
->>>>>>> 5ecd212 (elastic: a removed pool retires, and goes with its last machine)
 };
 
 function retired(view: ClusterView, { spec, intake }: Pool, why: { reason: string; by: string }): BerthEvent[] {
