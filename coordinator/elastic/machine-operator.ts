@@ -25,7 +25,7 @@ export interface MachineOperatorOptions {
 
 export const OPERATOR_LIMITS = {
   /** A provider that has not answered by then is taken not to have answered. */
-  orderMs: 120_000,
+  orderMs: 240_000,
   /** Orders under way at once, over all providers. */
   orders: 16,
 } as const;

@@ -18,6 +18,8 @@ export interface AgentHostOptions {
   readonly random: Random;
   readonly inventory: Inventory;
   readonly story: Story;
+  /** Of its disk; the same for every start of a machine, and another for another machine of the same name. */
+  readonly identity?: string;
   /** It comes with a ticket, which may be void when it comes too late. */
   readonly isRented?: true;
   /** Undefined when the coordinator cannot be reached. */
@@ -37,7 +39,7 @@ export class AgentHost {
   constructor(options: AgentHostOptions) {
     this.#options = options;
     this.machine = new FakeMachine(options.clock);
-    this.#store = new MemoryAgentStore(`identity-of-${options.name}`);
+    this.#store = new MemoryAgentStore(options.identity ?? `identity-of-${options.name}`);
   }
 
   get name(): NodeId {

@@ -1,5 +1,6 @@
-import type { NodeId } from '../../shared/ids.js';
+import type { Input } from '../../coordinator/engine/inputs.js';
 import { below } from '../../shared/random.js';
+import type { AgentHost } from './agent-host.js';
 import type { Fault } from './fault.js';
 import { FAIR } from './network.js';
 import type { CloudTrouble } from './sim-cloud.js';
@@ -30,7 +31,7 @@ export function randomFaults(world: World): Fault[] {
   const count = below(world.random, MAX_FAULTS + 1);
   for (let number = 0; number < count; number += 1) {
     const maker = MAKERS[below(world.random, MAKERS.length)];
-    if (maker) faults.push(...maker(world, below(world.random, SIM.troubledMs)));
+    if (maker) faults.push(...maker(world, below(world.random, world.shape.troubledMs)));
   }
   return faults;
 }
@@ -52,32 +53,43 @@ function appendFails(world: World, at: number): Fault[] {
   ];
 }
 
+/** A machine is picked when the fault comes; what mends it finds the same one. */
+function onSomeMachine(world: World) {
+  let picked: AgentHost | undefined;
+  return {
+    pick: (act: (agent: AgentHost) => void) => (): void => {
+      picked = world.anyAgent();
+      if (picked) act(picked);
+    },
+    same: (act: (agent: AgentHost) => void) => (): void => {
+      if (picked) act(picked);
+    },
+  };
+}
+
 function agentCrash(world: World, at: number): Fault[] {
-  const agent = world.anyAgent();
+  const { pick, same } = onSomeMachine(world);
   return [
-    { at, what: `kill -9 agent ${agent.name}`, act: () => world.killAgent(agent) },
-    { at: at + below(world.random, LONG_MS), what: `start agent ${agent.name}`, act: () => world.startAgent(agent) },
+    { at, what: 'kill -9 of an agent', act: pick((agent) => world.killAgent(agent)) },
+    { at: at + below(world.random, LONG_MS), what: 'start it', act: same((agent) => world.startAgent(agent)) },
   ];
 }
 
 function reboot(world: World, at: number): Fault[] {
-  const agent = world.anyAgent();
+  const { pick, same } = onSomeMachine(world);
   return [
-    { at, what: `power of ${agent.name} fails`, act: () => world.reboot(agent) },
-    { at: at + 1_000 + below(world.random, LONG_MS), what: `${agent.name} boots`, act: () => world.startAgent(agent) },
+    { at, what: 'power of a machine fails', act: pick((agent) => world.reboot(agent)) },
+    { at: at + 1_000 + below(world.random, LONG_MS), what: 'it boots', act: same((agent) => world.startAgent(agent)) },
   ];
 }
 
 /** Shorter or longer than the lease. */
 function partition(world: World, at: number): Fault[] {
-  const { name } = world.anyAgent();
+  const { pick, same } = onSomeMachine(world);
+  const mendedAt = at + below(world.random, 3 * SIM.nodeLeaseMs);
   return [
-    { at, what: `${name} is cut off`, act: () => world.network.cut(name) },
-    {
-      at: at + below(world.random, 3 * SIM.nodeLeaseMs),
-      what: `${name} is mended`,
-      act: () => world.network.mend(name),
-    },
+    { at, what: 'a machine is cut off', act: pick(({ name }) => world.network.cut(name)) },
+    { at: mendedAt, what: 'it is mended', act: same(({ name }) => world.network.mend(name)) },
   ];
 }
 
@@ -126,13 +138,20 @@ function meddling(world: World, at: number): Fault[] {
 }
 
 function drain(world: World, at: number): Fault[] {
-  const nodeId: NodeId = world.anyAgent().name;
+  const { pick, same } = onSomeMachine(world);
   const deadlineMs = below(world.random, 10_000);
   const by = 'sim';
-  const say = (input: Parameters<NonNullable<World['coordinator']['engine']>['handle']>[0]) => (): void =>
-    void world.coordinator.engine?.handle(input).catch(() => {});
+  const say = (input: Input): void => void world.coordinator.engine?.handle(input).catch(() => {});
   return [
-    { at, what: `drain ${nodeId}`, act: say({ type: 'drainNode', nodeId, reason: 'sim', deadlineMs, by }) },
-    { at: at + below(world.random, 30_000), what: `open ${nodeId}`, act: say({ type: 'openNode', nodeId, by }) },
+    {
+      at,
+      what: 'drain a node',
+      act: pick(({ name: nodeId }) => say({ type: 'drainNode', nodeId, reason: 'sim', deadlineMs, by })),
+    },
+    {
+      at: at + below(world.random, 30_000),
+      what: 'open it',
+      act: same(({ name: nodeId }) => say({ type: 'openNode', nodeId, by })),
+    },
   ];
 }

@@ -21,28 +21,30 @@ export function machineOf(random: Random, position: number): Inventory {
   return anInventory({ gpus: [...(kinds[below(random, kinds.length)] ?? [])] });
 }
 
-/** In every other world a pool: machines like the first one, without devices. */
+/** In every other world there is one. */
 export function randomPools(random: Random): readonly PoolSpec[] {
-  if (below(random, 2) === 0) return [];
+  return below(random, 2) === 0 ? [] : [aPool(random)];
+}
+
+/** A pool of machines like the first one, without devices. */
+export function aPool(random: Random): PoolSpec {
   const { capacity, attributes, drivers } = anInventory();
-  return [
-    {
-      name: 'cloud',
-      provider: { kind: 'sim', settings: {} },
-      node: { capacity, gpus: [], labels: {}, attributes, drivers },
-      min: below(random, 2),
-      max: 1 + below(random, 3),
-      warm: { kind: 'nodes', count: below(random, 2) },
-      idleMs: 500 + below(random, 10_000),
-      onIdle: below(random, 2) === 0 ? 'suspend' : 'terminate',
-      predeploy: 0,
-      exclusive: false,
-      fallback: [],
-      prices: { onPerHour: 1, suspendedPerHour: 0.1 },
-      quota: null,
-      times: { bootMs: 8_000, resumeMs: 2_000, offMs: 3_000 },
-    },
-  ];
+  return {
+    name: 'cloud',
+    provider: { kind: 'sim', settings: {} },
+    node: { capacity, gpus: [], labels: {}, attributes, drivers },
+    min: below(random, 2),
+    max: 1 + below(random, 3),
+    warm: { kind: 'nodes', count: below(random, 2) },
+    idleMs: 500 + below(random, 10_000),
+    onIdle: below(random, 2) === 0 ? 'suspend' : 'terminate',
+    predeploy: 0,
+    exclusive: false,
+    fallback: [],
+    prices: { onPerHour: 1, suspendedPerHour: 0.1 },
+    quota: null,
+    times: { bootMs: 8_000, resumeMs: 2_000, offMs: 3_000 },
+  };
 }
 
 function slices(count: number, first: number): GpuDevice[] {

@@ -1,5 +1,6 @@
 import { checkEnd } from './checks.js';
 import { randomFaults } from './faults.js';
+import { RACES } from './races.js';
 import { type SimResult, World, type WorldOptions } from './world.js';
 
 /** Runs one seed and checks everything. */
@@ -11,26 +12,38 @@ export async function simulate(seed: number, options: WorldOptions = {}): Promis
   return result;
 }
 
-/** `npm run sim -- --seed N` tells the story of a seed; `--seeds FROM-TO` runs many and tells only of failures. */
+/**
+ * `npm run sim -- --seed N` tells the story of a seed; `--seeds FROM-TO` runs many and tells only of failures. With
+ * `--races` before it, the worlds are those in which assignment and power-off race.
+ */
 async function main(argv: readonly string[]): Promise<number> {
-  const [flag, value = ''] = argv;
-  if (flag === '--seed' && /^\d+$/.test(value)) return report(await simulate(Number(value), { print: console.log }));
+  const isRace = argv[0] === '--races';
+  const options: WorldOptions = isRace ? { shape: RACES } : {};
+  const [flag, value = ''] = isRace ? argv.slice(1) : argv;
+  if (flag === '--seed' && /^\d+$/.test(value)) {
+    return report(await simulate(Number(value), { ...options, print: console.log }));
+  }
   const range = /^(\d+)-(\d+)$/.exec(value);
   if (flag !== '--seeds' || !range) {
-    console.error('usage: npm run sim -- --seed N | --seeds FROM-TO');
+    console.error('usage: npm run sim -- [--races] --seed N | --seeds FROM-TO');
     return 64;
   }
+  return runRange(value, { from: Number(range[1]), to: Number(range[2]) }, options);
+}
+
+async function runRange(name: string, range: { from: number; to: number }, options: WorldOptions): Promise<number> {
   let failures = 0;
-  const total = { jobs: 0, starts: 0, crashes: 0, events: 0 };
-  for (let seed = Number(range[1]); seed <= Number(range[2]); seed += 1) {
-    const result = await simulate(seed);
+  const total = { jobs: 0, starts: 0, crashes: 0, events: 0, switchedOff: 0 };
+  for (let seed = range.from; seed <= range.to; seed += 1) {
+    const result = await simulate(seed, options);
     total.jobs += result.jobCount;
     total.starts += result.startCount;
     total.crashes += result.crashCount;
     total.events += result.story.eventCount;
+    total.switchedOff += result.story.switchOffCount;
     if (result.story.brokenClaims.length > 0) failures += report(result);
   }
-  console.log(`${value}: ${failures} seeds failed; ${JSON.stringify(total)}`);
+  console.log(`${name}: ${failures} seeds failed; ${JSON.stringify(total)}`);
   return failures === 0 ? 0 : 1;
 }
 

@@ -117,7 +117,10 @@ export class SimCloud implements InstanceProvider {
     this.#options.powerOff(machine.host);
     machine.turn += 1;
     if (how === 'suspend') machine.state = 'suspended';
-    else this.#machines.delete(machine.ref);
+    else {
+      this.#machines.delete(machine.ref);
+      this.#options.story.destroyed(machine.order.nodeId);
+    }
   }
 
   #make(order: CreateOrder): SimMachine {

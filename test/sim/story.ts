@@ -15,9 +15,12 @@ export class Story {
   readonly #startedAt: EpochMs;
   readonly #print: ((line: string) => void) | undefined;
   readonly #canceled = new Set<JobId>();
+  readonly destroyedNodes = new Set<NodeId>();
   /** Nodes that are lost at the moment. */
   readonly #givenUp = new Set<NodeId>();
   eventCount = 0;
+  /** Machines that were ordered off. */
+  switchOffCount = 0;
 
   constructor(clock: Clock, print?: (line: string) => void) {
     this.#clock = clock;
@@ -41,6 +44,7 @@ export class Story {
   event(event: BerthEvent): void {
     this.eventCount += 1;
     if (event.type === 'allocation.committed') this.#checkCanceled(event.allocationId);
+    if (event.type === 'instance.stopping') this.switchOffCount += 1;
     if (event.type === 'node.lost') this.#givenUp.add(event.nodeId);
     if (event.type === 'node.connected') this.#givenUp.delete(event.nodeId);
     const { type, ...rest } = event;
@@ -55,11 +59,16 @@ export class Story {
     if (jobId && this.#canceled.has(jobId)) this.broken(`${allocationId} is placed after its job was canceled`);
   }
 
+  /** Somebody has destroyed the machine, with all that was on its disk. */
+  destroyed(nodeId: NodeId): void {
+    this.destroyedNodes.add(nodeId);
+  }
+
   /** A provider was told to switch off a machine on which these commands run. */
   switchedOff(nodeId: NodeId, running: readonly AllocationId[]): void {
     const claim = `${nodeId} is switched off while ${running.join(', ')} run (P6)`;
     // Of a node that has been lost for long, what runs has been declared lost: nobody waits for it.
-    if (this.#givenUp.has(nodeId)) this.tell(nodeId, claim);
+    if (this.#givenUp.has(nodeId)) this.destroyed(nodeId);
     else this.broken(claim);
   }
 

@@ -1,11 +1,11 @@
 import type { CreateOrder } from '../../coordinator/elastic/provider.js';
 import { MEMORY_LIMITS, type MemoryLimits } from '../../coordinator/model/memory-limits.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
-import { present } from '../../shared/assert.js';
 import type { Clock } from '../../shared/clock.js';
 import { isRefusal } from '../../shared/errors.js';
 import type { JobId, NodeId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
+import type { PoolSpec } from '../../shared/pool.js';
 import { below, type Random, seededRandom } from '../../shared/random.js';
 import type { Channel } from '../../shared/wire/channel.js';
 import { ManualClock } from '../kit/manual-clock.js';
@@ -33,6 +33,7 @@ export interface WorldOptions {
   readonly print?: (line: string) => void;
   /** The coordinator's disk; a sound one when absent. */
   readonly makeStore?: (clock: Clock) => MemoryStore;
+  readonly shape?: Shape;
 }
 
 /** A submission as its client sees it: repeated under one key until it is acknowledged. */
@@ -44,8 +45,6 @@ interface Submission {
 }
 
 export const SIM = {
-  /** Faults and submissions fall into this time; afterwards the world is calm. */
-  troubledMs: 120_000,
   /** Every job must have finished this long after calm has come. */
   calmMs: 3_600_000,
   /** Output that was on its way when the last job finished arrives within this time, also what has to be sent again. */
@@ -53,6 +52,24 @@ export const SIM = {
   nodeLeaseMs: 30_000,
   clientRetryMs: 2_000,
 } as const;
+
+/** What kind of world it is: how many machines, pools, and jobs there are, and for how long there is trouble. */
+export interface Shape {
+  readonly agentCount: (random: Random) => number;
+  readonly pools: (random: Random) => readonly PoolSpec[];
+  readonly jobCount: (random: Random) => number;
+  readonly job: (random: Random, number: number) => JobSpec;
+  /** Faults and submissions fall into this time; afterwards the world is calm. */
+  readonly troubledMs: number;
+}
+
+export const ANY_WORLD: Shape = {
+  agentCount: (random) => 1 + below(random, 3),
+  pools: randomPools,
+  jobCount: (random) => 3 + below(random, 8),
+  job: randomJob,
+  troubledMs: 120_000,
+};
 
 /** By the seed: nothing that is done stays in memory, a little does, or everything. */
 const MEMORIES: readonly MemoryLimits[] = [
@@ -72,10 +89,12 @@ export class World {
   readonly agents: AgentHost[];
   readonly cloud: SimCloud;
   readonly submissions: Submission[] = [];
+  readonly shape: Shape;
   readonly #seed: number;
 
   constructor(seed: number, options: WorldOptions = {}) {
     this.#seed = seed;
+    this.shape = options.shape ?? ANY_WORLD;
     this.random = seededRandom(seed);
     this.story = new Story(this.clock, options.print);
     this.network = new SimNetwork(this.clock, this.random);
@@ -89,9 +108,10 @@ export class World {
     });
     this.coordinator = new CoordinatorHost({
       ...{ clock, logs, story, store, memory, nodeLeaseMs: SIM.nodeLeaseMs, random: this.random, cloud: this.cloud },
-      pools: randomPools(this.random),
+      pools: this.shape.pools(this.random),
     });
-    this.agents = Array.from({ length: 1 + below(this.random, 3) }, (_, position) => this.#newAgent(position));
+    const length = this.shape.agentCount(this.random);
+    this.agents = Array.from({ length }, (_, position) => this.#newAgent(position));
   }
 
   /** Lives through trouble and calm. */
@@ -105,7 +125,7 @@ export class World {
         act();
       });
     }
-    await this.clock.advance(SIM.troubledMs);
+    await this.clock.advance(this.shape.troubledMs);
     this.story.tell('world', 'calm');
     this.calmDown();
     await this.#awaitEnd();
@@ -152,8 +172,9 @@ export class World {
     this.network.reset(agent.name);
   }
 
-  anyAgent(): AgentHost {
-    return present(this.agents[below(this.random, this.agents.length)], 'agent');
+  /** Some machine, as long as there is one. */
+  anyAgent(): AgentHost | undefined {
+    return this.agents[below(this.random, this.agents.length)];
   }
 
   /** Some user cancels some job; an answer is a promise (P8). */
@@ -199,13 +220,13 @@ export class World {
   }
 
   #planSubmissions(): void {
-    const count = 3 + below(this.random, 8);
+    const count = this.shape.jobCount(this.random);
     for (let number = 1; number <= count; number += 1) {
-      const spec = randomJob(this.random, number);
+      const spec = this.shape.job(this.random, number);
       const by = randomUser(this.random);
       const submission: Submission = { spec, key: `key-${number}`, by, jobId: undefined };
       this.submissions.push(submission);
-      this.clock.after(below(this.random, SIM.troubledMs - 20_000), () => void this.#submit(submission));
+      this.clock.after(below(this.random, (this.shape.troubledMs * 5) / 6), () => void this.#submit(submission));
     }
   }
 
@@ -248,7 +269,8 @@ export class World {
     const { clock, random, story } = this;
     const inventory = { ...shape, labels };
     const dial = (): Channel | undefined => this.#dial(name, name);
-    const host = new AgentHost({ ...{ name, clock, random, story, inventory, dial }, isRented: true });
+    const identity = `disk-${this.agents.length}`;
+    const host = new AgentHost({ ...{ name, identity, clock, random, story, inventory, dial }, isRented: true });
     this.agents.push(host);
     return host;
   }
