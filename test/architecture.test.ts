@@ -71,7 +71,9 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'artifacts', files: ['coordinator/artifacts/'], mayImport: ['shared', 'artifact port', 'disk'] },
   {
     name: 'machine operator',
-    files: ['coordinator/elastic/machine-operator.ts', 'coordinator/elastic/gate.ts'],
+    files: ['machine-operator', 'machine-watch', 'provider-calls', 'gate'].map(
+      (file) => `coordinator/elastic/${file}.ts`,
+    ),
     mayImport: ['shared', 'model', 'inputs', 'engine', 'provider port'],
   },
   ...PROVIDERS.map((name) => ({

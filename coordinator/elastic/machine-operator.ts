@@ -1,5 +1,5 @@
 import { type BackoffPolicy, backoffMs } from '../../shared/backoff.js';
-import { type Cancel, type Clock, sleep } from '../../shared/clock.js';
+import { type Cancel, type Clock, type EpochMs, sleep } from '../../shared/clock.js';
 import type { InstanceId, NodeId } from '../../shared/ids.js';
 import type { Log } from '../../shared/log.js';
 import { POOL_LABEL, type PoolSpec } from '../../shared/pool.js';
@@ -8,8 +8,9 @@ import type { EngineHandle } from '../engine/handle.js';
 import type { Effect } from '../engine/inputs.js';
 import { type Instance, type MachineOrder, orderOf } from '../model/instance.js';
 import type { ClusterView } from '../model/state.js';
-import { Gate } from './gate.js';
-import { type InstanceProvider, type JoinTicket, ProviderError } from './provider.js';
+import { MachineWatch } from './machine-watch.js';
+import { type CreateOrder, type InstanceProvider, type JoinTicket, ProviderError } from './provider.js';
+import { ProviderCalls } from './provider-calls.js';
 
 export interface MachineOperatorOptions {
   readonly engine: Pick<EngineHandle, 'handle' | 'onCommitted'> & { readonly view: ClusterView };
@@ -23,17 +24,8 @@ export interface MachineOperatorOptions {
   readonly log: Log;
 }
 
-export const OPERATOR_LIMITS = {
-  /** A provider that has not answered by then is taken not to have answered. */
-  orderMs: 240_000,
-  /** Orders under way at once, over all providers. */
-  orders: 16,
-} as const;
-
+/** After an order of which nobody knows what became. */
 const RETRY: BackoffPolicy = { firstMs: 2_000, maxMs: 60_000, factor: 2 };
-/** A provider is asked what it has: often while something is on its way there, seldom otherwise. */
-const LOOK: BackoffPolicy = { firstMs: 500, maxMs: 10_000, factor: 1.5 };
-const LOOK_AT_REST_MS = 60_000;
 /** An order that was taken, and of which nothing came, is given again. */
 const REPEAT_MS = 60_000;
 
@@ -46,73 +38,74 @@ const REPEAT_MS = 60_000;
  */
 export class MachineOperator {
   readonly #options: MachineOperatorOptions;
-  readonly #stop = new AbortController();
-  readonly #gate = new Gate(OPERATOR_LIMITS.orders);
+  readonly #calls: ProviderCalls;
+  readonly #watch: MachineWatch;
   readonly #pursued = new Set<InstanceId>();
-  /** When an order to switch off or on was taken, by machine. */
-  readonly #takenAt = new Map<InstanceId, number>();
-  readonly #looks = new Map<string, Look>();
-  /** Why a pool's provider does not do as told, newest word; cleared by its next success. */
-  readonly #troubles = new Map<string, string>();
+  /** When a machine's newest order was taken. */
+  readonly #takenAt = new Map<InstanceId, EpochMs>();
   readonly #unsubscribe: Cancel;
 
   constructor(options: MachineOperatorOptions) {
     this.#options = options;
-    this.#unsubscribe = options.engine.onCommitted((events) => {
+    const { engine } = options;
+    this.#calls = new ProviderCalls(options);
+    this.#watch = new MachineWatch({
+      ...{ ...options, view: engine.view, calls: this.#calls },
+      seen: async (pool, machines, askedAt) => {
+        await engine.handle({ type: 'machinesListed', pool, machines, askedAt });
+        this.#goThrough(pool);
+      },
+    });
+    this.#unsubscribe = engine.onCommitted((events) => {
       for (const { event } of events) if (event.type === 'pool.defined') this.#begin(event.spec);
     });
-    for (const { spec } of options.engine.view.pools.values()) this.#begin(spec);
+    for (const { spec } of engine.view.pools.values()) this.#begin(spec);
   }
 
   /** Does what follows for providers from events that are on disk; what is not for them is left to others. */
   perform(effects: readonly Effect[]): void {
     for (const effect of effects) {
       if (effect.kind === 'machine') void this.#pursue(effect.instanceId);
-      if (effect.kind === 'orphan') void this.#endOrphan(effect.pool, effect.ref);
+      if (effect.kind === 'orphan') this.#endOrphan(effect.pool, effect.ref);
     }
   }
 
   /** Why a pool's provider does not do as told; undefined when it does, or has not been asked. */
   troubleOf(pool: string): string | undefined {
-    return this.#troubles.get(pool);
+    return this.#calls.troubleOf(pool);
   }
 
   close(): void {
     this.#unsubscribe();
-    this.#stop.abort();
-    for (const look of this.#looks.values()) look.cancel();
+    this.#calls.stop();
+    this.#watch.stop();
   }
 
-  /** A pool is new, or wanted otherwise: what its settings lack is known before a machine is needed. */
+  /** A pool is new, or wanted otherwise: what its settings lack is told before a machine is needed. */
   #begin(spec: PoolSpec): void {
-    this.#look(spec.name, { soon: true });
-    void this.#gate.pass(async () => {
-      try {
-        await this.#withDeadline(async (signal) => (await this.#options.providerOf(spec)).check(signal));
-        this.#troubles.delete(spec.name);
-      } catch (error) {
-        this.#trouble(spec.name, error);
-      }
-    });
+    this.#watch.lookSoon(spec.name);
+    this.#calls.make(spec, (provider, signal) => provider.check(signal)).catch(() => {});
+  }
+
+  /** Orders of which nothing came are given again; what is known of machines that are gone is forgotten. */
+  #goThrough(pool: string): void {
+    const { instances } = this.#options.engine.view;
+    for (const id of this.#takenAt.keys()) if (!instances.has(id)) this.#takenAt.delete(id);
+    for (const { id, pool: own } of instances.values()) if (own === pool) void this.#pursue(id);
   }
 
   async #pursue(instanceId: InstanceId): Promise<void> {
     if (this.#pursued.has(instanceId)) return;
     this.#pursued.add(instanceId);
-    try {
-      for (let failureCount = 0; !this.#stop.signal.aborted; ) {
-        const instance = this.#options.engine.view.instances.get(instanceId);
-        const order = instance && orderOf(instance);
-        if (!instance || !order || this.#isTaken(instance)) return;
-        if (await this.#gate.pass(() => this.#carryOut(instance, order))) failureCount = 0;
-        else {
-          failureCount += 1;
-          await sleep(this.#options.clock, backoffMs(RETRY, failureCount, this.#options.random));
-        }
-      }
-    } finally {
-      this.#pursued.delete(instanceId);
+    const { engine, clock, random } = this.#options;
+    for (let failureCount = 0; !this.#calls.isStopped; ) {
+      const instance = engine.view.instances.get(instanceId);
+      const order = instance && orderOf(instance);
+      if (!instance || !order || this.#isTaken(instance)) break;
+      failureCount = (await this.#carryOut(instance, order)) ? 0 : failureCount + 1;
+      if (failureCount > 0) await sleep(clock, backoffMs(RETRY, failureCount, random));
     }
+    this.#pursued.delete(instanceId);
   }
 
   /** Was the same order given already, and not so long ago? */
@@ -123,18 +116,17 @@ export class MachineOperator {
 
   /** False when nobody knows what became of the order, and it has to be given again. */
   async #carryOut(instance: Instance, order: MachineOrder): Promise<boolean> {
-    const { engine, log } = this.#options;
+    const { engine, clock, log } = this.#options;
     const { id: instanceId, pool } = instance;
     try {
       const ref = await this.#tell(instance, order);
-      this.#troubles.delete(pool);
-      this.#takenAt.set(instanceId, this.#options.clock.now());
+      this.#takenAt.set(instanceId, clock.now());
       log.info('machine ordered', { instanceId, order, pool });
+      this.#watch.lookSoon(pool);
       if (ref !== undefined) await engine.handle({ type: 'machineCreated', instanceId, ref });
-      this.#look(pool, { soon: true });
       return true;
     } catch (error) {
-      this.#trouble(pool, error, { instanceId, order });
+      // An engine that has stopped is followed by another one, which goes through all machines.
       if (!(error instanceof ProviderError) || error.fault === 'unavailable') return false;
       const { fault, message } = error;
       await engine.handle({ type: 'machineRefused', instanceId, order, fault, message }).catch(() => {});
@@ -144,106 +136,36 @@ export class MachineOperator {
 
   /** The provider's name for a new machine; undefined for other orders. */
   async #tell(instance: Instance, order: MachineOrder): Promise<string | undefined> {
-    const { id: instanceId, pool, nodeId, ref } = instance;
+    const { id: instanceId, pool, ref } = instance;
     const spec = this.#options.engine.view.pools.get(pool)?.spec;
     if (!spec) throw new ProviderError('configuration', `there is no pool ${pool}`);
-    const provider = await this.#options.providerOf(spec);
-    if (order === 'create') {
-      const { cluster, ticketFor } = this.#options;
-      const labels = { ...spec.node.labels, [POOL_LABEL]: pool };
-      const wanted = { cluster, instanceId, pool, nodeId, shape: spec.node, labels, join: ticketFor(nodeId) };
-      return (await this.#withDeadline((signal) => provider.create(wanted, signal))).ref;
-    }
-    if (order === 'suspend' && !provider.traits.canSuspend) {
-      throw new ProviderError('configuration', `provider ${spec.provider.kind} cannot suspend; set onIdle: terminate`);
-    }
-    // Given up before its provider had told of it: if there is such a machine, it is found by its tag.
-    if (ref !== null) await this.#withDeadline((signal) => provider[order](ref, signal));
-    return undefined;
+    return this.#calls.make(
+      spec,
+      async (provider, signal) => {
+        if (order === 'create') return (await provider.create(this.#creation(instance, spec), signal)).ref;
+        if (order === 'suspend' && !provider.traits.canSuspend) {
+          const { kind } = spec.provider;
+          throw new ProviderError('configuration', `provider ${kind} cannot suspend; set onIdle: terminate`);
+        }
+        // Given up before its provider had told of it: if there is such a machine, it is found by its tag.
+        if (ref !== null) await provider[order](ref, signal);
+        return undefined;
+      },
+      { instanceId, order },
+    );
   }
 
-  async #endOrphan(pool: string, ref: string): Promise<void> {
+  #creation({ id: instanceId, pool, nodeId }: Instance, { node }: PoolSpec): CreateOrder {
+    const { cluster, ticketFor } = this.#options;
+    const labels = { ...node.labels, [POOL_LABEL]: pool };
+    return { cluster, instanceId, pool, nodeId, shape: node, labels, join: ticketFor(nodeId) };
+  }
+
+  /** If that fails, it is found again by the next look. */
+  #endOrphan(pool: string, ref: string): void {
     const spec = this.#options.engine.view.pools.get(pool)?.spec;
     if (!spec) return;
     this.#options.log.warn('a machine that nobody wants is terminated', { pool, ref });
-    try {
-      const provider = await this.#options.providerOf(spec);
-      await this.#gate.pass(() => this.#withDeadline((signal) => provider.terminate(ref, signal)));
-    } catch (error) {
-      // It is found again by the next look.
-      this.#trouble(pool, error, { ref });
-    }
+    this.#calls.make(spec, (provider, signal) => provider.terminate(ref, signal), { ref }).catch(() => {});
   }
-
-  #look(pool: string, { soon }: { readonly soon: boolean }): void {
-    const look = this.#looks.get(pool) ?? { count: 0, cancel: () => {} };
-    if (soon) look.count = 0;
-    look.count += 1;
-    look.cancel();
-    const { clock, random } = this.#options;
-    const pauseMs = soon || this.#isMoving(pool) ? backoffMs(LOOK, look.count, random) : LOOK_AT_REST_MS;
-    look.cancel = clock.after(pauseMs, () => void this.#list(pool));
-    this.#looks.set(pool, look);
-  }
-
-  /** Is there a machine that is expected to appear, to go or to park? */
-  #isMoving(pool: string): boolean {
-    for (const { pool: own, phase } of this.#options.engine.view.instances.values()) {
-      if (own === pool && (phase.kind === 'requested' || phase.kind === 'stopping')) return true;
-    }
-    return false;
-  }
-
-  async #list(pool: string): Promise<void> {
-    const { engine, cluster, clock } = this.#options;
-    const spec = engine.view.pools.get(pool)?.spec;
-    if (!spec || this.#stop.signal.aborted) {
-      this.#looks.delete(pool);
-      return;
-    }
-    const askedAt = clock.now();
-    try {
-      const provider = await this.#options.providerOf(spec);
-      const machines = await this.#withDeadline((signal) => provider.list(cluster, signal));
-      await engine.handle({ type: 'machinesListed', pool, machines, askedAt });
-      this.#forget();
-      for (const { id, pool: own } of engine.view.instances.values()) if (own === pool) void this.#pursue(id);
-    } catch (error) {
-      this.#trouble(pool, error);
-    }
-    this.#look(pool, { soon: false });
-  }
-
-  #forget(): void {
-    const { instances } = this.#options.engine.view;
-    for (const id of this.#takenAt.keys()) if (!instances.has(id)) this.#takenAt.delete(id);
-  }
-
-  #trouble(pool: string, error: unknown, context: Readonly<Record<string, string>> = {}): void {
-    if (this.#stop.signal.aborted) return;
-    const fault = error instanceof ProviderError ? error.fault : 'unavailable';
-    const message = error instanceof Error ? error.message : String(error);
-    this.#troubles.set(pool, `${fault}: ${message}`);
-    this.#options.log.warn('provider did not do as told', { pool, ...context, fault, reason: message });
-  }
-
-  /** A provider that never answers is taken for one that cannot be reached. */
-  #withDeadline<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const deadline = new AbortController();
-    return new Promise<T>((resolve, reject) => {
-      const cancel = this.#options.clock.after(OPERATOR_LIMITS.orderMs, () => {
-        deadline.abort();
-        reject(new ProviderError('unavailable', `no answer within ${OPERATOR_LIMITS.orderMs / 1_000} s`));
-      });
-      work(AbortSignal.any([this.#stop.signal, deadline.signal]))
-        .then(resolve, reject)
-        .finally(cancel);
-    });
-  }
-}
-
-interface Look {
-  /** Looks in a row while something was on its way. */
-  count: number;
-  cancel: Cancel;
 }
