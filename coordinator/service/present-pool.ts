@@ -44,7 +44,7 @@ export const poolSchema = Type.Object({
   spec: Type.Object({}, { additionalProperties: true, description: 'As it can be applied again, defaults included.' }),
   provider: Type.String(),
   definedBy: Type.String(),
-  state: oneOf(['enabled', 'disabled', 'cordoned']),
+  state: oneOf(['enabled', 'disabled', 'cordoned', 'retiring']),
   since: nullable(time('Since when it has been disabled or cordoned.')),
   reason: nullable(Type.String(), 'Why it is disabled or cordoned.'),
   requested: nullable(count, 'Machines that are to be on at least, by an explicit request.'),

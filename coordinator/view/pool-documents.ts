@@ -4,7 +4,7 @@ export interface PoolView {
   readonly spec: PoolSettings;
   readonly provider: string;
   readonly definedBy: string;
-  readonly state: 'enabled' | 'disabled' | 'cordoned';
+  readonly state: 'enabled' | 'disabled' | 'cordoned' | 'retiring';
   readonly since: string | null;
   readonly reason: string | null;
   readonly requested: number | null;

@@ -51,8 +51,8 @@ export function poolRoutes(server: Server, { service }: RouteContext): void {
     {
       schema: {
         ...shared,
-        summary: 'Remove a pool that has no machines',
-        response: { 204: Type.Null({ description: 'Removed.' }), ...answers(Type.Null()) },
+        summary: 'Remove a pool; one that has machines retires, and goes with the last of them',
+        response: { 204: Type.Null({ description: 'Removed, or retiring.' }), ...answers(Type.Null()) },
       },
     },
     async ({ params: { name }, caller }, reply) => {

@@ -43,11 +43,12 @@ function addChanges(context: Context, pools: Command): void {
     .action((file: string) => apply(context, file));
   pools
     .command('rm')
-    .summary('remove a pool that has no machines')
+    .summary('remove a pool, and its machines as soon as they have nothing to do')
     .argument('<pool>')
     .action(async (name: string) => {
       await askOf(context, name, { method: 'DELETE', path: pathOf(name) });
-      context.out.write(`${name} removed\n`);
+      const isGone = !(await allPools(context)).pools.some((pool) => pool.name === name);
+      context.out.write(isGone ? `${name} removed\n` : `${name} is removed when its machines are gone\n`);
     });
   pools
     .command('scale')
