@@ -1,9 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { startCluster } from '../kit/cluster.js';
 import { until } from '../kit/until.js';
+
+// Many daemons start, each on a busy machine.
+t.setTimeout(120_000);
 
 // A secret's whole way through the real programs, while everything that others could look at is searched for it.
 const cluster = await startCluster({ agents: 2 });
@@ -114,4 +117,49 @@ t.test('what is kept is private to its owner, and values of all kinds of origin 
   t.match(await berth(['secrets', 'set', 'none', '--from-file', '/none']), { exitCode: 64, stderr: /--from-file/ });
   t.match(await berth(['secrets', 'set', 'none', 'value']), { exitCode: 64 }, 'never as an argument');
   t.match(await berth(['secrets', 'rm', 'none']), { exitCode: 64, stderr: /there is no secret "none"/ });
+});
+
+const root = process.getuid?.() === 0 || process.env.CI === 'true' ? {} : { skip: 'full isolation needs root' };
+
+t.test('secrets, files and a volume come together in a task that is isolated in every way', root, async (t) => {
+  // Not below /tmp, of which the task has its own.
+  const volumes = mkdtempSync('/var/tmp/berth-test-');
+  t.teardown(() => rmSync(volumes, { recursive: true, force: true }));
+  chmodSync(volumes, 0o755);
+  writeFileSync(join(volumes, 'scan'), 'scan\n');
+  mkdirSync(join(volumes, 'mine'));
+  chmodSync(join(volumes, 'mine'), 0o777);
+  const grants = ['--volumes', `scans=${volumes}`, '--volumes', `mine=path=${join(volumes, 'mine')},writable=true`];
+  const isolated = await startCluster({ isolation: 'full', agentFlags: grants });
+  t.teardown(() => isolated.stop());
+  await isolated.berth(['secrets', 'set', 'token'], { input: `${value}\n` });
+  const isolatedScript = `#!/bin/sh
+    id -un; test -e ${isolated.folder} || echo alone
+    printf %s "$TOKEN" | sha256sum; sha256sum < "$BERTH_SECRETS_DIR/token.txt"
+    cat in/note scans/scan
+    touch scans/new 2>/dev/null || echo read-only
+    echo left >mine/left
+    sha256sum < "$BERTH_SECRETS_DIR/token.txt" >result
+    chmod 600 result`;
+  const job = {
+    ...{ script: isolatedScript, outputs: [{ path: 'result', required: true }], constraints: ['isolation = full'] },
+    inputs: [{ content: 'note\n', to: 'in/note', mode: '0600' }],
+    volumes: [
+      { name: 'scans', mount: 'scans' },
+      { name: 'mine', mount: 'mine', readOnly: false },
+    ],
+    secrets: [{ name: 'token', env: 'TOKEN', file: 'token.txt' }],
+  };
+  writeFileSync(join(isolated.folder, 'job.yaml'), JSON.stringify(job));
+  const submitted = await isolated.berth(['submit', join(isolated.folder, 'job.yaml'), '--wait']);
+  t.equal(submitted.exitCode, 0, submitted.stderr);
+  t.match(await isolated.berth(['logs', 'last']), {
+    stdout: `nobody\nalone\n${digest}  -\n${digest}  -\nnote\nscan\nread-only\n`,
+    stderr: '',
+  });
+  t.match(await isolated.berth(['get', 'last', '-o', '-']), { stdout: `${digest}  -\n` });
+  t.equal(readFileSync(join(volumes, 'mine', 'left'), 'utf8'), 'left\n');
+  t.strictSame(leaksIn(isolated.folder), []);
+  await until('its workspace is gone', () => readdirSync(join(isolated.folder, 'n1', 'staging')).length === 0);
+  await until('its secrets are gone', () => leaksIn('/dev/shm').length === 0);
 });
