@@ -18,12 +18,20 @@ set -x
 cd /package && tar -xzf berth.tgz --strip-components=1
 say() { echo "$1=$2"; }
 pid() { systemctl show "berth-$1" -p MainPID --value; }
+# With version 1 the container is given only systemd's own hierarchy to write; what limits is the same as outside.
+for group in memory pids cpu cpuacct cpuset blkio; do
+  [[ -d /sys/fs/cgroup/$group ]] && mount -o remount,bind,rw /sys/fs/cgroup/$group
+done
 ./scripts/install coordinator
 say coordinator "$(systemctl is-active berth-coordinator) $(systemctl show berth-coordinator -p User --value)"
 ./scripts/install agent --url http://127.0.0.1:7878 --token-file /var/lib/berth/agent.token --name box
 say agent "$(systemctl is-active berth-agent)"
 export BERTH_STATE_DIR=/var/lib/berth
 say hello "$(berth run --wait -- echo hello)"
+isolated() { berth run --wait --constraint 'isolation = full' --memory 64MiB -- "$@"; }
+say isolated "$(isolated sh -c 'id -un; ls -A /tmp | wc -l; ps -e -o pid= | wc -l' | tr '\n' ' ')"
+isolated awk 'BEGIN { x = "x"; while (1) x = x x }'
+say limited $?
 job=$(berth run -d -- sh -c 'until test -e /go; do sleep 0.2; done; echo survived attempt $BERTH_ATTEMPT')
 until berth ls | grep -q running; do sleep 0.2; done
 before=$(pid agent)
@@ -85,7 +93,7 @@ t.teardown(() => {
 const missing = await obstacle();
 
 t.test(
-  'installed, both daemons live under systemd, and tasks outlive an agent',
+  'installed, both daemons live under systemd, tasks are isolated, and outlive an agent',
   // In continuous integration a machine that cannot be booted is a failure, never a silent gap.
   { skip: process.env.CI === 'true' ? false : (missing ?? false) },
   async (t) => {
@@ -104,7 +112,15 @@ t.test(
     const facts = Object.fromEntries([...told.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
     t.strictSame(facts, {
       coordinator: 'active berth',
-      ...{ agent: 'active', hello: 'hello', waited: '0', logs: 'survived attempt 1', restarted: 'yes' },
+      ...{
+        agent: 'active',
+        hello: 'hello',
+        isolated: 'nobody 1 4 ',
+        limited: '137',
+        waited: '0',
+        logs: 'survived attempt 1',
+        restarted: 'yes',
+      },
       ...{ undisturbed: 'yes', revived: 'yes', left: '0' },
     });
     if (!t.passing()) t.comment(readFileSync(join(merged, 'trace'), 'utf8').slice(-3_000));
