@@ -103,9 +103,9 @@ export class Cgroup {
   begin(limits: GroupLimits): void {
     for (const [controller, name, value] of this.#files.limits(limits)) this.#write(controller, name, value);
     const [controller, name] = this.#files.peak;
-    this.#reset(controller, name);
+    const isReset = this.#reset(controller, name);
     // Between two attempts nothing runs.
-    this.#before = { ...(this.#now ?? this.#amounts()), peakMemoryBytes: this.#peak() };
+    this.#before = { ...(this.#now ?? this.#amounts()), peakMemoryBytes: isReset ? 0 : this.#peak() };
   }
 
   /** No process can be born in it until the next `begin`. */
@@ -176,12 +176,14 @@ export class Cgroup {
     this.#written.set(name, value);
   }
 
-  #reset(controller: Controller, name: string): void {
+  /** False where that cannot be; `end` can do without. */
+  #reset(controller: Controller, name: string): boolean {
     const folder = this.#byController.get(controller);
     try {
       if (folder !== undefined) writeFileSync(join(folder, name), '0');
+      return folder !== undefined;
     } catch {
-      // `end` can do without.
+      return false;
     }
   }
 }

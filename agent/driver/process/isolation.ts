@@ -73,7 +73,8 @@ export function isolationAttributes(plan: IsolationPlan): Readonly<Record<string
 /** How a task of this node becomes its user, who finds a home where its working directory is. */
 export function privilegeDrop({ user: usual, setpriv }: FullIsolation, user: TaskUser, home: string): PrivilegeDrop {
   const groups = user === usual ? '--clear-groups' : '--init-groups';
-  const ids = [`--reuid=${user.uid}`, `--regid=${user.gid}`, groups];
+  // By name: a number is looked for as a name in every directory that the system has, before it is taken for one.
+  const ids = [`--reuid=${user.name}`, `--regid=${user.group}`, groups];
   return {
     argv: [setpriv, ...ids, '--inh-caps=-all', '--bounding-set=-all', '--'],
     variables: { HOME: home, TMPDIR: '/tmp', USER: user.name, LOGNAME: user.name },
