@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { ARTIFACT_LIMITS } from '../shared/artifact.js';
 import { systemClock } from '../shared/clock.js';
 import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
@@ -7,6 +8,7 @@ import type { Log } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import type { Channel } from '../shared/wire/channel.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
+import { MachineLedger } from './elastic/machine-ledger.js';
 import type { MachineOperator } from './elastic/machine-operator.js';
 import { Engine } from './engine/engine.js';
 import { orderSource } from './engine/order-source.js';
@@ -65,6 +67,7 @@ interface Hanging {
   readonly gateway: AgentGateway;
   readonly service: Service;
   readonly operator: MachineOperator;
+  readonly ledger: MachineLedger;
   readonly failed: Promise<unknown>;
   readonly retention: Retention;
   readonly log: Log;
@@ -76,6 +79,7 @@ export class Life {
   readonly #gateway: AgentGateway;
   readonly #service: Service;
   readonly #operator: MachineOperator;
+  readonly #ledger: MachineLedger;
   readonly #failed: Promise<unknown>;
   readonly #retention: Retention;
   readonly #log: Log;
@@ -86,6 +90,7 @@ export class Life {
     this.#gateway = hanging.gateway;
     this.#service = hanging.service;
     this.#operator = hanging.operator;
+    this.#ledger = hanging.ledger;
     this.#failed = hanging.failed;
     this.#retention = hanging.retention;
     this.#log = hanging.log;
@@ -119,6 +124,11 @@ export class Life {
     });
     const parts = { engine, logs, clock: systemClock };
     gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: orderSource(engine, secrets) });
+    const ledger = await MachineLedger.open({
+      ...{ view: engine.view, clock: systemClock, log },
+      path: join(stateDir, 'machines.log'),
+    });
+    engine.onCommitted((events) => ledger.note(events));
     await machines.define(engine);
     operator = machines.operate(engine);
     const service = openService({
@@ -127,6 +137,7 @@ export class Life {
       machines: {
         troubleOf: operator.troubleOf.bind(operator),
         refuseProvider: machines.refuseProvider.bind(machines),
+        history: () => ledger.entries,
       },
     });
     front.enter(service, gateway);
@@ -134,7 +145,7 @@ export class Life {
       ...{ archive: store, keepMs: keepJobsMs, clock: systemClock, log },
       removeOutput: (jobId) => removeJobOutput(stateDir, jobId),
     });
-    return new Life(engine, { gateway, service, operator, failed, retention, log });
+    return new Life(engine, { gateway, service, operator, ledger, failed, retention, log });
   }
 
   /** The store's failure, or undefined when `stop` was aborted first. Rejects with what is not the store's fault. */
@@ -151,6 +162,7 @@ export class Life {
     this.#operator.close();
     await this.#retention.stop();
     await this.#engine.close();
+    await this.#ledger.close();
   }
 
   /** Artifacts that no job refers to are deleted now and then; a failure waits for the next time. */

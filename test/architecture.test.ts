@@ -70,6 +70,11 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'disk', files: ['coordinator/gateway/disk.ts'], mayImport: [] },
   { name: 'artifacts', files: ['coordinator/artifacts/'], mayImport: ['shared', 'artifact port', 'disk'] },
   {
+    name: 'machine ledger',
+    files: ['coordinator/elastic/machine-ledger.ts'],
+    mayImport: ['shared', 'model', 'disk'],
+  },
+  {
     name: 'machine operator',
     files: ['machine-operator', 'machine-watch', 'provider-calls', 'gate'].map(
       (file) => `coordinator/elastic/${file}.ts`,
@@ -129,12 +134,6 @@ const LAYERS: readonly checks.Layer[] = [
   },
   { name: 'http', files: ['coordinator/http/'], mayImport: ['shared', 'service'] },
   { name: 'view', files: ['coordinator/view/'], mayImport: ['shared'] },
-  // The simulator is a program of its own: the pure middle and the engine, with everything outside them made up.
-  {
-    name: 'simulate',
-    files: ['coordinator/simulate/'],
-    mayImport: ['shared', 'model', 'inputs', 'provider port', 'elastic policy', 'scheduler', 'engine', 'store', 'view'],
-  },
   { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared'] },
   {
     name: 'coordinator main',
@@ -155,6 +154,7 @@ const LAYERS: readonly checks.Layer[] = [
       'store',
       'store port',
       'machine operator',
+      'machine ledger',
       'provider port',
       'provider kinds',
       'pricing',
@@ -221,7 +221,7 @@ const LAYERS: readonly checks.Layer[] = [
   {
     name: 'entry',
     files: ['scripts/'],
-    mayImport: ['shared', 'coordinator main', 'agent main', 'hpc connector', 'view', 'simulate'],
+    mayImport: ['shared', 'coordinator main', 'agent main', 'hpc connector', 'view'],
   },
 ];
 

@@ -23,6 +23,7 @@ import { jobRoutes } from './routes/jobs.js';
 import { logRoutes } from './routes/logs.js';
 import { nodeRoutes } from './routes/nodes.js';
 import { poolRoutes } from './routes/pools.js';
+import { reportRoutes } from './routes/report.js';
 import { secretRoutes, secretValueRoute } from './routes/secrets.js';
 import { submitRoute } from './routes/submit.js';
 import { systemRoutes } from './routes/system.js';
@@ -56,7 +57,17 @@ const REQUEST_ID_BYTES = 8;
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_PARAMETER_LENGTH = 256;
 
-const ROUTES = [jobRoutes, taskRoutes, logRoutes, nodeRoutes, poolRoutes, eventRoutes, secretRoutes, systemRoutes];
+const ROUTES = [
+  jobRoutes,
+  taskRoutes,
+  logRoutes,
+  nodeRoutes,
+  poolRoutes,
+  reportRoutes,
+  eventRoutes,
+  secretRoutes,
+  systemRoutes,
+];
 
 /**
  * The HTTP interface, ready to listen: `await server.ready()` or `server.listen(...)` completes it.

@@ -1,6 +1,7 @@
 import { assertNever, present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { InstanceId, NodeId } from '../../shared/ids.js';
+import type { Allocation } from './allocation.js';
 import { nodeIntakeChanged, nodeLinkChanged } from './apply-node.js';
 import { changePool } from './apply-pool.js';
 import type { EventOf } from './events.js';
@@ -12,6 +13,7 @@ import {
   joinLimitMs,
   LOST_LIMIT_MS,
 } from './instance.js';
+import { nodeShare } from './node-share.js';
 import { cooled, learnt, type Pool } from './pool.js';
 import type { ClusterState, ClusterView } from './state.js';
 import { step as transition } from './transition.js';
@@ -27,6 +29,17 @@ export function instanceRequested(state: ClusterState, event: EventOf<'instance.
 export function instanceBooting(state: ClusterState, event: EventOf<'instance.booting'>, at: EpochMs): void {
   const { instanceId, ref } = event;
   putInstance(state, { ...moved(state, instanceId, { kind: 'booting', since: at }), ref });
+}
+
+/** Its node has held the attempt until now. */
+export function nodeServed(state: ClusterState, allocation: Allocation, at: EpochMs): void {
+  const id = state.index.instanceByNode.get(allocation.nodeId);
+  const node = state.nodes.get(allocation.nodeId);
+  if (!id || !node) return;
+  const instance = instanceOf(state, id);
+  const share = state.pools.get(instance.pool)?.spec.exclusive ? 1 : nodeShare(allocation, node.inventory);
+  const servedMs = (instance.servedMs ?? 0) + share * (at - allocation.committedAt);
+  state.instances.set(id, { ...instance, servedMs });
 }
 
 /** The last thing that its node held has ended. */

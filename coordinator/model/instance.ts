@@ -23,6 +23,8 @@ export interface Instance {
   readonly powerOnCount: number;
   /** When its node last held something; null while it never did. */
   readonly busyUntil: EpochMs | null;
+  /** How long its node's attempts lasted that have ended, each by its share of the node; absent for 0. */
+  readonly servedMs?: number;
   /** Before the present phase: paid for as on, and parked. */
   readonly onMs: number;
   readonly suspendedMs: number;

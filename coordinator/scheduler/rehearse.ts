@@ -105,7 +105,6 @@ function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<Nod
     levels,
     accounts: index.accounts,
     mix: index.mix,
-    experience: index.experience,
     waitingCount,
     unfinishedJobCount,
     nextDeadline: () => undefined,

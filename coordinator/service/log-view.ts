@@ -3,10 +3,11 @@ import { type Refusal, refuse } from '../../shared/errors.js';
 import { type AllocationRef, MAIN_STEP, type TaskRef } from '../../shared/ids.js';
 import { SPEC_LIMITS } from '../../shared/job-spec/spec.js';
 import { parseRanges, rangesHave } from '../../shared/ranges.js';
-import { parseDuration, shown } from '../../shared/units.js';
+import { shown } from '../../shared/units.js';
 import type { LogStream } from '../../shared/wire/messages.js';
 import type { Job } from '../model/job.js';
 import { LOG_CHUNK_BYTES, type TaskLogsReader } from './task-logs-reader.js';
+import { timeOf } from './time-text.js';
 
 /** What of a job's output is wanted; absent fields want everything. */
 export interface LogQuery {
@@ -64,16 +65,6 @@ function wantedTasks(job: Job, text: string): LogView['wants'] | string {
 }
 
 const SHOWN_STEPS = 10;
-/** Of RFC 3339, whose zone must be given: ours and the reader's may differ. */
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
-
-function timeOf(text: string, now: EpochMs): EpochMs | string {
-  const time = TIME.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(time)) return time;
-  const durationMs = parseDuration(text);
-  return typeof durationMs === 'number' ? now - durationMs : `${shown(text)} is neither 10m nor 2026-01-31T12:00:00Z`;
-}
-
 /** Where to begin in what one stream has: at the time, or so many lines before the end, whichever is later. */
 export async function beginningOf(
   logs: TaskLogsReader,

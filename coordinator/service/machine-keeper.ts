@@ -1,5 +1,6 @@
 import type { Refusal } from '../../shared/errors.js';
 import type { PoolSpec } from '../../shared/pool.js';
+import type { LedgerEntry } from '../model/ledger.js';
 
 /** Who rents the machines, as far as people see it. */
 export interface MachineKeeper {
@@ -7,4 +8,6 @@ export interface MachineKeeper {
   troubleOf(pool: string): string | undefined;
   /** Why there can be no provider with these settings; whether they work shows only when it is asked. */
   refuseProvider(spec: PoolSpec): Promise<Refusal | undefined>;
+  /** What machines did, in the order of time; the oldest may be forgotten. */
+  history(): readonly LedgerEntry[];
 }

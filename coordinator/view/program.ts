@@ -10,6 +10,7 @@ import { addLogsCommand } from './commands/logs.js';
 import { addNodeCommands } from './commands/nodes.js';
 import { addPlanCommand } from './commands/plan.js';
 import { addPoolCommands } from './commands/pools.js';
+import { addReportCommand } from './commands/report.js';
 import { addSecretsCommand } from './commands/secrets.js';
 import { addSubmitCommands } from './commands/submit.js';
 import { addUpCommand } from './commands/up.js';
@@ -27,9 +28,6 @@ const DAEMONS_HELP = `
 Daemons:
   coordinator [flags]     decide where tasks run (see berth coordinator --help)
   agent [flags]           run tasks on this machine (see berth agent --help)
-
-Without any coordinator:
-  simulate [scenario]     try pools out on arriving jobs, in no time (see berth simulate --help)
 
 The coordinator is found by BERTH_URL with BERTH_TOKEN or BERTH_TOKEN_FILE, or on its own machine by
 BERTH_STATE_DIR (else /var/lib/berth or ~/.berth). BERTH_CA_FILE names certificates to trust for https.`;
@@ -88,6 +86,7 @@ function addAll(host: Host): void {
   addArtifactCommands(host);
   addNodeCommands(host);
   addPoolCommands(host);
+  addReportCommand(host);
   addSecretsCommand(host);
   addEventsCommand(host);
   addUpCommand(host);

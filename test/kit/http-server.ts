@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ArtifactStore } from '../../coordinator/artifacts/artifact-store.js';
 import { FileArtifactStore } from '../../coordinator/artifacts/file-artifact-store.js';
+import { MachineLedger } from '../../coordinator/elastic/machine-ledger.js';
 import { Engine } from '../../coordinator/engine/engine.js';
 import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
 import type { Server } from '../../coordinator/http/context.js';
@@ -81,6 +82,7 @@ interface TestServerParts {
   readonly artifacts: ArtifactStore;
   readonly secrets: SecretStore;
   readonly clock: Clock;
+  readonly ledger: MachineLedger;
   readonly folder: string;
 }
 
@@ -98,15 +100,17 @@ export class TestServer {
   /** What providers say, by pool. */
   readonly troubles = new Map<string, string>();
   readonly #store: MemoryStore;
+  readonly #ledger: MachineLedger;
   readonly #folder: string;
   #url = '';
 
   constructor(parts: TestServerParts) {
-    const { store, engine, logs, artifacts, secrets, clock, folder } = parts;
+    const { store, engine, logs, artifacts, secrets, clock, ledger, folder } = parts;
     this.#store = store;
     this.engine = engine;
     this.logs = logs;
     this.#folder = folder;
+    this.#ledger = ledger;
     this.service = openService({
       engine,
       logs,
@@ -114,6 +118,7 @@ export class TestServer {
       secrets,
       machines: {
         troubleOf: (pool) => this.troubles.get(pool),
+        history: () => ledger.entries,
         refuseProvider: async ({ provider }) =>
           provider.kind === 'process' ? undefined : refuse('invalid-spec', `there is no provider "${provider.kind}"`),
       },
@@ -146,6 +151,7 @@ export class TestServer {
     await this.server.close();
     this.service.close();
     await this.engine.close();
+    await this.#ledger.close();
     await this.logs.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
@@ -272,7 +278,9 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   });
   const logs = new TaskLogs(base);
   const artifacts = await FileArtifactStore.open({ ...base, folder: join(folder, 'artifacts') });
-  const server = new TestServer({ store, engine, logs, artifacts, secrets, clock, folder });
+  const ledger = await MachineLedger.open({ ...base, view: engine.view, path: join(folder, 'machines.log') });
+  engine.onCommitted((events) => ledger.note(events));
+  const server = new TestServer({ store, engine, logs, artifacts, secrets, clock, ledger, folder });
   await server.listen();
   return server;
 }

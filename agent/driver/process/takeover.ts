@@ -61,8 +61,5 @@ function keep(records: Map<AllocationId, AttemptRecord>, ledger: LedgerFile, ent
   if (entry.end === 'revoked') {
     records.delete(id);
     ledger.attempts.delete(id);
-    return;
-  }
-  record.end = entry.end;
-  record.cpuMs = entry.cpuMs;
+  } else record.end = entry.end;
 }

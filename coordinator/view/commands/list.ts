@@ -5,11 +5,14 @@ import { type Context, remark } from '../context.js';
 import { EXIT } from '../exit-code.js';
 import { jobColumns, jobFields, stepColumns } from '../format/job.js';
 import { isTabular, printListing, printOne, tableScreen } from '../format/listing.js';
+import { receiptText } from '../format/report.js';
 import { renderFields, renderTable } from '../format/table.js';
 import { attemptColumns, taskColumns, taskFields } from '../format/task.js';
 import { usageColumns } from '../format/usage.js';
 import { countFlag, examples, type FormatFlags, formatOption, type Host } from '../host.js';
+import type { ReceiptView } from '../report-documents.js';
 import { getTask, selectJobOrTask } from '../selector.js';
+import { receiptOf } from './report.js';
 
 const STATES = ['held', 'active', 'canceling', 'finished', 'unfinished'];
 const RECENTLY_FINISHED = 10;
@@ -107,8 +110,8 @@ async function show(context: Context, target: string, { output }: FormatFlags): 
   const { job, task } = await selectJobOrTask(context.api, target);
   if (task !== undefined) await showTask(context, { job, task, output });
   else {
-    const tasks = isTabular(output) ? await telling(context, job) : undefined;
-    printOne(context, output, { document: job, name: job.id, describe: () => describeJob(context, job, tasks) });
+    const more = isTabular(output) ? await Promise.all([telling(context, job), receiptOf(context, job.id)]) : undefined;
+    printOne(context, output, { document: job, name: job.id, describe: () => describeJob(context, job, more) });
   }
   return EXIT.succeeded;
 }
@@ -119,9 +122,11 @@ function telling(context: Context, job: JobView): Promise<TaskPage> {
   return context.api.get<TaskPage>(`/jobs/${segment(job.id)}/tasks`, { query: { limit: SHOWN_TASKS, ...filter } });
 }
 
-function describeJob(context: Context, job: JobView, tasks: TaskPage | undefined): string {
+function describeJob(context: Context, job: JobView, more: readonly [TaskPage, ReceiptView] | undefined): string {
   const screen = tableScreen(context);
-  const parts = [renderFields(jobFields(job, context.clock.now()), screen)];
+  const [tasks, receipt] = more ?? [];
+  const cost = receipt === undefined ? null : receiptText(receipt);
+  const parts = [renderFields([...jobFields(job, context.clock.now()), ['Cost', cost]], screen)];
   if (job.steps.length > 1) parts.push(renderTable(stepColumns(), job.steps, screen));
   if (tasks && tasks.tasks.length > 0) parts.push(renderTable(taskColumns(), tasks.tasks, screen));
   if (tasks?.nextCursor) parts.push('There are more failed tasks.\n');

@@ -1,0 +1,206 @@
+import { appendFile, readFile } from 'node:fs/promises';
+import type { Cancel, Clock, EpochMs } from '../../shared/clock.js';
+import type { InstanceId } from '../../shared/ids.js';
+import type { Log } from '../../shared/log.js';
+import { ifPresent, PRIVATE_FILE, replaceFile } from '../gateway/disk.js';
+import type { BerthEvent, LoggedEvent } from '../model/events.js';
+import type { Instance } from '../model/instance.js';
+import { type LedgerEntry, ledgerState } from '../model/ledger.js';
+import type { ClusterView } from '../model/state.js';
+
+export interface MachineLedgerOptions {
+  readonly path: string;
+  /** The engine's; as it is when a listener is called, it is on disk. */
+  readonly view: ClusterView;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export const LEDGER_LIMITS = {
+  /** In memory and in the file; then the older half goes. */
+  entries: 200_000,
+  /** A node that turns busy or idle more often is written down so often. */
+  edgeMs: 60_000,
+} as const;
+
+/** A machine as it was written down last, and what has been since. */
+interface Known {
+  readonly entry: LedgerEntry;
+  readonly busySince: EpochMs | null;
+  readonly busyMs: number;
+  readonly servedMs: number;
+}
+
+/**
+ * Writes down what machines do: a line of JSON for each change, in a file that survives the events.
+ *
+ * What a crash keeps from it is made up at the next start from the machines as they are; only times in between are lost.
+ */
+export class MachineLedger {
+  readonly #options: MachineLedgerOptions;
+  #entries: LedgerEntry[];
+  readonly #known = new Map<InstanceId, Known>();
+  #unwritten: string[] = [];
+  #mustRewrite = false;
+  #writing: Promise<void> | undefined;
+  #cancel: Cancel = () => {};
+
+  private constructor(options: MachineLedgerOptions, entries: LedgerEntry[]) {
+    this.#options = options;
+    this.#entries = entries;
+  }
+
+  /** Reads the file back and takes up the machines as they are. A damaged line is left out. */
+  static async open(options: MachineLedgerOptions): Promise<MachineLedger> {
+    const text = (await ifPresent(() => readFile(options.path, 'utf8'))) ?? '';
+    const ledger = new MachineLedger(options, readEntries(text, options.log));
+    ledger.#takeUp(options.clock.now());
+    ledger.#lookLater();
+    return ledger;
+  }
+
+  /** In the order of their times. */
+  get entries(): readonly LedgerEntry[] {
+    return this.#entries;
+  }
+
+  note(events: readonly LoggedEvent[]): void {
+    const { view } = this.#options;
+    if (view.instances.size === 0 && this.#known.size === 0) return;
+    for (const { event, at } of events) {
+      for (const id of machinesOf(event, view)) this.#look(id, at, isFailure(event));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#cancel();
+    this.#write();
+    await this.#writing;
+  }
+
+  #takeUp(now: EpochMs): void {
+    for (const entry of this.#entries) {
+      if (entry.state === 'gone') this.#known.delete(entry.machine);
+      else this.#known.set(entry.machine, knownOf(entry));
+    }
+    for (const id of new Set([...this.#known.keys(), ...this.#options.view.instances.keys()])) this.#look(id, now);
+  }
+
+  /** Writes down what has been held back because it changed too often. */
+  #lookLater(): void {
+    this.#cancel = this.#options.clock.after(LEDGER_LIMITS.edgeMs, () => {
+      const now = this.#options.clock.now();
+      for (const id of [...this.#known.keys()]) this.#look(id, now);
+      this.#lookLater();
+    });
+  }
+
+  #look(id: InstanceId, at: EpochMs, failed = false): void {
+    const { view } = this.#options;
+    const instance = view.instances.get(id);
+    const known = this.#known.get(id);
+    if (!instance) {
+      if (known) this.#gone(known, at, failed);
+      return;
+    }
+    const isBusy = view.index.usage(instance.nodeId).live.size > 0;
+    const busyMs = known ? known.busyMs + (known.busySince === null ? 0 : at - known.busySince) : 0;
+    const entry = entryOf(instance, { at, state: ledgerState(instance, isBusy), busyMs, failed });
+    const isHeldBack = known && (known.entry.state === entry.state || isEdgeTooSoon(known.entry, entry));
+    const busySince = entry.state === 'busy' ? at : null;
+    const { servedMs } = entry;
+    this.#known.set(id, { entry: isHeldBack ? known.entry : entry, busySince, busyMs, servedMs });
+    if (!isHeldBack) this.#add(entry);
+  }
+
+  #gone({ entry, busySince, busyMs, servedMs }: Known, at: EpochMs, failed: boolean): void {
+    this.#known.delete(entry.machine);
+    const total = busyMs + (busySince === null ? 0 : at - busySince);
+    const { machine, node, pool } = entry;
+    const sums = { busyMs: total, servedMs };
+    this.#add({ machine, node, pool, at, state: 'gone', ...sums, ...(failed ? { failed } : {}) });
+  }
+
+  #add(entry: LedgerEntry): void {
+    this.#entries.push(entry);
+    this.#unwritten.push(JSON.stringify(entry));
+    if (this.#entries.length > LEDGER_LIMITS.entries) {
+      this.#entries = this.#entries.slice(-LEDGER_LIMITS.entries / 2);
+      this.#mustRewrite = true;
+    }
+    this.#write();
+  }
+
+  #write(): void {
+    if (this.#writing || this.#unwritten.length === 0) return;
+    this.#writing = this.#writeOnce()
+      .catch((error: unknown) => this.#options.log.warn('machine ledger could not be written', { error }))
+      .finally(() => {
+        this.#writing = undefined;
+        this.#write();
+      });
+  }
+
+  async #writeOnce(): Promise<void> {
+    const { path } = this.#options;
+    const lines = this.#unwritten;
+    this.#unwritten = [];
+    if (this.#mustRewrite) {
+      this.#mustRewrite = false;
+      await replaceFile(path, this.#entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
+    } else {
+      await appendFile(path, lines.map((line) => `${line}\n`).join(''), { mode: PRIVATE_FILE });
+    }
+  }
+}
+
+function readEntries(text: string, log: Log): LedgerEntry[] {
+  let damagedCount = 0;
+  const entries = text.split('\n').flatMap((line): LedgerEntry[] => {
+    if (line === '') return [];
+    try {
+      return [JSON.parse(line) as LedgerEntry];
+    } catch {
+      damagedCount += 1;
+      return [];
+    }
+  });
+  if (damagedCount > 0) log.warn('lines of the machine ledger are damaged and left out', { damagedCount });
+  return entries;
+}
+
+function knownOf(entry: LedgerEntry): Known {
+  return { entry, busySince: entry.state === 'busy' ? entry.at : null, busyMs: entry.busyMs, servedMs: entry.servedMs };
+}
+
+function machinesOf(event: BerthEvent, { allocations, index }: ClusterView): readonly InstanceId[] {
+  if ('instanceId' in event) return [event.instanceId];
+  if (event.type === 'allocation.committed') return only(index.instanceByNode.get(event.nodeId));
+  if (event.type !== 'allocation.ended') return [];
+  const nodeId = allocations.get(event.allocationId)?.nodeId;
+  return only(nodeId && index.instanceByNode.get(nodeId));
+}
+
+function only(id: InstanceId | undefined): readonly InstanceId[] {
+  return id === undefined ? [] : [id];
+}
+
+function isFailure(event: BerthEvent): boolean {
+  return event.type === 'instance.orderFailed' && event.order !== 'suspend';
+}
+
+function isEdgeTooSoon(before: LedgerEntry, next: LedgerEntry): boolean {
+  const isEdge = isOnAndJoined(before) && isOnAndJoined(next);
+  return isEdge && next.at - before.at < LEDGER_LIMITS.edgeMs;
+}
+
+function isOnAndJoined({ state }: LedgerEntry): boolean {
+  return state === 'busy' || state === 'idle';
+}
+
+function entryOf(
+  { id, nodeId, pool, servedMs = 0 }: Instance,
+  { failed, ...now }: Pick<LedgerEntry, 'at' | 'state' | 'busyMs'> & { readonly failed: boolean },
+): LedgerEntry {
+  return { ...now, machine: id, node: nodeId, pool, servedMs, ...(failed ? { failed } : {}) };
+}
