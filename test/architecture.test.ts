@@ -7,7 +7,7 @@ import { functionSizes, methodCount } from './kit/architecture-sizes.js';
 import { listFiles, parseSource, readSources, readText, type SourceFile } from './kit/architecture-source.js';
 
 /** Each in a folder of its own; none knows of another. */
-const PROVIDERS = ['process', 'docker', 'command', 'ec2', 'azure', 'gcp', 'openstack', 'im'];
+const PROVIDERS = ['process', 'docker', 'command', 'libvirt', 'ec2', 'azure', 'gcp', 'openstack', 'im'];
 
 /** Who may import whom. A file belongs to the first layer that names it; every layer may import itself. */
 const LAYERS: readonly checks.Layer[] = [

@@ -6,6 +6,7 @@ const PROVIDERS: Readonly<Record<string, () => Promise<ProviderFactory>>> = {
   process: async () => (await import('./providers/process/process-provider.js')).processProvider,
   docker: async () => (await import('./providers/docker/docker-provider.js')).dockerProvider,
   command: async () => (await import('./providers/command/command-provider.js')).commandProvider,
+  libvirt: async () => (await import('./providers/libvirt/libvirt-provider.js')).libvirtProvider,
   ec2: async () => (await import('./providers/ec2/ec2-provider.js')).ec2Provider,
   azure: async () => (await import('./providers/azure/azure-provider.js')).azureProvider,
   gcp: async () => (await import('./providers/gcp/gcp-provider.js')).gcpProvider,
