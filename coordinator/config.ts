@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
 import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
-import { AppError, isRefusal } from '../shared/errors.js';
+import { AppError, isRefusal, type Refusal } from '../shared/errors.js';
 import { type Limits, NO_LIMITS, type Packing } from '../shared/limits.js';
 import { parseLicences, parsePreemption, parseQuotas, parseWeights } from '../shared/limits-config.js';
 import type { PoolSpec } from '../shared/pool.js';
@@ -11,6 +11,7 @@ import { parsePoolsText } from '../shared/pool-spec/text.js';
 import { didYouMean } from '../shared/suggest.js';
 import { readServiceEnvironment, type ServiceEnvironment } from '../shared/systemd.js';
 import { parseDuration, parseMiB } from '../shared/units.js';
+import { parseTargetsText, type TargetSpec } from './hpc/read-targets.js';
 
 /** How `berth coordinator` is set up, parsed once. */
 export interface CoordinatorConfig {
@@ -31,6 +32,8 @@ export interface CoordinatorConfig {
   readonly secretsKey: SecretsKey;
   /** Pools of machines; none when empty. */
   readonly pools: readonly PoolSpec[];
+  /** Remote batch systems that jobs may name; none when empty. */
+  readonly targets: readonly TargetSpec[];
   /** Where the agents of new machines reach us; null: where we listen. */
   readonly publicUrl: string | null;
   /** Where providers may find credentials, as their own tools do. */
@@ -118,6 +121,11 @@ const SETTINGS = {
     placeholder: 'FILE',
     help: 'pools of machines to start and stop as they are needed (YAML)',
   },
+  targets: {
+    parse: parseText,
+    placeholder: 'FILE',
+    help: 'remote batch systems that jobs may name as hpc/NAME (YAML)',
+  },
   publicUrl: {
     parse: parseUrl,
     placeholder: 'URL',
@@ -157,6 +165,7 @@ export async function readCoordinatorConfig(
     maxStreamBytes: values.logLimit ?? DEFAULT_MAX_STREAM_BYTES,
     secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
     pools: values.pools === undefined ? [] : await readPools(values.pools),
+    targets: values.targets === undefined ? [] : await readTargets(values.targets),
     publicUrl: values.publicUrl ?? null,
     environment: env,
     logLevel: values.logLevel ?? 'info',
@@ -165,15 +174,24 @@ export async function readCoordinatorConfig(
 }
 
 async function readPools(path: string): Promise<readonly PoolSpec[]> {
-  let text: string;
+  return orThrow(parsePoolsText(await readConfigured('--pools', path)), path);
+}
+
+async function readTargets(path: string): Promise<readonly TargetSpec[]> {
+  return orThrow(parseTargetsText(await readConfigured('--targets', path)), path);
+}
+
+function orThrow<Value>(value: Value | Refusal, path: string): Value {
+  if (isRefusal(value)) throw AppError.fromRefusal({ ...value, detail: `${path}: ${value.detail}` });
+  return value;
+}
+
+async function readConfigured(flag: string, path: string): Promise<string> {
   try {
-    text = await readFile(path, 'utf8');
+    return await readFile(path, 'utf8');
   } catch (cause) {
-    throw new AppError('invalid-request', `--pools: ${path} cannot be read: ${(cause as Error).message}`, { cause });
+    throw new AppError('invalid-request', `${flag}: ${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
-  const pools = parsePoolsText(text);
-  if (isRefusal(pools)) throw AppError.fromRefusal({ ...pools, detail: `${path}: ${pools.detail}` });
-  return pools;
 }
 
 function parseUrl(value: string): string | Unfit {

@@ -57,6 +57,11 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
     environment: config.environment,
     url: () => config.publicUrl ?? addressOf(server),
   });
+  const targets = {
+    ...{ cluster, version: VERSION, targets: config.targets, environment: config.environment },
+    ...{ logs, artifacts, clock: systemClock, log },
+    secret: (namespace: string, name: string) => secretText(secrets.valueOf(namespace, name)),
+  };
   try {
     const parts = {
       stateDir,
@@ -70,6 +75,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
       artifacts,
       front,
       machines,
+      targets,
       log,
     };
     await live(parts, stop, () => serve(server, config, log));

@@ -15,6 +15,7 @@ import { orderSource } from './engine/order-source.js';
 import { AgentGateway } from './gateway/agent-session.js';
 import { removeJobOutput } from './gateway/log-removal.js';
 import type { TaskLogs } from './gateway/task-logs.js';
+import type { MirrorOperator } from './hpc/operator/mirror-operator.js';
 import type { MachineRoom } from './machine-room.js';
 import { Retention } from './retention.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
@@ -23,6 +24,7 @@ import type { SecretStore } from './secrets/secret-store.js';
 import { collectArtifacts } from './service/artifacts-in-use.js';
 import { openService, type Service } from './service/service.js';
 import { SqliteStore } from './store/sqlite.js';
+import { operateTargets, type TargetRoomOptions } from './target-room.js';
 
 /** RFC 6455's "try again later". */
 const TRY_AGAIN_LATER = 1013;
@@ -60,6 +62,7 @@ export interface LifeOptions {
   readonly artifacts: ArtifactStore;
   readonly front: Front;
   readonly machines: MachineRoom;
+  readonly targets: TargetRoomOptions;
   readonly log: Log;
 }
 
@@ -68,6 +71,7 @@ interface Hanging {
   readonly service: Service;
   readonly operator: MachineOperator;
   readonly ledger: MachineLedger;
+  readonly mirrors: MirrorOperator;
   readonly failed: Promise<unknown>;
   readonly retention: Retention;
   readonly log: Log;
@@ -80,6 +84,7 @@ export class Life {
   readonly #service: Service;
   readonly #operator: MachineOperator;
   readonly #ledger: MachineLedger;
+  readonly #mirrors: MirrorOperator;
   readonly #failed: Promise<unknown>;
   readonly #retention: Retention;
   readonly #log: Log;
@@ -91,6 +96,7 @@ export class Life {
     this.#service = hanging.service;
     this.#operator = hanging.operator;
     this.#ledger = hanging.ledger;
+    this.#mirrors = hanging.mirrors;
     this.#failed = hanging.failed;
     this.#retention = hanging.retention;
     this.#log = hanging.log;
@@ -107,6 +113,7 @@ export class Life {
     });
     let gateway: AgentGateway | undefined;
     let operator: MachineOperator | undefined;
+    let mirrors: MirrorOperator | undefined;
     const store = new SqliteStore({ stateDir });
     const engine = await Engine.open({
       store,
@@ -119,6 +126,7 @@ export class Life {
       perform: (effects) => {
         gateway?.perform(effects);
         operator?.perform(effects);
+        mirrors?.perform(effects);
       },
       onFailure: fail,
     });
@@ -131,8 +139,10 @@ export class Life {
     engine.onCommitted((events) => ledger.note(events));
     await machines.define(engine);
     operator = machines.operate(engine);
+    mirrors = operateTargets(options.targets, engine);
     const service = openService({
       ...{ ...parts, artifacts, limits, packing, pricing, secrets },
+      remotes: mirrors,
       usageOf: gateway.usageOf.bind(gateway),
       machines: {
         troubleOf: operator.troubleOf.bind(operator),
@@ -140,12 +150,13 @@ export class Life {
         history: () => ledger.entries,
       },
     });
+    await mirrors.begin();
     front.enter(service, gateway);
     const retention = new Retention({
       ...{ archive: store, keepMs: keepJobsMs, clock: systemClock, log },
       removeOutput: (jobId) => removeJobOutput(stateDir, jobId),
     });
-    return new Life(engine, { gateway, service, operator, ledger, failed, retention, log });
+    return new Life(engine, { gateway, service, operator, mirrors, ledger, failed, retention, log });
   }
 
   /** The store's failure, or undefined when `stop` was aborted first. Rejects with what is not the store's fault. */
@@ -160,6 +171,7 @@ export class Life {
     this.#service.close();
     this.#gateway.close();
     this.#operator.close();
+    await this.#mirrors.close();
     await this.#retention.stop();
     await this.#engine.close();
     await this.#ledger.close();

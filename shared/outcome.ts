@@ -1,10 +1,10 @@
 import { assertNever } from './assert.js';
 
 /**
- * Why somebody asked an allocation to stop; `gang`: another rank of its gang has failed or is being stopped; `disk`:
+ * Why somebody asked an allocation to stop; `remote`: somebody did so at the remote batch system; `gang`: another rank of its gang has failed or is being stopped; `disk`:
  * it has more on disk than it asked for.
  */
-export type StopReason = 'canceled' | 'time-limit' | 'disk' | 'drained' | 'preempted' | 'gang' | 'stale';
+export type StopReason = 'canceled' | 'time-limit' | 'disk' | 'drained' | 'preempted' | 'gang' | 'stale' | 'remote';
 
 /** How an attempt ended. `ranMs` counts from the start of the command, by the agent's monotonic clock. */
 export type AllocationEnd =

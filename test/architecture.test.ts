@@ -124,6 +124,11 @@ const LAYERS: readonly checks.Layer[] = [
     files: ['coordinator/hpc/connector/'],
     mayImport: ['shared', 'hpc policy', 'hpc port', 'hpc backends'],
   },
+  {
+    name: 'hpc operator',
+    files: ['coordinator/hpc/operator/'],
+    mayImport: ['shared', 'model', 'inputs', 'engine', 'artifact port', 'hpc policy', 'hpc port'],
+  },
   { name: 'hpc policy', files: ['coordinator/hpc/'], mayImport: ['shared'], nature: 'pure' },
 
   // Use cases, which ask the scheduler only why something waits; then HTTP around them.
@@ -134,7 +139,7 @@ const LAYERS: readonly checks.Layer[] = [
   },
   { name: 'http', files: ['coordinator/http/'], mayImport: ['shared', 'service'] },
   { name: 'view', files: ['coordinator/view/'], mayImport: ['shared'] },
-  { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared'] },
+  { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared', 'hpc policy'] },
   {
     name: 'coordinator main',
     files: [
@@ -143,6 +148,7 @@ const LAYERS: readonly checks.Layer[] = [
       'coordinator/life.ts',
       'coordinator/machine-room.ts',
       'coordinator/retention.ts',
+      'coordinator/target-room.ts',
       'coordinator/tls.ts',
     ],
     mayImport: [
@@ -157,6 +163,10 @@ const LAYERS: readonly checks.Layer[] = [
       'machine ledger',
       'provider port',
       'provider kinds',
+      'hpc operator',
+      'hpc policy',
+      'hpc port',
+      'hpc backends',
       'pricing',
       'secrets',
       'gateway',

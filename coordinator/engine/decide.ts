@@ -7,6 +7,7 @@ import { inventoryChanged } from '../rules/inventory-changed.js';
 import { cancelJob, holdJob, releaseJob } from '../rules/job-control.js';
 import { machineCreated, machineRefused } from '../rules/machine-orders.js';
 import { machinesListed } from '../rules/machines-listed.js';
+import { mirrorMoved, mirrorQueued, submitMirror } from '../rules/mirrors.js';
 import { cordonNode, drainNode, openNode, removeNode } from '../rules/node-control.js';
 import { agentDeparting, agentSilent, coordinatorStarted, timePassed } from '../rules/node-link.js';
 import {
@@ -49,6 +50,9 @@ const RULES: { readonly [Type in InputType]: Rule<Type> } = {
   machineCreated,
   machineRefused,
   machinesListed,
+  submitMirror,
+  mirrorQueued,
+  mirrorMoved,
   coordinatorStarted,
   limitsChanged: () => done(),
   timePassed,

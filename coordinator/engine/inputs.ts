@@ -39,6 +39,7 @@ export type Input =
   | { readonly type: 'agentClosed'; readonly nodeId: NodeId; readonly closing: number }
   | PoolInput
   | MachineInput
+  | MirrorInput
   /** What the operator allows is another: what waits may start now. */
   | { readonly type: 'limitsChanged' }
   /** The coordinator started on an existing log: no connection of before is alive. */
@@ -74,6 +75,18 @@ type MachineInput =
       readonly pool: string;
       readonly machines: readonly Machine[];
       readonly askedAt: EpochMs;
+    };
+
+type MirrorInput =
+  /** One remote job is to be submitted for these attempts of a target. */
+  | { readonly type: 'submitMirror'; readonly tag: string; readonly allocationIds: readonly AllocationId[] }
+  /** The remote system has it. */
+  | { readonly type: 'mirrorQueued'; readonly tag: string; readonly remoteId: string; readonly nodeId: NodeId }
+  | {
+      readonly type: 'mirrorMoved';
+      readonly allocationId: AllocationId;
+      readonly nodes: string;
+      readonly requeueCount: number;
     };
 
 export interface SubmitJob {

@@ -11,6 +11,7 @@ import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import { type Resources, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { Usage } from '../../shared/usage.js';
 import type { StagingRecord } from '../../shared/wire/messages.js';
+import type { Mirrored } from './mirror.js';
 
 /** One attempt of one task on one node with concrete devices. Its id is its own fence. */
 export interface Allocation {
@@ -28,6 +29,8 @@ export interface Allocation {
   readonly countedMillis?: number;
   readonly committedAt: EpochMs;
   readonly startedAt?: EpochMs;
+  /** The remote job that it is, or is a task of; absent unless its node is a remote batch system. */
+  readonly mirror?: Mirrored;
   readonly phase: AllocationPhase;
 }
 

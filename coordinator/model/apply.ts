@@ -10,6 +10,7 @@ import {
 } from './apply-allocation.js';
 import * as instance from './apply-instance.js';
 import { jobPhaseChanged, jobSubmitted, stepReleased, stepSwept, taskFinished, taskRequeued } from './apply-job.js';
+import { mirrorMoved, mirrorQueued, mirrorSubmitted } from './apply-mirror.js';
 import { nodeIntakeChanged, nodeLinkChanged, nodeRegistered, nodeRemoved } from './apply-node.js';
 import { poolDefined, poolIntakeChanged, poolRemoved, poolScaled } from './apply-pool.js';
 import type { EventOf, EventType, LoggedEvent } from './events.js';
@@ -66,6 +67,9 @@ const FOLDS: { readonly [Type in EventType]: Fold<Type> } = {
     nodeIntakeChanged(state, nodeId, { kind: 'draining', since: at, reason, deadlineAt }),
   'node.drained': (state, { nodeId }, at) =>
     nodeIntakeChanged(state, nodeId, { kind: 'drained', since: at, reason: 'drained' }),
+  'mirror.submitted': mirrorSubmitted,
+  'mirror.queued': mirrorQueued,
+  'mirror.moved': mirrorMoved,
   'pool.defined': poolDefined,
   'pool.removed': poolRemoved,
   'pool.enabled': (state, { pool }) => poolIntakeChanged(state, pool, { kind: 'enabled' }),

@@ -1,8 +1,9 @@
-import type { Constraint, DriverName, StepSpec } from '../../shared/job-spec/spec.js';
+import type { Constraint, StepSpec, TargetName } from '../../shared/job-spec/spec.js';
 import type { VolumeMount } from '../../shared/job-spec/staging-spec.js';
 import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
 import type { GpuDemand, GpuDevice, Resources } from '../../shared/resources.js';
-import type { Inventory, Volume } from '../../shared/wire/messages.js';
+import type { Inventory, NodeDriver, Volume } from '../../shared/wire/messages.js';
+import { PLACE_AT_TARGET } from './mirror.js';
 import type { NodeClass } from './node.js';
 
 /** Everything about a task that feasibility may read; tasks of equal demand share one interned record. */
@@ -10,7 +11,7 @@ export interface DemandClass {
   readonly key: string;
   readonly resources: Resources;
   readonly gpus: GpuDemand | null;
-  readonly driver: DriverName;
+  readonly driver: NodeDriver;
   readonly constraints: readonly Constraint[];
   /** The task has its node to itself; absent when it shares. */
   readonly exclusive?: true;
@@ -23,7 +24,7 @@ export interface DemandClass {
 /** What of a step decides its demand. */
 export type DemandSource = Pick<
   StepSpec,
-  'resources' | 'driver' | 'constraints' | 'exclusive' | 'gang' | 'array' | 'secrets' | 'volumes'
+  'resources' | 'driver' | 'target' | 'constraints' | 'exclusive' | 'gang' | 'array' | 'secrets' | 'volumes'
 >;
 
 /** Said by an agent that has a place in memory for them; others would run the task without. */
@@ -35,6 +36,7 @@ export class ClassTable {
   readonly #nodes = new Map<string, NodeClass>();
 
   demandOf(spec: DemandSource): DemandClass {
+    if (spec.target !== undefined) return intern(this.#demands, demandAt(spec.target));
     const { cpuMillis, memoryMiB, diskMiB, gpus } = spec.resources;
     const body = {
       resources: { cpuMillis, memoryMiB, diskMiB },
@@ -76,6 +78,11 @@ export class ClassTable {
       ...(volumes === undefined ? {} : { volumes }),
     });
   }
+}
+
+/** What the task needs is the remote system's to find: here it takes one of the target's places. */
+function demandAt(target: TargetName): Omit<DemandClass, 'key'> {
+  return { resources: PLACE_AT_TARGET, gpus: null, driver: target, constraints: [] };
 }
 
 function neededOf({ name, writable }: VolumeMount): Volume {

@@ -99,8 +99,27 @@ export type BerthEvent =
       readonly by: string;
     }
   | { readonly type: 'node.drained'; readonly nodeId: NodeId }
+  | MirrorEvent
   | PoolEvent
   | InstanceEvent;
+
+type MirrorEvent =
+  /** The intent to have one remote job for these attempts, on disk before the remote system hears of it. */
+  | { readonly type: 'mirror.submitted'; readonly tag: string; readonly allocationIds: readonly AllocationId[] }
+  /** The remote system has it. */
+  | {
+      readonly type: 'mirror.queued';
+      readonly tag: string;
+      readonly remoteId: string;
+      readonly allocationIds: readonly AllocationId[];
+    }
+  /** It was given nodes of the site, or was put back into the queue there. */
+  | {
+      readonly type: 'mirror.moved';
+      readonly allocationId: AllocationId;
+      readonly nodes: string;
+      readonly requeueCount: number;
+    };
 
 type PoolEvent =
   | { readonly type: 'pool.defined'; readonly spec: PoolSpec; readonly by: string }

@@ -6,6 +6,7 @@ import type { Decision, SubmitJob } from '../engine/inputs.js';
 import type { DemandClass } from '../model/demand.js';
 import { ClassTable } from '../model/demand.js';
 import { describeObstacle, isPassing, obstacleTo, slotsOnEmpty } from '../model/feasible.js';
+import { isTarget } from '../model/mirror.js';
 import { type ClusterView, KEY_LIFETIME_MS } from '../model/state.js';
 import { QUEUE_LIMITS } from './limits.js';
 import { refuseIfNeverAllowed, refuseIfQuotaIsFull } from './refuse-beyond-limits.js';
@@ -80,8 +81,11 @@ function refuseIfFull(view: ClusterView): Refusal | undefined {
  * Refuses what no known node could ever hold, even empty. While no node has joined yet nothing is known, and the job waits.
  */
 function refuseIfImpossible(view: ClusterView, spec: JobSpec, demands: readonly DemandClass[]): Refusal | undefined {
-  if (spec.allowFutureNodes || view.nodes.size === 0) return undefined;
+  const hasNodes = [...view.nodes.keys()].some((nodeId) => !isTarget(nodeId));
+  if (spec.allowFutureNodes) return undefined;
   for (const [position, step] of spec.steps.entries()) {
+    // A target is asked beforehand whether it can run the step; of nodes that have yet to join nothing is known.
+    if (step.target !== undefined || !hasNodes) continue;
     const demand = present(demands[position], 'demand of a step');
     const nearest = nearestMiss(view, demand);
     const tooMany = nearest === undefined ? gangMiss(view, demand) : undefined;
@@ -112,6 +116,7 @@ function gangMiss(view: ClusterView, demand: DemandClass): string | undefined {
 function nearestMiss(view: ClusterView, demand: DemandClass): string | undefined {
   const misses = new Map<string, string>();
   for (const node of view.nodes.values()) {
+    if (isTarget(node.id)) continue;
     const obstacle = obstacleTo(demand, node.nodeClass);
     if (!obstacle || isPassing(obstacle)) return undefined;
     if (!misses.has(node.nodeClass.key)) misses.set(node.nodeClass.key, `${node.id}: ${describeObstacle(obstacle)}`);

@@ -1,5 +1,6 @@
 import type { DemandClass } from '../model/demand.js';
 import { describeObstacle, isPassing, type Obstacle, obstacleTo } from '../model/feasible.js';
+import { isTarget } from '../model/mirror.js';
 import type { Node, NodeClass } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { describeShortfall, nearness, type Shortfall, shortfall } from './shortfall.js';
@@ -30,11 +31,12 @@ interface ClassFinding {
  * Cost: O(nodes). Pure.
  */
 export function explainCapacity(view: ClusterView, demand: DemandClass): WaitReason {
-  if (view.nodes.size === 0) {
+  const nodes = [...view.nodes.values()].filter(({ id }) => !isTarget(id) || id === demand.driver);
+  if (nodes.length === 0) {
     return { code: 'no-nodes', message: 'no node has joined yet; start an agent with: berth agent' };
   }
   const findings = new Map<NodeClass, ClassFinding>();
-  for (const node of view.nodes.values()) {
+  for (const node of nodes) {
     const finding = findingFor(findings, node, demand);
     if (finding.obstacle || !isUsable(node)) continue;
     finding.usableCount += 1;

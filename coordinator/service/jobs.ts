@@ -35,7 +35,7 @@ export interface Submitted {
 export async function submitJob(service: Service, { input, by, key }: Submission): Promise<Submitted | Refusal> {
   const spec = await readSpec(input);
   if (isRefusal(spec)) return spec;
-  const missing = await refuseMissingArtifacts(service, spec);
+  const missing = (await service.remotes.refuse(spec)) ?? (await refuseMissingArtifacts(service, spec));
   if (missing) return missing;
   const reply = await service.engine.handle({
     type: 'submitJob',

@@ -12,7 +12,7 @@ import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
 import type { AttemptSource, TaskPlace } from './task-place.js';
 import type { Explanations } from './waiting.js';
 
-const stopReason = oneOf(['canceled', 'time-limit', 'disk', 'drained', 'preempted', 'gang', 'stale']);
+const stopReason = oneOf(['canceled', 'time-limit', 'disk', 'drained', 'preempted', 'gang', 'stale', 'remote']);
 
 export const endSchema = Type.Union(
   [
@@ -44,6 +44,13 @@ export const taskOutcomeSchema = Type.Union([
   Type.Object({ kind: Type.Literal('dropped'), reason: Type.String() }),
 ]);
 
+export const mirrorSchema = Type.Object({
+  tag: Type.String({ description: 'Its name at the remote system.' }),
+  remoteId: nullable(Type.String(), 'As the remote system calls the job; null before it has said so.'),
+  nodes: Type.String({ description: "The site's nodes, as it writes them; empty before it has any." }),
+  requeueCount: Type.Integer({ minimum: 0, description: 'How often the site has put it back into its queue.' }),
+});
+
 const amount = Type.Optional(Type.Integer({ minimum: 1 }));
 
 const usageSchema = Type.Object(
@@ -73,6 +80,7 @@ export const attemptSchema = Type.Object({
   inputs: Type.Array(Type.Object({ path: Type.String(), sha256: Type.String(), sizeBytes: Type.Integer() }), {
     description: 'Inputs whose digest the specification does not say.',
   }),
+  mirror: Type.Optional(mirrorSchema),
   note: nullable(Type.String(), 'Which of its files could not be kept, and why.'),
 });
 export type AttemptView = Static<typeof attemptSchema>;
@@ -120,7 +128,9 @@ export function presentTask(
     exitCode: phase.kind === 'done' ? exitCodeOf(phase.outcome) : null,
     attempt,
     node: attempts.get(allocationId)?.nodeId ?? null,
-    reason: preparation ? preparationText(preparation) : reasonOf(place, phase, explanations),
+    reason: preparation
+      ? preparationText(preparation)
+      : (explanations.remoteOf(allocationId) ?? reasonOf(place, phase, explanations)),
     notBefore: phase.kind === 'queued' && phase.notBefore > explanations.now ? instant(phase.notBefore) : null,
     ...(preparation ? { preparation } : {}),
   };
@@ -165,6 +175,7 @@ function presentAttempt(allocation: Allocation, eligibleAt: EpochMs): AttemptVie
     image: ended?.image ?? null,
     outputCount: ended?.staging?.outputs.length ?? 0,
     inputs: [...(ended?.staging?.inputs ?? [])],
+    ...(allocation.mirror ? { mirror: { ...allocation.mirror } } : {}),
     note: ended?.staging?.note ?? null,
   };
 }
@@ -223,5 +234,6 @@ function describeEnd(end: AllocationEnd): string {
 
 function describeStop(reason: StopReason): string {
   if (reason === 'time-limit') return 'reached its time limit';
+  if (reason === 'remote') return 'was canceled at the remote system';
   return reason === 'disk' ? 'had more on disk than it asked for' : `was stopped: ${reason}`;
 }

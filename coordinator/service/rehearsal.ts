@@ -35,6 +35,8 @@ export async function rehearseJob(
 ): Promise<RehearsalView | Refusal> {
   const spec = await readSpec(input);
   if (isRefusal(spec)) return spec;
+  const unfit = await service.remotes.refuse(spec);
+  if (unfit) return unfit;
   const refused = await service.engine.handle({ type: 'rehearseJob', spec, by });
   if (isRefusal(refused)) return refused;
   return service.engine.read((view) => {

@@ -8,6 +8,7 @@ import type { EngineHandle } from '../engine/handle.js';
 import type { Pricing } from '../scheduler/worth/pricing.js';
 import { JobWatch } from './job-watch.js';
 import type { MachineKeeper } from './machine-keeper.js';
+import type { Remotes } from './remotes.js';
 import type { SecretKeeper } from './secret-keeper.js';
 import type { TaskLogsReader } from './task-logs-reader.js';
 
@@ -30,6 +31,7 @@ export interface ServiceParts {
   /** The planner's, for rehearsals. */
   readonly pricing: Pricing;
   readonly secrets: SecretKeeper;
+  readonly remotes: Remotes;
   readonly machines: MachineKeeper;
 }
 

@@ -1,4 +1,5 @@
 import type { EpochMs } from '../../shared/clock.js';
+import type { AllocationId } from '../../shared/ids.js';
 import type { Limits } from '../../shared/limits.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Job, Step } from '../model/job.js';
@@ -7,11 +8,12 @@ import { explainItself, explainLimits, explainPlace, type Place } from '../sched
 import type { WaitReason } from '../scheduler/wait-reason.js';
 import type { MachineKeeper } from './machine-keeper.js';
 import { Preparations } from './preparations.js';
+import type { Remotes } from './remotes.js';
 import type { Service } from './service.js';
 
 export type { WaitReason };
 
-type ExplanationParts = Pick<Service, 'limits' | 'clock' | 'usageOf' | 'machines'>;
+type ExplanationParts = Pick<Service, 'limits' | 'clock' | 'usageOf' | 'machines' | 'remotes'>;
 
 /**
  * Why steps wait, and what placed tasks wait for on their nodes, for one look at the state.
@@ -24,10 +26,12 @@ export class Explanations {
   readonly #limits: Limits;
   readonly #now: EpochMs;
   readonly #machines: MachineKeeper;
+  readonly #remotes: Remotes;
   readonly #byStep = new Map<Step, WaitReason>();
   readonly #byDemand = new Map<DemandClass, WaitReason>();
 
-  constructor(view: ClusterView, { limits, clock, usageOf, machines }: ExplanationParts) {
+  constructor(view: ClusterView, { limits, clock, usageOf, machines, remotes }: ExplanationParts) {
+    this.#remotes = remotes;
     this.#view = view;
     this.#limits = limits;
     this.#now = clock.now();
@@ -37,6 +41,11 @@ export class Explanations {
 
   get now(): EpochMs {
     return this.#now;
+  }
+
+  /** What a remote batch system says of an attempt that has not ended, in words. */
+  remoteOf(allocationId: AllocationId): string | undefined {
+    return this.#view.allocations.get(allocationId)?.mirror && this.#remotes.wordsOf(allocationId);
   }
 
   /** Undefined when nothing of the step waits. */

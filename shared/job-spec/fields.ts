@@ -7,8 +7,7 @@ import type { ObjectShape } from './read.js';
 const UNSUPPORTED = {
   pools: 'choosing among pools is not supported by this version; select nodes with "constraints"',
   pool: 'choosing a pool is not supported by this version; select nodes with "constraints"',
-  target: 'other targets than this cluster are not supported by this version; remove the field',
-  targets: 'other targets than this cluster are not supported by this version; remove the field',
+  targets: 'choosing among targets is not supported by this version; write one "target"',
   privileged: 'a container with all power over its node is not supported; name what it needs in "container.capAdd"',
 };
 
@@ -21,6 +20,7 @@ export const STEP_FIELDS = [
   'maxParallel',
   'gang',
   'driver',
+  'target',
   'image',
   'container',
   'command',

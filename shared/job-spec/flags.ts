@@ -32,6 +32,7 @@ export interface RunFlagValues {
   readonly secret?: readonly string[];
   readonly label?: readonly string[];
   readonly constraint?: readonly string[];
+  readonly target?: string;
   readonly image?: string;
   readonly user?: string;
   readonly pull?: string;
@@ -208,6 +209,13 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     repeatable: true,
     help: 'condition on the node: label:zone=eu, arch=x64, label:ssd, !label:spot',
   },
+  {
+    flag: '--target',
+    value: 'hpc/NAME',
+    key: 'target',
+    field: 'target',
+    help: 'run at this remote batch system',
+  },
   { flag: '--image', value: 'IMAGE', key: 'image', field: 'image', help: 'run in this container image' },
   { flag: '--user', value: 'NAME', key: 'user', field: 'user', help: 'whom the node runs it as, if it may' },
   {
@@ -282,6 +290,7 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     array: values.array,
     count: integerOrText(values.count),
     maxParallel: integerOrText(values.maxParallel),
+    target: values.target,
     image: values.image,
     container: unlessEmpty({ pull: values.pull, network: values.network }),
     command: values.command,

@@ -28,6 +28,7 @@ function formatStep(step: StepSpec): JsonObject {
     ...(step.maxParallel === undefined ? {} : { maxParallel: step.maxParallel }),
     ...(step.gang === undefined ? {} : { gang: true }),
     driver: step.driver,
+    ...(step.target === undefined ? {} : { target: step.target }),
     ...(step.image === null ? {} : { image: step.image }),
     ...(step.container === undefined ? {} : { container: formatContainer(step.container) }),
     ...formatRun(step.run),

@@ -227,6 +227,9 @@ const stepFields = {
     }),
   ),
   driver: Type.Optional(names(['process', 'docker'], 'Default docker when an image is given, else process.')),
+  target: Type.Optional(
+    Type.String({ pattern: '^hpc/[A-Za-z0-9]', description: 'The remote batch system that runs it; default: none.' }),
+  ),
   image: Type.Optional(Type.String({ pattern: '^\\S+$', description: 'Container image; for the docker driver.' })),
   container: Type.Optional(container),
   command: Type.Optional(

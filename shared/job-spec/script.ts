@@ -11,6 +11,8 @@ import { SPEC_DEFAULTS } from './spec.js';
 export interface ScriptFlags {
   readonly values: RunFlagValues;
   readonly findings: readonly Finding[];
+  /** What its directives are written for, when all are of one kind; null when it has none. */
+  readonly dialect: DirectiveLine['dialect'] | 'both' | null;
   /** The line that sets a field, for problems that are found later. */
   readonly locate: (path: FieldPath) => TextPosition | undefined;
 }
@@ -30,7 +32,13 @@ export function readScriptFlags(script: string): ScriptFlags {
   }
   applyMemoryPerCpu(state);
   if (lines.some(({ dialect }) => dialect === 'SBATCH')) reportVariables(state, script);
-  return { values: valuesOf(state), findings: state.findings, locate: (path) => locate(state, path) };
+  const { findings } = state;
+  return { values: valuesOf(state), findings, dialect: dialectOf(lines), locate: (path) => locate(state, path) };
+}
+
+function dialectOf([first, ...others]: readonly DirectiveLine[]): ScriptFlags['dialect'] {
+  if (!first) return null;
+  return others.every(({ dialect }) => dialect === first.dialect) ? first.dialect : 'both';
 }
 
 interface Setting {

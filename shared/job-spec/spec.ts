@@ -23,6 +23,9 @@ export interface JobSpec {
 
 export type DriverName = 'process' | 'docker';
 
+/** A remote batch system, as jobs name it. */
+export type TargetName = `hpc/${string}`;
+
 export interface StepSpec {
   readonly name: string;
   /** Names of steps that must succeed first. */
@@ -30,6 +33,8 @@ export interface StepSpec {
   /** Task indexes in range notation, ascending and disjoint: `0`, `1-100`, `1-9:2,20`. */
   readonly array: string;
   readonly driver: DriverName;
+  /** The remote batch system that runs its tasks; absent: nodes of this cluster do. */
+  readonly target?: TargetName;
   /** Container image; only with `driver: docker`. */
   readonly image: string | null;
   /** How its container differs from the node's usual one; absent when it does not. */

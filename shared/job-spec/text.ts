@@ -2,7 +2,7 @@ import type { Refusal } from '../errors.js';
 import { type FieldPath, isRecord, refusalOf, type TextPosition } from './findings.js';
 import { type RunFlagValues, type SpecInput, specInputFromFlags } from './flags.js';
 import { parseJobSpec } from './parse.js';
-import { isScript, readScriptFlags } from './script.js';
+import { isScript, readScriptFlags, type ScriptFlags } from './script.js';
 import { type JobSpec, SPEC_LIMITS } from './spec.js';
 import { readYaml } from './yaml.js';
 
@@ -33,9 +33,17 @@ export function parseJobText(text: string, options: JobTextOptions = {}): JobSpe
 }
 
 function parseScript(script: string, { fileName, flags = {} }: JobTextOptions): JobSpec | Refusal {
-  const { values, findings, locate } = readScriptFlags(script);
+  const { values, findings, locate } = readFor(flags.target, readScriptFlags(script));
   const input = overridden(specInputFromFlags({ ...values, script }), specInputFromFlags(flags));
   return parseJobSpec(input, { fileName, findings, locate: unlessOverridden(locate, flags) });
+}
+
+/** Slurm's own options are a remote Slurm's to read: only what decides which tasks there are is read here too. */
+function readFor(target: string | undefined, script: ScriptFlags): ScriptFlags {
+  if (target === undefined || script.dialect !== 'SBATCH') return script;
+  const { name, array, maxParallel } = script.values;
+  const values = Object.entries({ name, array, maxParallel }).filter(([, value]) => value !== undefined);
+  return { ...script, values: Object.fromEntries(values), findings: [] };
 }
 
 function parseDocument(text: string, { fileName, flags = {} }: JobTextOptions): JobSpec | Refusal {

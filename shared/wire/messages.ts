@@ -1,6 +1,6 @@
 import type { StoredOutput } from '../artifact.js';
 import type { AllocationId, JobId, NodeId, TaskId } from '../ids.js';
-import type { ContainerSpec, DriverName, RunSpec, SecretUse, StopSpec } from '../job-spec/spec.js';
+import type { ContainerSpec, DriverName, RunSpec, SecretUse, StopSpec, TargetName } from '../job-spec/spec.js';
 import type { InputSource, InputSpec, OutputSpec, VolumeMount } from '../job-spec/staging-spec.js';
 import type { AllocationEnd, StopReason } from '../outcome.js';
 import type { AttemptPreparation } from '../preparation.js';
@@ -58,12 +58,15 @@ export interface Hello {
   readonly held: readonly Held[];
 }
 
+/** A remote batch system is a node with one driver, which nobody else has. */
+export type NodeDriver = DriverName | TargetName;
+
 export interface Inventory {
   readonly capacity: Resources;
   readonly gpus: readonly GpuDevice[];
   readonly labels: Readonly<Record<string, string>>;
   readonly attributes: Readonly<Record<string, string>>;
-  readonly drivers: readonly DriverName[];
+  readonly drivers: readonly NodeDriver[];
   /** Where other nodes reach this one; absent when the agent did not say. */
   readonly address?: string;
   /** What the node's operator lets tasks mount; absent when there is nothing. */

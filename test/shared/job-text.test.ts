@@ -95,6 +95,7 @@ t.test('every flag sets the field that its table row names', async (t) => {
       FLAGS[key] ??
       {
         exclusive: true,
+        target: 'hpc/site',
         pinCpus: true,
         user: 'ann',
         gpuModel: ['a100'],

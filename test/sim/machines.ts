@@ -28,11 +28,11 @@ export function randomPools(random: Random): readonly PoolSpec[] {
 
 /** A pool of machines like the first one, without devices. */
 export function aPool(random: Random): PoolSpec {
-  const { capacity, attributes, drivers } = anInventory();
+  const { capacity, attributes } = anInventory();
   return {
     name: 'cloud',
     provider: { kind: 'sim', settings: {} },
-    node: { capacity, gpus: [], labels: {}, attributes, drivers },
+    node: { capacity, gpus: [], labels: {}, attributes, drivers: ['process'] },
     min: below(random, 2),
     max: 1 + below(random, 3),
     warm: { kind: 'nodes', count: below(random, 2) },

@@ -1,0 +1,78 @@
+import { type Clock, sleep } from '../../../shared/clock.js';
+import type { Log } from '../../../shared/log.js';
+import type { ReportedEnd } from '../../../shared/wire/messages.js';
+import { asHpcError } from '../backend.js';
+import type { MirrorOutcome } from '../mirror.js';
+import { WORKSPACES_FOLDER } from '../submission.js';
+import { endOf } from './ends.js';
+import type { Output } from './output.js';
+import type { Member, RemoteWork } from './remote-work.js';
+import { type Carrier, type Fetched, stageOut } from './staging.js';
+
+export interface Finishing {
+  readonly work: RemoteWork;
+  readonly member: Member;
+  readonly outcome: MirrorOutcome;
+}
+
+export interface FinishMeans {
+  readonly output: Output;
+  readonly carrier: Carrier;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The task has ended, and its end can wait for its files: a site may be away for hours. */
+const MAX_TRIES = 200;
+const FIRST_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 60_000;
+const MAX_DOUBLINGS = 6;
+
+/** Brings over what an ended task left, and says how it ended. Never rejects, unless the signal aborts. */
+export async function finish(
+  { work, member, outcome }: Finishing,
+  means: FinishMeans,
+  signal: AbortSignal,
+): Promise<ReportedEnd> {
+  const ranMs = member.startedAt === null ? 0 : Math.max(0, means.clock.now() - member.startedAt);
+  let fetched: Fetched | undefined;
+  let trouble: string | undefined;
+  for (let count = 0; count < MAX_TRIES; count += 1) {
+    try {
+      fetched = await bring({ work, member, outcome }, means, signal);
+      trouble = undefined;
+      break;
+    } catch (error) {
+      signal.throwIfAborted();
+      trouble = asHpcError(error, 'its files').message;
+      means.log.warn('files of a remote task cannot be had now', {
+        allocationId: member.allocationId,
+        reason: trouble,
+      });
+      await sleep(means.clock, Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(count, MAX_DOUBLINGS)));
+    }
+  }
+  const end = endOf(outcome, { stopReason: member.stopReason, ranMs });
+  const lacking = trouble ?? (fetched?.missing.length ? `left no ${fetched.missing.join(', ')}` : undefined);
+  return {
+    end: outcome.kind === 'completed' && lacking ? { kind: 'outputs-failed', message: lacking, ranMs } : end,
+    stdoutBytes: member.kept.stdout ?? 0,
+    stderrBytes: member.kept.stderr ?? 0,
+    ...(fetched ? { staging: fetched.record } : {}),
+  };
+}
+
+async function bring(
+  { work, member, outcome }: Finishing,
+  { output, carrier }: FinishMeans,
+  signal: AbortSignal,
+): Promise<Fetched | undefined> {
+  if (outcome.kind === 'refused') {
+    await output.close(work, member, 'stdout');
+    await output.close(work, member, 'stderr');
+    return undefined;
+  }
+  await output.finish(work, member, signal);
+  const workspace = `${work.submission.work}/${WORKSPACES_FOLDER}/${member.index}`;
+  return stageOut(carrier, { workspace, outputs: work.outputs }, signal);
+}

@@ -1,0 +1,260 @@
+import { type Clock, sleep } from '../../../shared/clock.js';
+import { isRefusal, type Refusal, refuse } from '../../../shared/errors.js';
+import type { AllocationId, NodeId } from '../../../shared/ids.js';
+import type { JobSpec, TargetName } from '../../../shared/job-spec/spec.js';
+import type { Log } from '../../../shared/log.js';
+import type { AllocationEnd } from '../../../shared/outcome.js';
+import { type Held, type Hello, PROTOCOL_VERSION } from '../../../shared/wire/messages.js';
+import type { ArtifactStore } from '../../artifacts/artifact-store.js';
+import type { EngineHandle } from '../../engine/handle.js';
+import type { Effect } from '../../engine/inputs.js';
+import type { Allocation } from '../../model/allocation.js';
+import { inventoryOf, targetNode } from '../../model/mirror.js';
+import type { ClusterView } from '../../model/state.js';
+import type { HpcBackend } from '../backend.js';
+import type { TargetSpec } from '../read-targets.js';
+import type { HpcTarget } from '../target.js';
+import { type Group, groupsOf, indexesOfGroup, tagFor } from './grouping.js';
+import type { OutputSink } from './output.js';
+import { refuseTargets } from './refuse-targets.js';
+import { type Member, mirrorFrom, type RemoteWork, stopMember } from './remote-work.js';
+import { Site } from './site.js';
+import { submissionOf } from './submission-of.js';
+
+export interface MirrorOperatorOptions {
+  readonly engine: Pick<EngineHandle, 'handle' | 'handleAll'> & { readonly view: ClusterView };
+  readonly targets: readonly TargetSpec[];
+  /** A backend with the credentials of a namespace. Opens no connection. */
+  readonly open: (target: HpcTarget, namespace: string) => HpcBackend;
+  readonly hasSecret: (namespace: string, name: string) => boolean;
+  /** What remote jobs of this coordinator are tagged with. */
+  readonly cluster: string;
+  readonly version: string;
+  readonly logs: OutputSink;
+  readonly artifacts: ArtifactStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A submission waits so long for a site to say what is set up wrongly. */
+const CHECK_MS = 5_000;
+
+/**
+ * The agent of all targets: it stands in the engine as one node each, and makes remote jobs of what is committed there.
+ *
+ * It holds nothing that must survive. Which attempts are one remote job, and its tag, are on disk before anything is
+ * submitted; after a restart every live attempt is gone through again, and its job is found by that tag.
+ */
+export class MirrorOperator {
+  readonly #options: MirrorOperatorOptions;
+  readonly #targets: ReadonlyMap<NodeId, TargetSpec>;
+  /** By target and, where jobs need credentials, namespace. */
+  readonly #sites = new Map<string, Site>();
+  #ordered = new Set<AllocationId>();
+  #isAdopting = false;
+  #isClosed = false;
+
+  constructor(options: MirrorOperatorOptions) {
+    this.#options = options;
+    this.#targets = new Map(options.targets.map((spec) => [targetNode(nameOf(spec)), spec]));
+  }
+
+  /** Joins the engine, and takes up what was going on when the last coordinator ended. */
+  async begin(): Promise<void> {
+    const { engine, log } = this.#options;
+    for (const [nodeId, spec] of this.#targets) {
+      const live = [...engine.view.index.usage(nodeId).live];
+      const reply = await engine.handle({ type: 'agentJoined', hello: this.#hello(nodeId, spec, live) });
+      if (isRefusal(reply)) log.error('a target cannot join', { target: nodeId, reason: reply.detail });
+      this.#adoptSoon(live);
+    }
+  }
+
+  /** Does what follows for targets from events that are on disk; what is not for them is left to others. */
+  perform(effects: readonly Effect[]): void {
+    const started: AllocationId[] = [];
+    for (const effect of effects) {
+      if (effect.kind !== 'start' && effect.kind !== 'stop') continue;
+      if (!this.#targets.has(effect.nodeId)) continue;
+      if (effect.kind === 'start') started.push(effect.allocationId);
+      else this.#end(effect.allocationId, effect.nodeId);
+    }
+    if (started.length > 0) this.#adoptSoon(started);
+  }
+
+  /** A site that does not answer in time is waited for by the job. */
+  async refuse(spec: JobSpec): Promise<Refusal | undefined> {
+    const { hasSecret, clock, targets } = this.#options;
+    const refusal = refuseTargets(spec, { targets, hasSecret });
+    if (refusal) return refusal;
+    for (const [position, { target }] of spec.steps.entries()) {
+      const site = target && this.#siteOf(targetNode(target), spec.namespace);
+      const message = site && (await Promise.race([site.fault(), sleep(clock, CHECK_MS).then(() => undefined)]));
+      if (message)
+        return refuse('invalid-spec', message, { problems: [{ field: `steps[${position}].target`, message }] });
+    }
+    return undefined;
+  }
+
+  wordsOf(allocationId: AllocationId): string | undefined {
+    for (const site of this.#sites.values()) {
+      const words = site.wordsOf(allocationId);
+      if (words !== undefined) return words;
+    }
+    return undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...this.#sites.values()].map((site) => site.close()));
+  }
+
+  #hello(nodeId: NodeId, spec: TargetSpec, live: readonly AllocationId[]): Hello {
+    const { engine, version } = this.#options;
+    return {
+      protocol: PROTOCOL_VERSION,
+      version,
+      nodeId,
+      identity: `target:${nodeId}`,
+      instance: 'coordinator',
+      bootId: 'remote',
+      inventory: inventoryOf(nameOf(spec), spec.maxTasks),
+      held: live.flatMap((id) => heldOf(engine.view.allocations.get(id))),
+    };
+  }
+
+  /** Tasks that are committed in one go are looked at together: they may be one array. */
+  #adoptSoon(ids: readonly AllocationId[]): void {
+    for (const id of ids) this.#ordered.add(id);
+    if (this.#isAdopting || this.#ordered.size === 0) return;
+    this.#isAdopting = true;
+    this.#options.clock.soon(() => void this.#adopt());
+  }
+
+  async #adopt(): Promise<void> {
+    const { engine, log } = this.#options;
+    while (this.#ordered.size > 0 && !this.#isClosed) {
+      const ids = this.#ordered;
+      this.#ordered = new Set();
+      for (const group of groupsOf(engine.view, ids)) {
+        await this.#begin(group).catch((error: unknown) => {
+          if (!this.#isClosed) log.warn('a remote job could not be begun', { jobId: group.job.id, error });
+        });
+      }
+    }
+    this.#isAdopting = false;
+  }
+
+  async #begin(group: Group): Promise<void> {
+    const { engine, cluster, log } = this.#options;
+    const [first] = group.allocations;
+    if (!first) return;
+    const wasThere = first.mirror !== undefined;
+    const tag = first.mirror?.tag ?? tagFor(cluster, first);
+    if (!wasThere) {
+      const allocationIds = group.allocations.map(({ id }) => id);
+      await engine.handle({ type: 'submitMirror', tag, allocationIds });
+    }
+    const allocations = group.allocations.flatMap(({ id }) => {
+      const now = engine.view.allocations.get(id);
+      return now && now.phase.kind !== 'ended' && now.mirror?.tag === tag ? [now] : [];
+    });
+    for (const { id, nodeId, mirror } of group.allocations)
+      if (!mirror && !allocations.some((each) => each.id === id)) this.#end(id, nodeId);
+    const work = allocations.length > 0 ? this.#workOf({ ...group, allocations }, tag, wasThere) : undefined;
+    if (work === undefined) return;
+    if (isRefusal(work)) {
+      log.warn('a remote job is refused', { tag, reason: work.detail });
+      await Promise.all(allocations.map((allocation) => this.#reject(allocation, work.detail)));
+      return;
+    }
+    this.#siteOf(first.nodeId, group.job.spec.namespace)?.add(work);
+  }
+
+  #workOf({ job, step, inputs, allocations }: Group, tag: string, wasThere: boolean): RemoteWork | Refusal {
+    const { clock } = this.#options;
+    const [first] = allocations;
+    const spec = first && this.#targets.get(first.nodeId);
+    if (!spec) throw new Error(`${first?.nodeId} is no target`);
+    const { target } = spec;
+    const portion = { spec: job.spec, step: step.spec, indexes: indexesOfGroup(allocations), tag };
+    const submission = submissionOf(portion, target);
+    if (isRefusal(submission)) return submission;
+    const now = clock.now();
+    const remoteId = first?.mirror?.remoteId ?? null;
+    const work: RemoteWork = {
+      submission,
+      inputs,
+      outputs: step.spec.outputs ?? [],
+      logLimitMiB: step.spec.logLimitMiB,
+      members: new Map(allocations.map((allocation) => [allocation.ref.index, memberOf(allocation)])),
+      mirror: mirrorFrom(tag, { now, wasThere, remoteId, periodMs: target.period.minMs }),
+      hasFailed: false,
+    };
+    for (const { ref, phase } of allocations) {
+      const member = work.members.get(ref.index);
+      if (member && phase.kind === 'stopping') stopMember(work, member, { reason: phase.reason, now });
+    }
+    return work;
+  }
+
+  #siteOf(nodeId: NodeId, namespace: string): Site | undefined {
+    const spec = this.#targets.get(nodeId);
+    if (!spec) return undefined;
+    const { target } = spec;
+    const hasOwn = target.credential !== null || (target.ssh?.credential ?? null) !== null;
+    const key = JSON.stringify([nodeId, hasOwn ? namespace : null]);
+    const known = this.#sites.get(key);
+    if (known) return known;
+    const { engine, logs, artifacts, clock, log, open } = this.#options;
+    const site = new Site({ target, nodeId, backend: open(target, namespace), engine, logs, artifacts, clock, log });
+    this.#sites.set(key, site);
+    return site;
+  }
+
+  /** An attempt is to stop; one that was never on its way to the site has ended with that. */
+  #end(id: AllocationId, nodeId: NodeId): void {
+    const allocation = this.#options.engine.view.allocations.get(id);
+    const reason = allocation?.phase.kind === 'stopping' ? allocation.phase.reason : 'stale';
+    for (const site of this.#sites.values()) if (site.stop(id, reason)) return;
+    if (allocation?.phase.kind !== 'stopping' || allocation.mirror) return;
+    this.#report(id, nodeId, { kind: 'stopped', reason, ranMs: 0 });
+  }
+
+  #reject({ id, nodeId }: Allocation, message: string): void {
+    this.#report(id, nodeId, { kind: 'rejected', message });
+  }
+
+  #report(allocationId: AllocationId, nodeId: NodeId, end: AllocationEnd): void {
+    const { engine, log } = this.#options;
+    const report = { allocationId, phase: 'ended', ageMs: 0, end: { end, stdoutBytes: 0, stderrBytes: 0 } } as const;
+    engine.handle({ type: 'agentReported', nodeId, report }).catch((error: unknown) => {
+      if (!this.#isClosed) log.warn('the end of a remote task is not recorded', { allocationId, error });
+    });
+  }
+}
+
+function nameOf({ target }: TargetSpec): TargetName {
+  return `hpc/${target.name}`;
+}
+
+/** What is committed is not held yet: it is started by going through all that is live. */
+function heldOf(allocation: Allocation | undefined): Held[] {
+  const kind = allocation?.phase.kind;
+  if (!allocation || kind === undefined || kind === 'committed' || kind === 'ended') return [];
+  return [{ allocationId: allocation.id, phase: kind, ageMs: 0 }];
+}
+
+function memberOf({ id, ref, startedAt, mirror }: Allocation): Member {
+  return {
+    index: ref.index,
+    allocationId: id,
+    stopReason: null,
+    cancelAt: 0,
+    startedAt: startedAt ?? null,
+    isFinishing: false,
+    nodes: mirror?.nodes ?? '',
+    requeueCount: mirror?.requeueCount ?? 0,
+    kept: {},
+  };
+}

@@ -1,0 +1,77 @@
+import type { EpochMs } from '../../../shared/clock.js';
+import type { AllocationId } from '../../../shared/ids.js';
+import type { OutputSpec } from '../../../shared/job-spec/staging-spec.js';
+import type { StopReason } from '../../../shared/outcome.js';
+import type { InputOrder, LogStream } from '../../../shared/wire/messages.js';
+import { lookingAgain, type Mirror, newMirror } from '../mirror.js';
+import { wantCancel } from '../mirror-policy.js';
+import type { Submission } from '../submission.js';
+
+/** One remote job with the attempts that are its tasks. Nothing of it must survive: the event log has what must. */
+export interface RemoteWork {
+  readonly submission: Submission;
+  readonly inputs: readonly InputOrder[];
+  readonly outputs: readonly OutputSpec[];
+  readonly logLimitMiB: number | undefined;
+  /** Attempts whose end has not been reported, by task index. */
+  readonly members: Map<number, Member>;
+  mirror: Mirror;
+  /** Some task did not complete, and the work directory may tell why. */
+  hasFailed: boolean;
+}
+
+export interface Member {
+  readonly index: number;
+  readonly allocationId: AllocationId;
+  /** Why it is to stop; null while it is not. */
+  stopReason: StopReason | null;
+  /** When a task of a larger array is to be canceled, for the first time or again. */
+  cancelAt: EpochMs;
+  startedAt: EpochMs | null;
+  isFinishing: boolean;
+  /** What has been reported. */
+  nodes: string;
+  requeueCount: number;
+  /** How far its output has been kept; absent before that was asked. */
+  readonly kept: Partial<Record<LogStream, number>>;
+}
+
+export interface Beginning {
+  readonly now: EpochMs;
+  /** It may have been submitted, by a coordinator that died. */
+  readonly wasThere: boolean;
+  /** As it was last recorded; null when it was not. */
+  readonly remoteId: string | null;
+  readonly periodMs: number;
+}
+
+export function mirrorFrom(tag: string, { now, wasThere, remoteId, periodMs }: Beginning): Mirror {
+  const fresh = newMirror(tag, now);
+  if (remoteId !== null) {
+    const phase = { kind: 'watching', remoteId, pollAt: now, periodMs, missedCount: 0, duplicates: [] } as const;
+    return { ...fresh, phase };
+  }
+  return wasThere ? { ...fresh, phase: lookingAgain(now) } : fresh;
+}
+
+/** The job goes when all that is left of it is to go; of a larger array, the task alone. */
+export function stopMember(work: RemoteWork, member: Member, wanted: { reason: StopReason; now: EpochMs }): void {
+  member.stopReason ??= wanted.reason;
+  member.cancelAt = wanted.now;
+  const areAll = [...work.members.values()].every(({ stopReason }) => stopReason !== null);
+  if (areAll) work.mirror = wantCancel(work.mirror, wanted.now);
+}
+
+/** Where an attempt stands, for people; undefined when that needs no words. */
+export function wordsOf({ mirror }: RemoteWork, index: number, target: string): string | undefined {
+  const { trouble, phase, job } = mirror;
+  if (trouble) return `${target} cannot be asked (${trouble.kind}): ${trouble.message}; the job goes on there`;
+  if (phase.kind === 'looking' || phase.kind === 'submitting') return `is being submitted to ${target}`;
+  if (phase.kind !== 'watching') return undefined;
+  const task = job?.tasks.find((each) => each.index === index) ?? job;
+  if (!task || task.state === 'pending') {
+    const reason = task?.reason ? `: ${task.reason}` : '';
+    return `waits in the queue of ${target}${reason} (job ${phase.remoteId})`;
+  }
+  return `${task.state === 'ended' ? 'has ended' : 'runs'} at ${target} (job ${phase.remoteId}${task.nodes === '' ? '' : ` on ${task.nodes}`})`;
+}

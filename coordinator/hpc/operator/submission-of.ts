@@ -1,0 +1,69 @@
+import { isRefusal, type Problem, type Refusal, refuse } from '../../../shared/errors.js';
+import { type JobSpec, SPEC_DEFAULTS, type StepSpec } from '../../../shared/job-spec/spec.js';
+import { planOwnScript } from '../own-script.js';
+import { mapPath } from '../paths.js';
+import { dialectOf, planJob } from '../plan-job.js';
+import type { Submission } from '../submission.js';
+import type { HpcTarget } from '../target.js';
+
+/** Some tasks of one step, as one remote job. */
+export interface Portion {
+  readonly spec: JobSpec;
+  readonly step: StepSpec;
+  /** Task indexes in range notation. */
+  readonly indexes: string;
+  readonly tag: string;
+}
+
+/** The submission for a part of a step; refuses what the target cannot be asked for. */
+export function submissionOf({ spec, step, indexes, tag }: Portion, target: HpcTarget): Submission | Refusal {
+  const { run } = step;
+  const isArray = step.array !== '0';
+  if (run.kind === 'script' && /^#SBATCH\s/m.test(run.script)) {
+    const unfit = beside(step, target);
+    if (unfit) return unfit;
+    const submission = planOwnScript(run.script, target, tag);
+    if (isRefusal(submission) || !isArray) return submission;
+    return { ...submission, options: { ...submission.options, array: indexes } };
+  }
+  const { target: _, ...own } = step;
+  const alone = { ...own, needs: [], array: isArray ? indexes : '0' };
+  // Holding a job and the order of jobs are this coordinator's own affair, and done with by now.
+  return planJob({ ...spec, hold: false, priority: SPEC_DEFAULTS.priority, steps: [alone] }, target, tag);
+}
+
+/** What goes with a script whose directives say it all. */
+function beside(step: StepSpec, target: HpcTarget): Refusal | undefined {
+  if (dialectOf(target) !== 'slurm' || target.backend === 'slurm-rest') {
+    return refuse('unsupported-field', `hpc/${target.name} reads no #SBATCH lines; write #BERTH lines instead`);
+  }
+  const problems: Problem[] = [];
+  const add = (field: string, isGiven: boolean): void => {
+    if (isGiven)
+      problems.push({ field, message: 'does not go with #SBATCH lines, which are left as they are; remove it' });
+  };
+  add('image', step.image !== null);
+  add('env', Object.keys(step.env).length > 0);
+  add('inputs', step.inputs !== undefined);
+  add('workdir', step.workdir !== null);
+  const [first] = problems;
+  return first && refuse('unsupported-field', `${first.field} ${first.message}`, { problems });
+}
+
+/** The file that a `file://` input names; undefined for any other. */
+function localPath(url: string): string | undefined {
+  return url.startsWith('file:///') ? decodeURIComponent(url.slice('file://'.length)) : undefined;
+}
+
+/** Inputs that cannot be brought there, by their sources. */
+export function unreachableInputs(step: StepSpec, target: HpcTarget): Problem[] {
+  return (step.inputs ?? []).flatMap((input, position) => {
+    const { source } = input;
+    if (source.kind !== 'url' || source.url.startsWith('berth://')) return [];
+    const path = localPath(source.url);
+    if (path !== undefined && mapPath(target.paths, path) !== undefined) return [];
+    const known = target.paths.map(({ local }) => local).join(', ') || 'it has none';
+    const message = `${source.url} cannot be brought to hpc/${target.name}: give an artifact, "content", or a file below a shared path (${known})`;
+    return [{ field: `inputs[${position}]`, message }];
+  });
+}

@@ -1,0 +1,56 @@
+import { type Refusal, refuse } from '../../shared/errors.js';
+import { child, type Field, type Finding, isRecord, refusalOf } from '../../shared/job-spec/findings.js';
+import { readInteger, readOr } from '../../shared/job-spec/read.js';
+import { readYaml } from '../../shared/job-spec/yaml.js';
+import { parseTarget } from './read-target.js';
+import type { HpcTarget } from './target.js';
+
+/** A target as a coordinator uses it. */
+export interface TargetSpec {
+  readonly target: HpcTarget;
+  /** Tasks of this coordinator that are there at once; others wait here. */
+  readonly maxTasks: number;
+}
+
+const DEFAULT_MAX_TASKS = 500;
+const MOST_TASKS = 100_000;
+const MAX_TARGETS = 100;
+
+/** The targets in a YAML document. */
+export function parseTargetsText(text: string): readonly TargetSpec[] | Refusal {
+  const { input, findings } = readYaml(text);
+  return findings.length > 0 ? { ...refusalOf(findings), refused: 'invalid-request' } : parseTargets(input);
+}
+
+/**
+ * The targets of a coordinator, as parsed from YAML or JSON: a list below `targets`.
+ *
+ * Refuses with `invalid-request` and every problem found.
+ */
+export function parseTargets(input: unknown): readonly TargetSpec[] | Refusal {
+  const entries = isRecord(input) ? input.targets : undefined;
+  if (!Array.isArray(entries) || entries.length > MAX_TARGETS || Object.keys(input as object).length > 1) {
+    return refuse('invalid-request', `write a list "targets" of at most ${MAX_TARGETS}, and nothing beside it`);
+  }
+  const problems: string[] = [];
+  const specs: TargetSpec[] = [];
+  for (const [position, entry] of entries.entries()) {
+    const findings: Finding[] = [];
+    const { maxTasks: given, ...rest } = isRecord(entry) ? entry : {};
+    const target = parseTarget(isRecord(entry) ? rest : entry);
+    const maxTasks = readMaxTasks({ path: [], value: { maxTasks: given }, findings });
+    const own = findings.map(({ message }) => `maxTasks: ${message}`);
+    if ('refused' in target) own.push(target.detail);
+    else if (rest.name === undefined) own.push('name: is missing; jobs name it as hpc/NAME');
+    else if (specs.some((other) => other.target.name === target.name))
+      own.push(`name: ${target.name} stands here twice`);
+    else specs.push({ target, maxTasks });
+    problems.push(...own.map((each) => `targets[${position}].${each}`));
+  }
+  return problems.length === 0 ? specs : refuse('invalid-request', problems.join('\n'));
+}
+
+function readMaxTasks(field: Field): number {
+  const read = (each: Field) => readInteger(each, { what: 'a number of tasks at once', min: 1, max: MOST_TASKS });
+  return readOr(child(field, 'maxTasks'), read, DEFAULT_MAX_TASKS);
+}

@@ -1,0 +1,11 @@
+import type { Refusal } from '../../shared/errors.js';
+import type { AllocationId } from '../../shared/ids.js';
+import type { JobSpec } from '../../shared/job-spec/spec.js';
+
+/** What is known of remote batch systems without asking them. */
+export interface Remotes {
+  /** Why a target cannot be asked for this job: none of that name, a missing secret, what no batch system can do. */
+  refuse(spec: JobSpec): Promise<Refusal | undefined>;
+  /** Where an attempt stands there, and what keeps news of it away; undefined when nothing is known. */
+  wordsOf(allocationId: AllocationId): string | undefined;
+}

@@ -1,0 +1,50 @@
+import type { Clock } from '../shared/clock.js';
+import type { Log } from '../shared/log.js';
+import type { ArtifactStore } from './artifacts/artifact-store.js';
+import { HpcError } from './hpc/backend.js';
+import { openBackend } from './hpc/backends/open-backend.js';
+import { MirrorOperator, type MirrorOperatorOptions } from './hpc/operator/mirror-operator.js';
+import type { OutputSink } from './hpc/operator/output.js';
+import type { TargetSpec } from './hpc/read-targets.js';
+
+export interface TargetRoomOptions {
+  /** Of the configuration file. */
+  readonly targets: readonly TargetSpec[];
+  readonly cluster: string;
+  readonly version: string;
+  /** The value of a secret of a namespace; undefined when it has none of that name. */
+  readonly secret: (namespace: string, name: string) => string | undefined;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly logs: OutputSink;
+  readonly artifacts: ArtifactStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** What programs of a batch system need of our own environment; jobs may inherit it, so it holds no secret. */
+const PASSED_ON = /^(PATH|HOME|USER|LOGNAME|LANG|LC_[A-Z]+|TZ|SLURM_CONF|SGE_[A-Z_]+|KRB5CCNAME|XDG_RUNTIME_DIR)$/;
+
+/** What speaks to remote batch systems, put together for an engine. */
+export function operateTargets(options: TargetRoomOptions, engine: MirrorOperatorOptions['engine']): MirrorOperator {
+  const { secret, environment, ...same } = options;
+  const env = Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) =>
+      PASSED_ON.test(name) && value !== undefined ? [[name, value] as const] : [],
+    ),
+  );
+  return new MirrorOperator({
+    ...same,
+    engine,
+    hasSecret: (namespace, name) => secret(namespace, name) !== undefined,
+    open: (target, namespace) =>
+      openBackend(target, {
+        env,
+        sshAgentSocket: environment.SSH_AUTH_SOCK,
+        secret: async (name) => {
+          const value = secret(namespace, name);
+          if (value !== undefined) return value;
+          throw new HpcError('credentials', `namespace ${namespace} has no secret "${name}"`);
+        },
+      }),
+  });
+}

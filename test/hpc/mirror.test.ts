@@ -1,0 +1,160 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { type HpcBackend, HpcError } from '../../coordinator/hpc/backend.js';
+import type { JobId } from '../../shared/ids.js';
+import { below, seededRandom } from '../../shared/random.js';
+import { FakeSite } from '../fakes/fake-hpc.js';
+import { aRemoteJob, aTarget, MirrorCoordinator, type MirrorParts } from '../kit/mirrors.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
+import { until } from '../kit/until.js';
+
+t.setTimeout(120_000);
+
+interface Bench {
+  readonly site: FakeSite;
+  readonly parts: MirrorParts;
+}
+
+function aBench(t: Parameters<typeof temporaryFolder>[0], parts: Readonly<Record<string, unknown>> = {}): Bench {
+  const folder = temporaryFolder(t);
+  const site = new FakeSite();
+  t.teardown(() => site.close());
+  return { site, parts: { folder, targets: aTarget(join(folder, 'site'), parts), open: () => site.open() } };
+}
+
+t.test('a job at a target runs, writes, and leaves files like any other', async (t) => {
+  const { parts } = aBench(t);
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  const command = 'cat in.txt; echo warned >&2; echo result > out.txt; exit 0';
+  const jobId = await coordinator.submit(
+    aRemoteJob(command, {
+      inputs: [{ source: { kind: 'content', content: 'hello\n' }, to: 'in.txt' }],
+      outputs: [{ path: 'out.txt', required: true }],
+    }),
+  );
+  t.same(await coordinator.endsOf(jobId), ['exited 0']);
+  t.equal(await coordinator.output(`${jobId}.0#1`), 'hello\n');
+  t.equal(await coordinator.output(`${jobId}.0#1`, 'stderr'), 'warned\n');
+  const attempt = coordinator.engine.view.allocations.get(`${jobId}.0#1` as never);
+  t.match(attempt?.mirror, { remoteId: '1', nodes: /^(fake)?$/, requeueCount: 0 });
+  const left = attempt?.phase.kind === 'ended' ? attempt.phase.staging?.outputs : undefined;
+  t.match(left, [{ path: 'out.txt', sizeBytes: 7 }]);
+  t.ok(await coordinator.artifacts.find(left?.[0]?.sha256 ?? ''), 'its output is in the artifact store');
+  await until('the work directory is removed', () => readdirSync(join(parts.folder, 'site')).length === 0);
+});
+
+t.test('tasks of an array are one remote job, and end each as it does', async (t) => {
+  const { site, parts } = aBench(t);
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  const jobId = await coordinator.submit(aRemoteJob('exit $BERTH_TASK_INDEX', { array: '0-9' }));
+  const ends = await coordinator.endsOf(jobId);
+  t.same(
+    ends,
+    Array.from({ length: 10 }, (_, index) => `exited ${index}`),
+  );
+  t.equal(site.calls.filter((call) => call === 'submit').length, 1);
+});
+
+t.test('cancel reaches a job that runs there, and what it wrote is kept', async (t) => {
+  const { parts } = aBench(t);
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  const jobId = await coordinator.submit(aRemoteJob('echo begun; sleep 60'));
+  await until('its output is followed', async () => (await coordinator.output(`${jobId}.0#1`)) === 'begun\n');
+  t.match(coordinator.wordsOf(`${jobId}.0#1`), /^runs at hpc\/site \(job 1/);
+  await coordinator.cancel(jobId);
+  t.same(await coordinator.endsOf(jobId), ['stopped canceled']);
+  t.equal(await coordinator.output(`${jobId}.0#1`), 'begun\n');
+});
+
+/** A backend whose user dies at one of its calls: before anything is done, or before the answer is heard. */
+function mortal(backend: HpcBackend, death: { at: number; isDone: boolean; died: () => void }): HpcBackend {
+  let count = 0;
+  const wrapped = <T extends object>(whole: T): T =>
+    new Proxy(whole, {
+      get(object, name) {
+        const value = Reflect.get(object, name) as unknown;
+        if (typeof value === 'object' && value !== null) return wrapped(value);
+        if (typeof value !== 'function' || name === 'close') return value;
+        return async (...args: unknown[]) => {
+          count += 1;
+          const isLast = count >= death.at;
+          const answer = isLast && (!death.isDone || count > death.at) ? undefined : await value.apply(object, args);
+          if (!isLast) return answer;
+          death.died();
+          return new Promise(() => {});
+        };
+      },
+    });
+  return wrapped(backend);
+}
+
+t.test('a coordinator that dies at any call submits nothing twice and loses nothing', async (t) => {
+  const random = seededRandom(6);
+  for (let seed = 0; seed < 20; seed += 1) {
+    const { site, parts } = aBench(t);
+    let died = (): void => {};
+    const death = new Promise<void>((resolve) => {
+      died = resolve;
+    });
+    const point = { at: 1 + below(random, 8), isDone: below(random, 2) === 0, died };
+    const first = await MirrorCoordinator.begin({ ...parts, open: () => mortal(site.open(), point) });
+    const ran = join(parts.folder, 'ran');
+    const spec = aRemoteJob(`echo ran >>${ran}; exit 4`, { retry: { maxAttempts: 1, backoffMs: 0, on: [] } });
+    const reply = await first.engine.handle({ type: 'submitJob', spec, by: 'tester' });
+    await death;
+    await first.close();
+    const second = await MirrorCoordinator.begin(parts);
+    const jobId = 'jobId' in reply ? reply.jobId : ('' as JobId);
+    t.same(await second.endsOf(jobId), ['exited 4'], `died at ${JSON.stringify(point)}`);
+    t.equal(readFileSync(ran, 'utf8'), 'ran\n');
+    t.equal(site.calls.filter((call) => call === 'submit').length, 1);
+    await second.close();
+  }
+});
+
+t.test('while credentials are expired, jobs wait visibly and nothing fails', async (t) => {
+  const { site, parts } = aBench(t);
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  site.trouble = new HpcError('unavailable', 'the token has expired');
+  const jobId = await coordinator.submit(aRemoteJob('exit 3'));
+  const id = `${jobId}.0#1`;
+  await until('it is said', () => coordinator.wordsOf(id)?.includes('the token has expired') ?? false);
+  t.equal(coordinator.engine.view.jobs.get(jobId)?.phase.kind, 'active');
+  site.trouble = undefined;
+  t.same(await coordinator.endsOf(jobId), ['exited 3']);
+});
+
+t.test('what a target cannot do is refused before anything is submitted', async (t) => {
+  const { site, parts } = aBench(t);
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  const script = (text: string) => ({ run: { kind: 'script' as const, script: text, args: [] } });
+  const wrong = [
+    [{ target: 'hpc/sit' as const }, /there is no target "hpc\/sit"; did you mean "hpc\/site"\?/],
+    [{ gang: true as const, array: '0-1' }, /gang: is not for a remote job/],
+    [{ volumes: [{ name: 'data', mount: '/data' }] }, /volumes: are of nodes of this cluster/],
+    [{ inputs: [{ source: { kind: 'url' as const, url: 'file:///etc/passwd' }, to: 'p' }] }, /cannot be brought/],
+    [script('echo no shebang\n#SBATCH --time=1\n'), /begins with a line like #!\/bin\/bash/],
+  ] as const;
+  for (const [step, message] of wrong) await t.rejects(coordinator.submit(aRemoteJob('true', step)), { message });
+  t.same(
+    site.calls.filter((call) => call !== 'check'),
+    [],
+  );
+});
+
+t.test('a missing secret and an unknown partition are told at submission', async (t) => {
+  const folder = temporaryFolder(t);
+  const site = new FakeSite();
+  const endpoint = { endpoint: 'http://127.0.0.1:9', backend: 'slurm-rest', user: 'me', credential: 'missing' };
+  const targets = [...aTarget(join(folder, 'a'), endpoint), ...aTarget(join(folder, 'b'), { name: 'other' })];
+  const coordinator = await MirrorCoordinator.begin({ folder, targets, open: () => site.open('mian') });
+  t.teardown(() => coordinator.close());
+  await t.rejects(coordinator.submit(aRemoteJob('true')), { message: /hpc\/site needs the secret "missing"/ });
+  await t.rejects(coordinator.submit(aRemoteJob('true', { target: 'hpc/other' })), { message: /no partition mian/ });
+});
