@@ -17,8 +17,8 @@ import {
   socketOf,
 } from './docker-config.js';
 import { ISOLATIONS, type Isolation } from './model/isolation.js';
+import type { NodeVolume } from './staging/node-volume.js';
 import type { S3Credentials } from './staging/s3.js';
-import type { NodeVolume } from './staging/volumes.js';
 import { parseVolumes } from './volumes-config.js';
 
 /** How `berth agent` is set up, parsed once. */
@@ -179,7 +179,7 @@ const SETTINGS = {
   volumes: {
     parse: parseVolumes,
     placeholder: 'NAME=path=DIR',
-    help: 'what tasks may mount; ,writable=true permits writing, ,mounted=true wants a mount point; NAME=tmpfs=1GiB',
+    help: 'what tasks may mount; ,writable=true permits writing, ,mounted=true wants a mount point; also NAME=tmpfs=1GiB, NAME=type=nfs,source=HOST:/PATH and NAME=type=smb,source=//HOST/SHARE,credentials=FILE (,options=A;B)',
     isRepeatable: true,
   },
   s3Credentials: { parse: parseText, placeholder: 'FILE', help: 'aws_access_key_id = … and so on, for s3:// inputs' },

@@ -10,6 +10,8 @@ async function mainOf(): Promise<{ readonly main: Main; readonly argv: readonly 
       return { main: (await import('../agent/main.js')).main, argv: rest };
     case 'coordinator':
       return { main: (await import('../coordinator/main.js')).main, argv: rest };
+    case 'simulate':
+      return { main: (await import('../coordinator/simulate/main.js')).main, argv: rest };
     default:
       return { main: (await import('../coordinator/view/main.js')).main, argv: process.argv.slice(2) };
   }

@@ -106,11 +106,11 @@ function textsOf(value: unknown): string[] {
   return [String(value)];
 }
 
-/** A map within a map on one line, as a flag has it: `cpus=64,tasks=500`. */
+/** A map within a map on one line, as a flag has it: `cpus=64,tasks=500`, with lists as `a;b`. */
 function inline(value: unknown): string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return String(value);
   return Object.entries(value)
-    .map(([key, text]) => `${key}=${text}`)
+    .map(([key, inner]) => `${key}=${Array.isArray(inner) ? inner.join(';') : inner}`)
     .join(',');
 }
 

@@ -139,6 +139,12 @@ const LAYERS: readonly checks.Layer[] = [
   },
   { name: 'http', files: ['coordinator/http/'], mayImport: ['shared', 'service'] },
   { name: 'view', files: ['coordinator/view/'], mayImport: ['shared'] },
+  // The simulator is a program of its own: the pure middle and the engine, with everything outside them made up.
+  {
+    name: 'simulate',
+    files: ['coordinator/simulate/'],
+    mayImport: ['shared', 'model', 'inputs', 'provider port', 'elastic policy', 'scheduler', 'engine', 'store', 'view'],
+  },
   { name: 'coordinator config', files: ['coordinator/config.ts'], mayImport: ['shared', 'hpc policy'] },
   {
     name: 'coordinator main',
@@ -231,7 +237,7 @@ const LAYERS: readonly checks.Layer[] = [
   {
     name: 'entry',
     files: ['scripts/'],
-    mayImport: ['shared', 'coordinator main', 'agent main', 'hpc connector', 'view'],
+    mayImport: ['shared', 'coordinator main', 'agent main', 'hpc connector', 'view', 'simulate'],
   },
 ];
 

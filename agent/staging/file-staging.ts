@@ -10,11 +10,13 @@ import type { Log } from '../../shared/log.js';
 import type { Random } from '../../shared/random.js';
 import type { InputOrder, StartOrder } from '../../shared/wire/messages.js';
 import type { PreparedOrder } from '../driver/driver.js';
+import { NetworkMounts } from './network-mounts.js';
+import type { NodeVolume } from './node-volume.js';
 import { type CollectedOutputs, collectOutputs } from './outputs.js';
 import { type SourcePolicy, sourceOf } from './sources.js';
 import type { StagedOut, Staging } from './staging.js';
 import { type Effort, fetchInto, persist } from './transfer.js';
-import { type NodeVolume, type TaskView, unmountBelow, Volumes } from './volumes.js';
+import { type TaskView, unmountBelow, Volumes } from './volumes.js';
 import { createFile, shareWithAll } from './workspace.js';
 
 export interface FileStagingOptions extends SourcePolicy {
@@ -37,12 +39,14 @@ const MAX_NOTE_LENGTH = 1_000;
 export class FileStaging implements Staging {
   readonly #options: FileStagingOptions;
   readonly #volumes: Volumes;
+  readonly #network: NetworkMounts;
   /** Attempts that may have left something; most attempts stage nothing, and looking costs. */
   readonly #present = new Set<AllocationId>();
 
   constructor(options: FileStagingOptions) {
     this.#options = options;
-    this.#volumes = new Volumes(options.volumes, options.clock);
+    this.#network = new NetworkMounts({ ...options, directory: join(options.directory, '..', 'mounts') });
+    this.#volumes = new Volumes(options.volumes, this.#network, options.clock);
   }
 
   async stageIn(order: StartOrder, signal: AbortSignal): Promise<PreparedOrder> {
@@ -113,6 +117,7 @@ export class FileStaging implements Staging {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const name of await readdir(directory)) this.#present.add(name as AllocationId);
     const known = new Set(allocationIds);
+    await this.#network.recover([...this.#present].filter((id) => known.has(id)));
     for (const id of [...this.#present]) if (!known.has(id)) await this.remove(id);
   }
 
@@ -121,7 +126,12 @@ export class FileStaging implements Staging {
     const folder = join(this.#options.directory, allocationId);
     await unmountBelow(folder);
     await rm(folder, { recursive: true, force: true });
+    this.#network.release(allocationId);
     this.#present.delete(allocationId);
+  }
+
+  close(): Promise<void> {
+    return this.#network.close();
   }
 
   #record(id: AllocationId): string {
@@ -154,7 +164,7 @@ export class FileStaging implements Staging {
   async #prepare(order: StartOrder, { workspace, view, signal }: PrepareParts): Promise<PreparedOrder> {
     const seenWorkspace = view.kind === 'node' ? workspace : view.workspace(order.allocationId);
     const ownMounts = join(workspace, '..', 'mounts');
-    const places = { workspace, seenWorkspace, ownMounts, view: view.kind, signal };
+    const places = { workspace, seenWorkspace, ownMounts, view: view.kind, allocationId: order.allocationId, signal };
     const { mounts, env } = await this.#volumes.provide(order.volumes ?? [], places);
     // A container's user is known to its image alone; the folder above is the agent's alone.
     if (view.kind === 'container') await shareWithAll(workspace);

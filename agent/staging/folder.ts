@@ -19,6 +19,13 @@ at() {
 }
 at "$1" && at "./$2" && stat -c %d:%i .`;
 
+export type Seen =
+  | { readonly kind: 'seen'; readonly root: string; readonly folder: Folder }
+  /** It says what is wrong with the folder itself, or with the one below. */
+  | { readonly kind: 'unfit'; readonly what: 'root' | 'subpath'; readonly message: string }
+  /** Nothing was found out. */
+  | { readonly kind: 'silent'; readonly message: string };
+
 /**
  * Where a folder really is, or why not. Another program looks, since a file server that does not answer would hold up
  * everything that this process does with files.
@@ -27,11 +34,12 @@ export async function lookAt(
   root: string,
   subpath: string | undefined,
   { run, signal }: { readonly run: ProgramRunner; readonly signal: AbortSignal },
-): Promise<{ readonly root: string; readonly folder: Folder } | string> {
+): Promise<Seen> {
   const seen = await run(['sh', '-c', LOOK, 'look', root, subpath ?? '.'], signal);
-  if (seen.kind === 'absent') return 'there is no sh on this node';
-  if (seen.kind === 'failed') return seen.reason;
+  if (seen.kind === 'absent') return { kind: 'silent', message: 'there is no sh on this node' };
+  if (seen.kind === 'failed') return { kind: 'silent', message: `it does not answer: ${seen.reason}` };
   const [realRoot = '', path = '', identity = ''] = seen.stdout.split('\0');
-  if (seen.exitCode === 0) return { root: realRoot, folder: { path, identity: identity.trim() } };
-  return `${realRoot === '' ? root : subpath} ${seen.stderr.trim()}`;
+  if (seen.exitCode === 0) return { kind: 'seen', root: realRoot, folder: { path, identity: identity.trim() } };
+  const what = realRoot === '' ? 'root' : 'subpath';
+  return { kind: 'unfit', what, message: `${what === 'root' ? root : subpath} ${seen.stderr.trim()}` };
 }

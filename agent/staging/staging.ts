@@ -8,6 +8,7 @@ export interface Staging {
    * Makes the workspace, empty but for the inputs, with the volumes; the answer is what the driver is to start.
    * Begins anew each time, whatever an earlier try has left. Rejects at once when `signal` aborts.
    * Errors: `task-start-failed`, naming the input or volume, the value and a remedy; another try would not help.
+   * `unreachable` for a volume whose server does not answer; another node may be luckier.
    */
   stageIn(order: StartOrder, signal: AbortSignal): Promise<PreparedOrder>;
   /**
@@ -21,6 +22,8 @@ export interface Staging {
   recover(allocationIds: readonly AllocationId[]): Promise<void>;
   /** Deletes what the attempt has left. Idempotent; unknown is no error. */
   remove(allocationId: AllocationId): Promise<void>;
+  /** Gives up what no attempt uses; they go on. Call once, last. */
+  close(): Promise<void>;
 }
 
 export interface StagedOut {

@@ -1,33 +1,19 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { present } from '../../shared/assert.js';
 import type { Clock } from '../../shared/clock.js';
-import { AppError } from '../../shared/errors.js';
+import { AppError, isAppError } from '../../shared/errors.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { VolumeMount } from '../../shared/job-spec/staging-spec.js';
 import { type ProgramRunner, runnerOf } from '../../shared/run-program.js';
 import type { Mount } from '../driver/driver.js';
-import { type Folder, lookAt } from './folder.js';
+import { type Folder, lookAt, type Seen } from './folder.js';
+import { mountTable } from './mount-table.js';
+import type { NetworkMounts } from './network-mounts.js';
+import type { FolderPlace, NetworkPlace, NodeVolume } from './node-volume.js';
 import { makeFolders } from './workspace.js';
-
-/** A folder that the node's operator lets tasks mount. */
-export interface NodeVolume {
-  readonly name: string;
-  readonly writable: boolean;
-  readonly place:
-    | FolderPlace
-    /** Memory, made anew for each attempt. */
-    | { readonly kind: 'tmpfs'; readonly sizeMiB: number };
-}
-
-export interface FolderPlace {
-  readonly kind: 'folder';
-  readonly path: string;
-  /** It is a mount point, and empty of meaning while nothing is mounted there. */
-  readonly mustBeMounted: boolean;
-}
 
 export interface VolumePlaces {
   /** The attempt's workspace as it is here, and as the task sees it. */
@@ -36,6 +22,7 @@ export interface VolumePlaces {
   /** Where file systems of the attempt's own are mounted for a task that sees what this process sees. */
   readonly ownMounts: string;
   readonly view: TaskView['kind'];
+  readonly allocationId: AllocationId;
   readonly signal: AbortSignal;
 }
 
@@ -67,13 +54,19 @@ export class Volumes {
   /** One for each, so that one that hangs does not hold up the others. */
   readonly #runners: ReadonlyMap<string, ProgramRunner>;
 
-  constructor(volumes: readonly NodeVolume[], clock: Clock) {
+  readonly #network: NetworkMounts;
+
+  constructor(volumes: readonly NodeVolume[], network: NetworkMounts, clock: Clock) {
+    this.#network = network;
     const limits = { clock, timeLimitMs: LOOK_LIMIT_MS, maxOutputBytes: MAX_LOOK_BYTES };
     this.#volumes = new Map(volumes.map((volume) => [volume.name, volume]));
     this.#runners = new Map(volumes.map(({ name }) => [name, runnerOf(limits)]));
   }
 
-  /** Makes the volumes of an attempt reachable. Throws `task-start-failed`, naming the volume and a remedy. */
+  /**
+   * Makes the volumes of an attempt reachable. Throws `task-start-failed`, naming the volume and a remedy, or
+   * `unreachable` for one whose server does not do it now.
+   */
   async provide(wanted: readonly VolumeMount[], places: VolumePlaces): Promise<ProvidedVolumes> {
     const mounts: Mount[] = [];
     const env: Record<string, string> = {};
@@ -108,7 +101,7 @@ export class Volumes {
 
   async #sourceOnNode({ place }: NodeVolume, wanted: VolumeMount, places: VolumePlaces): Promise<string> {
     if (place.kind === 'tmpfs') return mountMemory(wanted, place.sizeMiB, places.ownMounts);
-    return (await this.#folderOf(place, wanted, places.signal)).path;
+    return (await this.#folderOf(place, wanted, places)).path;
   }
 
   async #mountOf({ place }: NodeVolume, wanted: VolumeMount, places: VolumePlaces): Promise<Mount> {
@@ -119,32 +112,65 @@ export class Volumes {
       else makeFolders(realpathSync(places.workspace), wanted.mount);
     }
     if (place.kind === 'tmpfs') return { kind: 'memory', sizeMiB: place.sizeMiB, target };
-    const { path, identity } = await this.#folderOf(place, wanted, places.signal);
+    const { path, identity } = await this.#folderOf(place, wanted, places);
     if (places.view === 'cell' || !wanted.writable) refuseMountsBelow(path, wanted);
     return { kind: 'folder', source: path, identity, target, readOnly: !wanted.writable };
   }
 
-  /** The folder that is meant, when it lies within the volume wherever links lead. */
-  async #folderOf(place: FolderPlace, wanted: VolumeMount, signal: AbortSignal): Promise<Folder> {
-    const run = present(this.#runners.get(wanted.name), 'runner of a volume');
-    const seen = await lookAt(place.path, wanted.subpath, { run, signal });
-    signal.throwIfAborted();
-    if (typeof seen === 'string') throw fault(wanted, seen, 'is it there on this node?');
-    const { root, folder } = seen;
-    if (place.mustBeMounted && !mountPoints().includes(root)) {
-      throw fault(wanted, `nothing is mounted at ${place.path}`, 'its operator mounts it');
+  async #folderOf(place: FolderPlace | NetworkPlace, wanted: VolumeMount, places: VolumePlaces): Promise<Folder> {
+    if (place.kind === 'folder') return folderIn(place, wanted, await this.#look(place.path, wanted, places));
+    const inNetwork = async (): Promise<readonly [FolderPlace, Seen]> => {
+      const path = await this.#mounted(wanted, places);
+      return [{ kind: 'folder', path, mustBeMounted: true }, await this.#look(path, wanted, places)];
+    };
+    let [folder, seen] = await inNetwork();
+    if (seen.kind === 'unfit' && seen.what === 'root') {
+      // What was mounted is of a server that has forgotten it.
+      await this.#network.renew(wanted.name);
+      [folder, seen] = await inNetwork();
     }
-    if (folder.path === root || folder.path.startsWith(`${root === '/' ? '' : root}/`)) return folder;
-    const what = `its subpath "${wanted.subpath}" leads out of it, to ${folder.path}`;
-    throw fault(wanted, what, 'name a folder within it');
+    if (seen.kind === 'silent') throw unreachable(wanted, `${place.source}: ${seen.message}`);
+    return folderIn(folder, wanted, seen);
   }
+
+  async #mounted(wanted: VolumeMount, { allocationId }: VolumePlaces): Promise<string> {
+    try {
+      return await this.#network.use(wanted.name, allocationId);
+    } catch (error) {
+      if (!isAppError(error, 'unreachable')) throw fault(wanted, (error as Error).message, 'its operator sees to it');
+      throw unreachable(wanted, `${error.message}; ${error.hint}`);
+    }
+  }
+
+  async #look(path: string, wanted: VolumeMount, { signal }: VolumePlaces): Promise<Seen> {
+    const run = present(this.#runners.get(wanted.name), 'runner of a volume');
+    const seen = await lookAt(path, wanted.subpath, { run, signal });
+    signal.throwIfAborted();
+    return seen;
+  }
+}
+
+/** The folder that is meant, when it lies within the volume wherever links lead. */
+function folderIn(place: FolderPlace, wanted: VolumeMount, seen: Seen): Folder {
+  if (seen.kind !== 'seen') throw fault(wanted, seen.message, 'is it there on this node?');
+  const { root, folder } = seen;
+  if (place.mustBeMounted && !isMountPoint(root)) {
+    throw fault(wanted, `nothing is mounted at ${place.path}`, 'its operator mounts it');
+  }
+  if (folder.path === root || folder.path.startsWith(`${root === '/' ? '' : root}/`)) return folder;
+  const what = `its subpath "${wanted.subpath}" leads out of it, to ${folder.path}`;
+  throw fault(wanted, what, 'name a folder within it');
+}
+
+function isMountPoint(place: string): boolean {
+  return mountTable().some(({ path }) => path === place);
 }
 
 /** Only the folder itself becomes read-only, and below it a task would find an empty folder, or what it may write. */
 function refuseMountsBelow(source: string, wanted: VolumeMount): void {
-  const place = mountPoints().find((path) => path.startsWith(`${source}/`));
-  if (place === undefined) return;
-  throw fault(wanted, `${place} is mounted below it`, 'its operator names the file systems one by one');
+  const below = mountTable().find(({ path }) => path.startsWith(`${source}/`));
+  if (below === undefined) return;
+  throw fault(wanted, `${below.path} is mounted below it`, 'its operator names the file systems one by one');
 }
 
 function refusePlace(wanted: VolumeMount): void {
@@ -178,21 +204,16 @@ async function mountMemory(wanted: VolumeMount, sizeMiB: number, ownMounts: stri
 
 /** Takes down what is mounted below a folder. */
 export async function unmountBelow(folder: string): Promise<void> {
-  for (const place of mountPoints()) if (place.startsWith(`${folder}/`)) await run('umount', ['-l', place]);
+  for (const { path } of mountTable()) if (path.startsWith(`${folder}/`)) await run('umount', ['-l', path]);
 }
 
 const run = promisify(execFile);
 
-const MOUNT_POINT_FIELD = 4;
-
-/** The kernel writes blanks and the like in octal. */
-function mountPoints(): string[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' ')[MOUNT_POINT_FIELD] ?? '')
-    .map((path) => path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))));
-}
-
 function fault(wanted: VolumeMount, what: string, remedy: string, cause?: unknown): AppError {
   return new AppError('task-start-failed', `volume "${wanted.name}": ${what}; ${remedy}`, { cause });
+}
+
+/** Another node may do it, or this one later. */
+function unreachable(wanted: VolumeMount, what: string): AppError {
+  return new AppError('unreachable', `volume "${wanted.name}": ${what}`);
 }

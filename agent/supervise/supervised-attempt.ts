@@ -1,3 +1,4 @@
+import { isAppError } from '../../shared/errors.js';
 import type { AllocationId } from '../../shared/ids.js';
 import { stopFor } from '../../shared/job-spec/stop-for.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
@@ -223,7 +224,10 @@ export class SupervisedAttempt {
           this.#tryStart(prepared, 1);
         });
       },
-      (error: unknown) => goOn(() => this.end({ kind: 'start-failed', message: textOf(error) }, NO_OUTPUT)),
+      (error: unknown) => {
+        const kind = isAppError(error, 'unreachable') ? 'rejected' : 'start-failed';
+        goOn(() => this.end({ kind, message: textOf(error) }, NO_OUTPUT));
+      },
     );
   }
 

@@ -126,6 +126,7 @@ export class Supervisor {
     this.#isHalted = true;
     for (const attempt of this.#attempts.values()) attempt.halt();
     await Promise.all([...this.#drivers.values()].map((driver) => driver.close()));
+    await this.#options.staging?.close();
   }
 
   async #start(orders: readonly StartOrder[]): Promise<void> {

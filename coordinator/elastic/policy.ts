@@ -1,105 +1,136 @@
 import type { EpochMs } from '../../shared/clock.js';
-import type { InstanceId } from '../../shared/ids.js';
-import { POOL_LABEL, type PowerOff } from '../../shared/pool.js';
 import type { DemandClass } from '../model/demand.js';
-import { obstacleTo, slotsOnEmpty } from '../model/feasible.js';
-import type { Instance, ScaleReason } from '../model/instance.js';
-import type { Pool } from '../model/pool.js';
-import { type ClusterView, stepOf } from '../model/state.js';
+import type { ClusterView } from '../model/state.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
-
-export type ElasticDecision =
-  /** Make a new machine. */
-  | { readonly kind: 'request'; readonly pool: string; readonly why: ScaleReason }
-  | { readonly kind: 'resume'; readonly instanceId: InstanceId; readonly why: ScaleReason }
-  /** Its node takes nothing new; it is switched off when it has confirmed that it is empty. */
-  | { readonly kind: 'close'; readonly instanceId: InstanceId; readonly to: PowerOff; readonly reason: string }
-  /** Take a closing node back. */
-  | { readonly kind: 'reopen'; readonly instanceId: InstanceId; readonly why: ScaleReason };
-
-export interface ElasticPlan {
-  readonly decisions: readonly ElasticDecision[];
-  /** When to look again although nothing happens; undefined: when something happens. */
-  readonly revisitAt: EpochMs | undefined;
-}
+import type { ElasticPlan } from './policy/decision.js';
+import { Draft } from './policy/draft.js';
+import { type Fleet, leadMsOf, sourceOf } from './policy/fleet.js';
+import { isAboveFloors, keepFloors } from './policy/floors.js';
+import { type Ahead, lookAhead, type Place, waitingTasks } from './policy/look-ahead.js';
+import { forecast, horizonOf, idleSince, isWorthAhead, isWorthKeeping, spellOf, WAIT_WORTH } from './policy/worth.js';
 
 export interface ElasticPolicy {
   readonly planning: PlanPolicy;
 }
 
-/** Which machines to start, to take back and to let go. Pure. */
-export function scale(view: ClusterView, _policy: ElasticPolicy, now: EpochMs): ElasticPlan {
-  const decisions: ElasticDecision[] = [];
-  let revisitAt: EpochMs | undefined;
-  for (const pool of view.pools.values()) {
-    const machines = [...view.instances.values()].filter((instance) => instance.pool === pool.spec.name);
-    const on = machines.filter(({ phase }) => ['requested', 'booting', 'joined', 'resuming'].includes(phase.kind));
-    const wanted = Math.min(pool.spec.max, Math.max(floorOf(pool), usedCount(view, on) + neededCount(view, pool)));
-    if (wanted > on.length && mayOrder(pool, now)) {
-      decisions.push(...started(pool, machines, wanted - on.length));
+/** What has been looked at and found not to be worth it is looked at again after this time. */
+const REVISIT_MS = 15_000;
+/**
+ * Whoever finds no room, but will within this part of a machine's lead, waits for it: a machine more would hardly help.
+ * One that is there already helps sooner.
+ */
+const PATIENCE = { ordering: 0.5, keeping: 0.5 } as const;
+/** Of a closing machine, which is back at once. */
+const MIN_LEAD_MS = 10_000;
+
+/**
+ * Which machines to start, to take back and to let go. Pure.
+ *
+ * First what is to be there whatever comes (floors.ts); then machines for those who wait, where one more lets them start
+ * sooner and that is worth its time (look-ahead.ts asks when they would start without it); then for those who will
+ * probably come and find no room (arrivals.ts); then, in quiet times, those that are parked ahead. What has been
+ * idle goes unless it will soon be missed.
+ */
+export function scale(view: ClusterView, policy: ElasticPolicy, now: EpochMs): ElasticPlan {
+  const draft = new Draft(view, waitingTasks(view, policy.planning, now), now);
+  keepFloors(draft);
+  serveWaiting(draft);
+  for (const { pool } of draft.fleets) prepare(view, draft, pool.spec.name);
+  for (const { pool } of draft.fleets) letGo(view, draft, pool.spec.name);
+  return { decisions: draft.decisions, revisitAt: draft.revisitAt };
+}
+
+/** Machines for tasks that wait: one after the other, each as long as it shortens the waiting by what it costs. */
+function serveWaiting(draft: Draft): void {
+  const { waiting, now } = draft;
+  if (waiting.length === 0) return;
+  const given = new Set<DemandClass>();
+  let ahead = lookAhead(draft.places, waiting, { now });
+  for (let orders = 0; orders < MAX_ORDERS; ) {
+    const late = waiting.find(({ demand }, index) => !given.has(demand) && (ahead.starts[index] ?? now) > now);
+    if (!late) break;
+    const better = betterFleet(draft, late.demand, ahead);
+    if (!better || !draft.order(better.fleet, 'demand')) {
+      given.add(late.demand);
+      draft.lookAgainAt(now + REVISIT_MS);
       continue;
     }
-    let surplus = on.length - wanted;
-    for (const instance of on) {
-      const idleAt = idleSince(view, instance);
-      if (surplus <= 0 || idleAt === undefined) continue;
-      const dueAt = idleAt + pool.spec.idleMs;
-      if (now < dueAt) {
-        revisitAt = Math.min(revisitAt ?? dueAt, dueAt);
-        continue;
-      }
-      surplus -= 1;
-      decisions.push({ kind: 'close', instanceId: instance.id, to: pool.spec.onIdle, reason: 'idle' });
+    ahead = better.ahead;
+    orders += 1;
+  }
+}
+
+const MAX_ORDERS = 50;
+
+/** The first fleet of those that may serve the demand in which a machine more is worth it. */
+function betterFleet(
+  draft: Draft,
+  demand: DemandClass,
+  before: Ahead,
+): { readonly fleet: Fleet; readonly ahead: Ahead } | undefined {
+  for (const fleet of draft.fleetsFor(demand)) {
+    const place = draft.offer(fleet);
+    if (!place) continue;
+    const ahead = lookAhead([...draft.places, place], draft.waiting, { now: draft.now });
+    const savedMs = ahead.starts.reduce((sum, at, index) => sum + (before.starts[index] ?? at) - at, 0);
+    return savedMs * WAIT_WORTH > costOf(fleet, place, draft.now) ? { fleet, ahead } : undefined;
+  }
+  return undefined;
+}
+
+/** The time for which a machine more is on without being of use: coming, going, and looking whether it may go. */
+function costOf({ pool }: Fleet, place: Place, now: EpochMs): number {
+  const leadMs = place.readyAt - now;
+  return leadMs === 0 ? 0 : leadMs + pool.spec.idleMs + pool.times.offMs;
+}
+
+/** A machine for those who will come, or one to be parked for later. */
+function prepare(view: ClusterView, draft: Draft, name: string): void {
+  const fleet = draft.fleet(name);
+  const source = fleet && sourceOf(fleet, draft.now);
+  if (!fleet || !source) return;
+  const spell = spellOf(fleet, Math.max(leadMsOf(fleet.pool, source), MIN_LEAD_MS));
+  const coming = forecast(view, draft, {
+    fleet,
+    places: draft.places,
+    horizonMs: horizonOf(spell),
+    patienceMs: spell.leadMs * PATIENCE.ordering,
+  });
+  if (coming && isWorthAhead(coming, spell)) draft.order(fleet, 'demand');
+  else if (coming) draft.lookAgainAt(draft.now + REVISIT_MS);
+  const isQuiet = draft.waiting.length === 0 && fleet.unansweredCount === 0;
+  const after = draft.fleet(name);
+  if (after && isQuiet && after.count < fleet.pool.spec.predeploy) draft.make(after, 'predeploy');
+}
+
+/** Lets machines go that have been idle for long, the longest first, unless they will be missed. */
+function letGo(view: ClusterView, draft: Draft, name: string): void {
+  const idle = (draft.fleet(name)?.open ?? []).flatMap((instance) => {
+    const since = idleSince(view, instance);
+    return since === undefined ? [] : [{ instance, since }];
+  });
+  idle.sort((left, right) => left.since - right.since);
+  for (const { instance, since } of idle) {
+    const fleet = draft.fleet(name);
+    if (!fleet) return;
+    const isParked = instance.why === 'predeploy' && instance.busyUntil === null && instance.powerOnCount === 1;
+    const dueAt = since + (isParked ? 0 : fleet.pool.spec.idleMs);
+    if (draft.now < dueAt) {
+      draft.lookAgainAt(dueAt);
+      continue;
     }
+    const places = draft.without(instance);
+    if (!isAboveFloors(fleet, places)) continue;
+    const { bootMs, resumeMs } = fleet.pool.times;
+    const spell = spellOf(fleet, fleet.pool.spec.onIdle === 'suspend' ? resumeMs : bootMs);
+    const coming = forecast(view, draft, {
+      fleet,
+      places,
+      horizonMs: horizonOf(spell),
+      patienceMs: spell.leadMs * PATIENCE.keeping,
+    });
+    const isKept = coming !== undefined && isWorthKeeping(coming, spell);
+    if (isKept && fleet.pool.intake.kind === 'enabled') draft.lookAgainAt(draft.now + REVISIT_MS);
+    else draft.close(fleet, instance, 'idle');
   }
-  return { decisions, revisitAt };
-}
-
-function mayOrder({ intake, cooling }: Pool, now: EpochMs): boolean {
-  return intake.kind === 'enabled' && (cooling === null || cooling.until <= now);
-}
-
-function floorOf({ spec, requested }: Pool): number {
-  return Math.max(spec.warm.kind === 'nodes' ? spec.warm.count : 0, requested ?? 0);
-}
-
-function started({ spec }: Pool, machines: readonly Instance[], count: number): ElasticDecision[] {
-  const found: ElasticDecision[] = [];
-  const take = (kind: 'closing' | 'suspended'): readonly Instance[] =>
-    machines.filter(({ phase }) => phase.kind === kind);
-  for (const { id: instanceId } of take('closing')) found.push({ kind: 'reopen', instanceId, why: 'demand' });
-  for (const { id: instanceId } of take('suspended')) found.push({ kind: 'resume', instanceId, why: 'demand' });
-  for (let made = machines.length; made < spec.max; made += 1) {
-    found.push({ kind: 'request', pool: spec.name, why: 'demand' });
-  }
-  return found.slice(0, count);
-}
-
-function usedCount(view: ClusterView, on: readonly Instance[]): number {
-  return on.filter(({ nodeId }) => view.index.usage(nodeId).live.size > 0).length;
-}
-
-/** How many of its machines the waiting tasks that only fit there would fill. */
-function neededCount(view: ClusterView, pool: Pool): number {
-  let machines = 0;
-  for (const entry of view.index.ready) {
-    const step = stepOf(view, entry);
-    if (step && isFor(entry.demand, pool)) machines += step.counts.queued / slotsOnEmpty(entry.demand, pool.nodeClass);
-  }
-  return Math.ceil(machines);
-}
-
-function isFor(demand: DemandClass, pool: Pool): boolean {
-  const wanted = demand.constraints.find(({ key, op }) => key === `label:${POOL_LABEL}` && op === 'in');
-  if (wanted && !wanted.values.includes(pool.spec.name)) return false;
-  return obstacleTo(demand, pool.nodeClass) === undefined;
-}
-
-/** Since when its node has had nothing to do; undefined while it has, or cannot be asked. */
-function idleSince(view: ClusterView, { phase, nodeId, busyUntil }: Instance): EpochMs | undefined {
-  const node = view.nodes.get(nodeId);
-  if (phase.kind !== 'joined' || node?.link.kind !== 'connected') return undefined;
-  if (node.intake.kind !== 'open' && node.intake.kind !== 'drained') return undefined;
-  if (view.index.usage(nodeId).live.size > 0) return undefined;
-  return Math.max(phase.since, busyUntil ?? 0);
 }

@@ -1,6 +1,7 @@
 import type { Cancel, Clock } from '../../shared/clock.js';
 import { AppError, isAppError, type Refusal } from '../../shared/errors.js';
 import type { Log } from '../../shared/log.js';
+import type { scale } from '../elastic/policy.js';
 import type { LoggedEvent } from '../model/events.js';
 import type { MemoryLimits } from '../model/memory-limits.js';
 import { serialize } from '../model/snapshot.js';
@@ -23,6 +24,8 @@ export interface EngineOptions {
   readonly rules: RulePolicy;
   readonly planning: PlanPolicy;
   readonly pricing: Pricing;
+  /** Which machines to start and to let go; ours unless a simulation compares it with another. */
+  readonly scale?: typeof scale;
   /** Does what follows for the world. Called only with effects whose events are on disk; must not throw. */
   readonly perform: (effects: readonly Effect[]) => void;
   /** The engine has stopped by itself: the store failed, or a bug was found. Only the log knows what is true. */

@@ -1,6 +1,6 @@
 import { assertNever } from '../../shared/assert.js';
 import { instanceIdOf, type NodeId } from '../../shared/ids.js';
-import type { ElasticDecision } from '../elastic/policy.js';
+import type { ElasticDecision } from '../elastic/policy/decision.js';
 import type { BerthEvent } from '../model/events.js';
 import type { ClusterView } from '../model/state.js';
 

@@ -20,6 +20,7 @@ interface TurnOptions {
   readonly rules: RulePolicy;
   readonly planning: PlanPolicy;
   readonly pricing: Pricing;
+  readonly scale?: typeof scale;
 }
 
 /** What a turn has made true, what left memory by it, and what the world is to be told. */
@@ -44,11 +45,13 @@ export class Turn {
   #scaleAt: EpochMs | undefined = 0;
   #scaledAt: EpochMs = 0;
   readonly #placer: Placer;
+  readonly #scaling: typeof scale;
 
   constructor(state: ClusterState, options: TurnOptions) {
     this.#state = state;
     this.#options = options;
     this.#placer = new Placer(options.pricing);
+    this.#scaling = options.scale ?? scale;
   }
 
   get view(): ClusterView {
@@ -112,7 +115,7 @@ export class Turn {
     this.#scaledAt = now;
     this.#scaleAt = undefined;
     if (this.#state.pools.size === 0) return;
-    const { decisions, revisitAt } = scale(this.#state, this.#options, now);
+    const { decisions, revisitAt } = this.#scaling(this.#state, this.#options, now);
     for (const decision of decisions) this.#apply(scalingEvent(this.#state, decision), now);
     // What was decided is the only thing that has happened since.
     this.#scaleAt = revisitAt;

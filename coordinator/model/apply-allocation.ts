@@ -11,7 +11,7 @@ import type { DemandClass } from './demand.js';
 import type { EventOf } from './events.js';
 import { resourcesOn } from './hold.js';
 import type { Node } from './node.js';
-import type { ClusterState } from './state.js';
+import { type ClusterState, stepOf } from './state.js';
 import { step as transition } from './transition.js';
 
 /** A task takes its place on a node; it leaves the queue. */
@@ -100,10 +100,19 @@ export function allocationEnded(state: ClusterState, event: EventOf<'allocation.
   const allocation = change(state, allocationId, { kind: 'ended', at, end, output, ...details });
   // A short command's end may arrive without word of its start.
   if (allocation.startedAt === undefined && hasRun(end)) noteStart(state, allocation, at - end.ranMs);
+  learn(state, allocation, end);
   state.index.allocationEnded(allocation);
   nodeServed(state, allocation, at);
   if (state.index.usage(allocation.nodeId).live.size === 0) nodeIdle(state, allocation.nodeId, at);
   state.index.accounts.held({ ...find(state, allocation.ref), allocation }, -1, at);
+}
+
+/** What a command that failed early or was stopped has run says nothing of the next one. */
+function learn(state: ClusterState, { ref }: Allocation, end: AllocationEnd): void {
+  const step = stepOf(state, ref);
+  const name = state.jobs.get(ref.jobId)?.spec.name;
+  if (state.pools.size === 0 || end.kind !== 'exited' || end.exitCode !== 0 || !step || name === undefined) return;
+  state.index.experience.ran(step.demand, name, end.ranMs);
 }
 
 type EndOfCommand = Extract<AllocationEnd, { readonly ranMs: number }>;

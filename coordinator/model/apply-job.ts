@@ -27,6 +27,8 @@ export function jobSubmitted(state: ClusterState, event: EventOf<'job.submitted'
   state.index.unfinishedJobCount += 1;
   for (const step of job.steps.values()) {
     state.index.stepSubmitted(step);
+    // It is learnt for machines that come and go; where there are none, it is nobody's business.
+    if (state.pools.size > 0) state.index.experience.submitted(step.demand, step.count, at);
     state.index.waitingChanged(job, step.count);
     state.index.queueChanged(job, step);
   }

@@ -6,6 +6,7 @@ import { Accounts, type AccountsView, type StoredAccounts } from './accounts.js'
 import { type Allocation, heldGpuMillis } from './allocation.js';
 import { ChangeLog } from './change-log.js';
 import type { DemandClass } from './demand.js';
+import { Experience, type ExperienceView, type StoredExperience } from './experience.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
 import { type LanePlace, Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
@@ -35,6 +36,8 @@ export type Deadline =
 export interface StoredSums {
   readonly accounts: StoredAccounts;
   readonly mix: StoredMix;
+  /** Absent while nothing has been learnt. */
+  readonly experience?: StoredExperience;
 }
 
 /** What is derived from the records, updated in place, never stored; but for its sums. */
@@ -51,6 +54,8 @@ export interface IndexView {
   readonly accounts: AccountsView;
   /** What has been submitted so far, by demand. */
   readonly mix: TaskMix;
+  /** What has been learnt of the tasks that come. */
+  readonly experience: ExperienceView;
   /** Tasks that are neither placed nor done, over all jobs. */
   readonly waitingCount: number;
   readonly unfinishedJobCount: number;
@@ -80,6 +85,7 @@ const NO_ALLOCATIONS: ReadonlySet<AllocationId> = new Set();
 
 export class Indexes implements IndexView {
   readonly accounts = new Accounts();
+  readonly experience = new Experience();
   readonly nodeChanges = new ChangeLog<NodeId>();
   readonly instanceByNode = new Map<NodeId, InstanceId>();
   waitingCount = 0;
@@ -115,13 +121,19 @@ export class Indexes implements IndexView {
   }
 
   sums(): StoredSums {
-    return { accounts: this.accounts.stored(), mix: this.#mix.stored() };
+    const experience = this.experience.stored();
+    return {
+      accounts: this.accounts.stored(),
+      mix: this.#mix.stored(),
+      ...(experience.demands.length === 0 ? {} : { experience }),
+    };
   }
 
   /** Call first, before the records of a snapshot are entered. */
-  restoreSums({ accounts, mix }: StoredSums, demandOf: (key: string) => DemandClass): void {
+  restoreSums({ accounts, mix, experience }: StoredSums, demandOf: (key: string) => DemandClass): void {
     this.accounts.restore(accounts);
     this.#mix.restore(mix, demandOf);
+    if (experience) this.experience.restore(experience, demandOf);
   }
 
   /** Removes and returns the deadlines that have passed. */

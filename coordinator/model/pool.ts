@@ -31,6 +31,7 @@ export type PoolIntake =
 
 /** After a failed order: the next one is given at `until`, later after each failure in a row. */
 export interface Cooling {
+  readonly since: EpochMs;
   readonly until: EpochMs;
   readonly failureCount: number;
   readonly fault: InstanceFault;
@@ -60,7 +61,7 @@ export function cooled(pool: Pool, failure: Pick<Cooling, 'fault' | 'message'>, 
   const failureCount = (pool.cooling?.failureCount ?? 0) + 1;
   const { firstMs, maxMs } = failure.fault === 'quota' || failure.fault === 'capacity' ? PASSING : LASTING;
   const pauseMs = Math.min(maxMs, firstMs * 2 ** Math.min(failureCount - 1, MAX_DOUBLINGS));
-  return { ...failure, failureCount, until: at + pauseMs };
+  return { ...failure, failureCount, since: at, until: at + pauseMs };
 }
 
 /** Weight of the newest observation in what is learnt. */

@@ -78,7 +78,8 @@ function refuseIfFull(view: ClusterView): Refusal | undefined {
 }
 
 /**
- * Refuses what no known node could ever hold, even empty. While no node has joined yet nothing is known, and the job waits.
+ * Refuses what no known node could ever hold, even empty, nor one that a pool can have made. While no node has joined yet
+ * nothing is known, and the job waits.
  */
 function refuseIfImpossible(view: ClusterView, spec: JobSpec, demands: readonly DemandClass[]): Refusal | undefined {
   const hasNodes = [...view.nodes.keys()].some((nodeId) => !isTarget(nodeId));
@@ -101,7 +102,7 @@ function refuseIfImpossible(view: ClusterView, spec: JobSpec, demands: readonly 
   return undefined;
 }
 
-/** Why all nodes together cannot hold a gang, even empty; undefined when they can. Cost: O(nodes). */
+/** Why all nodes together cannot hold a gang, even empty; undefined when they can, with those that pools can have made. Cost: O(nodes + instances). */
 function gangMiss(view: ClusterView, demand: DemandClass): string | undefined {
   if (demand.gangSize === undefined) return undefined;
   let slots = 0;
@@ -109,11 +110,19 @@ function gangMiss(view: ClusterView, demand: DemandClass): string | undefined {
     slots += slotsOnEmpty(demand, nodeClass);
     if (slots >= demand.gangSize) return undefined;
   }
+  for (const { spec, nodeClass } of view.pools.values()) {
+    const made = [...view.instances.values()].filter(
+      ({ pool, nodeId }) => pool === spec.name && view.nodes.has(nodeId),
+    );
+    slots += slotsOnEmpty(demand, nodeClass) * Math.max(0, spec.max - made.length);
+    if (slots >= demand.gangSize) return undefined;
+  }
   return `it has ${demand.gangSize} ranks, and all nodes together hold ${slots} such tasks even when empty`;
 }
 
-/** Why the best node of all cannot hold the demand; undefined when some node can. */
+/** Why the best node of all cannot hold the demand; undefined when some node can, or a pool's. */
 function nearestMiss(view: ClusterView, demand: DemandClass): string | undefined {
+  for (const { nodeClass } of view.pools.values()) if (!obstacleTo(demand, nodeClass)) return undefined;
   const misses = new Map<string, string>();
   for (const node of view.nodes.values()) {
     if (isTarget(node.id)) continue;

@@ -105,6 +105,7 @@ function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<Nod
     levels,
     accounts: index.accounts,
     mix: index.mix,
+    experience: index.experience,
     waitingCount,
     unfinishedJobCount,
     nextDeadline: () => undefined,

@@ -29,6 +29,9 @@ Daemons:
   coordinator [flags]     decide where tasks run (see berth coordinator --help)
   agent [flags]           run tasks on this machine (see berth agent --help)
 
+Without any coordinator:
+  simulate [scenario]     try pools out on arriving jobs, in no time (see berth simulate --help)
+
 The coordinator is found by BERTH_URL with BERTH_TOKEN or BERTH_TOKEN_FILE, or on its own machine by
 BERTH_STATE_DIR (else /var/lib/berth or ~/.berth). BERTH_CA_FILE names certificates to trust for https.`;
 

@@ -1,6 +1,6 @@
 import { child, type Field, invalid } from '../job-spec/findings.js';
-import type { NodeShape, PoolSpec, SlotShape } from '../pool.js';
-import { fits } from '../resources.js';
+import type { PoolSpec, SlotShape } from '../pool.js';
+import { fits, type Resources } from '../resources.js';
 
 /** Reports settings that cannot hold together, at the one that asks for too much. */
 export function reportContradictions(pool: PoolSpec, entry: Field): void {
@@ -22,7 +22,9 @@ function reportWarm({ warm, max, quota, node, exclusive }: PoolSpec, complain: C
     if (warm.count > most) complain('warm', `${warm.count} is more than ${limit}; lower warm`);
     return;
   }
-  const each = exclusive ? Math.min(1, slotsOf(node, warm.of)) : slotsOf(node, warm.of);
+  const { capacity, gpus } = node;
+  const slots = slotsOf({ capacity, gpuCount: gpus.length }, warm.of);
+  const each = exclusive ? Math.min(1, slots) : slots;
   if (each === 0) complain('warm', 'asks for room that no node of the pool has; make "of" smaller than "node"');
   else if (warm.count > each * most)
     complain('warm', `${warm.count} slots are more than ${limit} with ${each} a node; lower warm`);
@@ -30,14 +32,15 @@ function reportWarm({ warm, max, quota, node, exclusive }: PoolSpec, complain: C
 
 type Complain = (name: string, message: string) => void;
 
-/** How many such tasks a node of this shape holds. */
-export function slotsOf({ capacity, gpus }: NodeShape, { resources, gpuCount }: SlotShape): number {
-  if (!fits(resources, capacity) || gpuCount > gpus.length) return 0;
+/** How many such tasks fit into so much at once. */
+export function slotsOf(has: { capacity: Resources; gpuCount: number }, { resources, gpuCount }: SlotShape): number {
+  const { capacity } = has;
+  if (!fits(resources, capacity) || gpuCount > has.gpuCount) return 0;
   const parts = [
     [capacity.cpuMillis, resources.cpuMillis],
     [capacity.memoryMiB, resources.memoryMiB],
     [capacity.diskMiB, resources.diskMiB],
-    [gpus.length, gpuCount],
+    [has.gpuCount, gpuCount],
   ] as const;
   return Math.min(...parts.map(([has, needs]) => (needs > 0 ? Math.floor(has / needs) : Number.POSITIVE_INFINITY)));
 }

@@ -44,6 +44,8 @@ class SlowStaging implements Staging {
     return this.#takes.out ?? STAGED;
   }
 
+  async close(): Promise<void> {}
+
   async recover(ids: readonly string[]): Promise<void> {
     this.calls.push(`recover ${ids.join()}`);
   }
@@ -123,6 +125,13 @@ t.test('an input that cannot be had is no failure of the command', async (t) => 
   await rig.pass(500);
   t.strictSame(rig.coordinator.ends.get(id), { kind: 'start-failed', message: 'inputs[0]: no such file' });
   t.equal(rig.machine.startCounts.get(id), undefined);
+});
+
+t.test("a volume's server that does not answer is the node's trouble, so the attempt may go to another", async (t) => {
+  const { rig } = await stagingRig({ fault: new AppError('unreachable', 'volume "scans": nas:/x cannot be mounted') });
+  rig.coordinator.start(staged({}));
+  await rig.pass(500);
+  t.match(rig.coordinator.ends.get(id), { kind: 'rejected', message: /"scans": nas:\/x cannot be mounted/ });
 });
 
 t.test('a cancel cuts staging off, in either direction', async (t) => {

@@ -264,6 +264,28 @@ t.test('output that is asked for by its path while its task runs keeps that path
   t.equal(readFileSync(path, 'utf8'), 'text\nmore\n');
 });
 
+t.test('an end tells the CPU time of its own command, also to a driver that finds it', async (t) => {
+  const { watched, shell, factory } = await withDriver(t);
+  const next = 'j2.0#1' as AllocationId;
+  await watched.driver.start(shell(id, 'i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done; times'));
+  await watched.ended(id);
+  const [, user = '', system = ''] = /^0m([\d.]+)s 0m([\d.]+)s$/m.exec(await outputOf(watched, id)) ?? [];
+  const ownMs = (Number(user) + Number(system)) * 1_000;
+  t.ok(ownMs > 0, 'it took some');
+  const told = watched.events.flatMap((event) => (event.kind === 'ended' ? [event.usage?.cpuMs ?? 0] : []));
+  t.ok(Math.abs((told[0] ?? 0) - ownMs) < ownMs / 2, `${told[0]} ms, of which the command knew ${ownMs}`);
+  // Its worker is the same.
+  await watched.driver.start(shell(next, ':'));
+  await watched.ended(next);
+  await watched.driver.close();
+  const later = await Watched.open(factory);
+  t.teardown(() => later.driver.close());
+  const recoveries = await later.driver.recover([id, next]);
+  t.match(recoveries.get(id), { kind: 'ended', usage: { cpuMs: told[0] } });
+  const short = recoveries.get(next);
+  t.ok(short?.kind === 'ended' && (short.usage?.cpuMs ?? 0) < ownMs / 2, 'what was before is not counted again');
+});
+
 t.test('after a reboot, what is not known to have ended is lost', async (t) => {
   let boot = 1;
   const bench = processBench(t, { bootId: () => `boot-${boot}` });

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -6,6 +7,7 @@ import type { NodeView } from '../../coordinator/view/api.js';
 import { checkClock, checkNodes } from '../../coordinator/view/doctor/coordinator-checks.js';
 import type { Finding } from '../../coordinator/view/doctor/finding.js';
 import { checkDisk, checkMachine, checkNode } from '../../coordinator/view/doctor/machine-checks.js';
+import { checkVolumes } from '../../coordinator/view/doctor/volume-checks.js';
 import { systemClock } from '../../shared/clock.js';
 import { MIB } from '../../shared/units.js';
 import { VERSION } from '../../shared/version.js';
@@ -34,6 +36,31 @@ const DRIVER = {
 };
 const TOOL = { 'opt/bin/nvidia-smi': null };
 const DEVICES = { 'dev/nvidiactl': '', 'dev/nvidia-uvm': '', 'dev/nvidia0': '' };
+
+t.test('volumes of other machines are looked at where this one is a node', async (t) => {
+  const folder = temporaryFolder(t);
+  const settings = join(folder, 'agent.yaml');
+  const credentials = join(folder, 'credentials');
+  writeFileSync(credentials, 'username=ann', { mode: 0o644 });
+  writeFileSync(join(folder, 'mount.nfs'), '');
+  writeFileSync(join(folder, 'mount.cifs'), '');
+  const examine = async (volumes: object, path = folder) => {
+    writeFileSync(settings, JSON.stringify({ volumes }));
+    return checkVolumes({ settings, path, clock: systemClock });
+  };
+  const nfs = { type: 'nfs', source: '127.0.0.1:/export' };
+  const smb = { type: 'smb', source: '//127.0.0.1/share', credentials };
+  t.strictSame(await checkVolumes({ settings: join(folder, 'none'), path: folder, clock: systemClock }), []);
+  t.match(await examine({ a: { path: '/data' }, nfs, smb }), [
+    { check: 'volumes', state: 'fail', detail: /nfs \(127.*does not answer \(ECONNREFUSED\)/, fix: /2049/ },
+    { check: 'volumes', state: 'fail', detail: /credentials can be read by others/, fix: /chmod 600/ },
+  ]);
+  const server = createServer((socket) => socket.end()).listen(445, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  chmodSync(credentials, 0o600);
+  t.match(await examine({ smb }), [{ state: 'ok', detail: /its server answers/ }]);
+});
 
 t.test('a machine is told what it lacks, with the remedy', async (t) => {
   const well = await examined(t, {

@@ -135,13 +135,18 @@ export class ContainerLife {
     let isExact = attached !== null;
     let wasAway = false;
     let from: LogPosition = { since: null, base: NO_BYTES };
+    // Asked while its output still comes: by the time that is whole, the answer to this is mostly here.
+    let early = attached ? this.#ended(run) : null;
+    early?.catch(() => {});
     try {
       if (attached) await this.#drain(writer, attached, NO_BYTES);
       while (!closing.aborted) {
         try {
           if (!isExact) await this.#drainLogs(run, writer, from);
           const cutAt = clock.now();
-          const { State, Config } = await this.#ended(run).catch((error: unknown) => {
+          const ended = early ?? this.#ended(run);
+          early = null;
+          const { State, Config } = await ended.catch((error: unknown) => {
             if (faultKind(error) === 'down') from = { since: cutAt, base: spool.outputBytes(run.id) };
             throw error;
           });

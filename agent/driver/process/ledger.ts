@@ -11,6 +11,8 @@ export type LedgerEntry =
       readonly allocationId: AllocationId;
       readonly end: DriverEnd | 'revoked';
       readonly isDirty: boolean;
+      /** CPU time of its processes that were waited for; undefined where the worker does not tell. */
+      readonly cpuMs: number | undefined;
     };
 
 /** The start of an attempt: its worker's process, and when, in milliseconds since boot (which no clock change moves). */
@@ -22,6 +24,8 @@ export interface Run {
 /** A torn line, left by a full disk, may precede what counts. */
 const RUN = /run (j\S+) (\d+) (\d+\.\d+)$/;
 const EXIT = /exit (j\S+) (\d+|revoked) (\d+\.\d+)( dirty)?$/;
+/** As a shell's `times` prints them, for itself and then for its children. */
+const TIMES = /^(\d+)m(\d+\.\d+)s (\d+)m(\d+\.\d+)s$/;
 const FAIL = /fail (j\S+) (.*)$/;
 
 /** Tells the end of what an attempt wrote to stderr, and is told whether it is the newest of its worker. */
@@ -33,6 +37,9 @@ export class LedgerReader {
   #rest = '';
   #run: Run | undefined;
   #failure: string | undefined;
+  /** CPU time of all commands of the worker, before the last one and after it. */
+  #cpuBeforeMs = 0;
+  #cpuMs: number | undefined;
 
   constructor(lastWords: LastWords) {
     this.#lastWords = lastWords;
@@ -62,11 +69,22 @@ export class LedgerReader {
       const allocationId = exit[1] as AllocationId;
       const lastWords = (): string => this.#lastWords(allocationId, isNewest());
       const end = this.#endOf(lastWords, exit[2] ?? '', uptimeMs(exit[3]));
-      return { kind: 'exit', allocationId, end, isDirty: exit[4] !== undefined };
+      return { kind: 'exit', allocationId, end, isDirty: exit[4] !== undefined, cpuMs: this.#takeCpuMs() };
     }
+    const times = TIMES.exec(line);
+    if (times) this.#cpuMs = secondsIn(times) * 1_000;
     const failure = FAIL.exec(line);
     if (failure) this.#failure = failure[2];
     return undefined;
+  }
+
+  #takeCpuMs(): number | undefined {
+    const total = this.#cpuMs;
+    if (total === undefined) return undefined;
+    const own = total - this.#cpuBeforeMs;
+    this.#cpuBeforeMs = total;
+    this.#cpuMs = undefined;
+    return Math.round(own);
   }
 
   #endOf(lastWords: () => string, status: string, atUptimeMs: number): DriverEnd | 'revoked' {
@@ -84,4 +102,9 @@ export class LedgerReader {
 
 function uptimeMs(text: string | undefined): number {
   return Math.round(Number(text) * 1_000);
+}
+
+function secondsIn([, ...fields]: readonly string[]): number {
+  const [userMinutes = 0, userSeconds = 0, systemMinutes = 0, systemSeconds = 0] = fields.map(Number);
+  return (userMinutes + systemMinutes) * 60 + userSeconds + systemSeconds;
 }

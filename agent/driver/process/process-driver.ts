@@ -19,7 +19,7 @@ import type {
 import { type SecretFolder, secretsIn } from '../secret-folder.js';
 import type { TaskBase } from '../task-environment.js';
 import { AttemptFiles } from './attempt-files.js';
-import { type AttemptRecord, newRecord, tellWaiters } from './attempt-record.js';
+import { type AttemptRecord, newRecord, tellWaiters, usedBy } from './attempt-record.js';
 import type { Cell, CellName } from './cell.js';
 import { type Allotment, Cores } from './cores.js';
 import type { Leavings } from './current-files.js';
@@ -192,7 +192,7 @@ class ProcessDriver implements TaskDriver {
     if (!record) return { kind: 'ended', end: REBOOTED, output: this.#places.outputBytes(id) };
     if (!record.end) return { kind: 'running', startedAgeMs: uptimeMs() - (record.run?.atUptimeMs ?? uptimeMs()) };
     const { output } = await this.#clear(record);
-    return { kind: 'ended', end: record.end, output };
+    return { kind: 'ended', end: record.end, output, usage: usedBy(record) };
   }
 
   /** Returns how many processes it met; after SIGKILL none is left. */
@@ -238,6 +238,7 @@ class ProcessDriver implements TaskDriver {
     if (!record || record.end) return;
     if (entry.kind === 'exit') {
       if (entry.isDirty) record.ledger.cell?.spoil();
+      record.cpuMs = entry.cpuMs;
       this.#end(record, entry.end === 'revoked' ? { kind: 'lost', message: 'its order was revoked' } : entry.end);
     } else if (!record.run) {
       record.run = entry.run;
@@ -254,10 +255,12 @@ class ProcessDriver implements TaskDriver {
       if (this.#isClosed) return;
       this.#options.secrets?.remove(record.id);
       const worker = this.#pool.get(record.ledger.name);
-      const { usage = {}, wasOutOfMemory = false } = record.ledger.cell?.group.end() ?? {};
+      const { usage, wasOutOfMemory = false } = record.ledger.cell?.group.end() ?? {};
       if (worker?.attempt === record.id) this.#pool.release(worker);
       record.end = wasOutOfMemory && end.kind === 'signaled' ? { ...end, oom: true } : end;
-      this.#listener({ kind: 'ended', allocationId: record.id, end: record.end, output, usage });
+      // A control group counts those too that nobody waited for.
+      const used = { ...usedBy(record), ...usage };
+      this.#listener({ kind: 'ended', allocationId: record.id, end: record.end, output, usage: used });
     });
   }
 

@@ -61,5 +61,8 @@ function keep(records: Map<AllocationId, AttemptRecord>, ledger: LedgerFile, ent
   if (entry.end === 'revoked') {
     records.delete(id);
     ledger.attempts.delete(id);
-  } else record.end = entry.end;
+    return;
+  }
+  record.end = entry.end;
+  record.cpuMs = entry.cpuMs;
 }

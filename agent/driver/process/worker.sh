@@ -5,7 +5,8 @@
 # PID is the process that stands for it, when that is not itself; "own" says that its namespaces are its own.
 #
 # The ledger is the truth about what ran. It gets `run ID PID UPTIME` before, `exit ID STATUS UPTIME` after each
-# attempt, with ` dirty` when it left shared memory or the like in namespaces of our own. Only built-in commands here, and the order runs in this very shell, without a subshell of its own: dash then
+# attempt, and before that what `times` says: its second line is the CPU time of all commands so far, user and system. The
+# exit is marked ` dirty` when it left shared memory or the like in namespaces of our own. Only built-in commands here, and the order runs in this very shell, without a subshell of its own: dash then
 # makes the process of the command by vfork, which costs half of what a fork of the shell does. When a signal ends the
 # command, the shell says so ("Killed") as the last line of the attempt's stderr.
 #
@@ -42,6 +43,7 @@ while IFS= read -r id; do
     set -- /dev/shm/*
     [ -e "$1" ] && left=' dirty'
   fi
+  times
   read -r up rest </proc/uptime
   # A full disk must not lose the status.
   until echo "exit $id $status $up$left"; do

@@ -21,10 +21,12 @@ export function addDoctorCommand(host: Host): void {
 async function examine(context: Context, output: string): Promise<number> {
   const { checkMachine } = await import('../doctor/machine-checks.js');
   const { checkCoordinator } = await import('../doctor/coordinator-checks.js');
-  const { searchPath, stateDir, defaultStateDirs } = context.config;
+  const { checkVolumes } = await import('../doctor/volume-checks.js');
+  const { searchPath, stateDir, defaultStateDirs, agentSettings: settings } = context.config;
   const stateDirs = [...(stateDir === undefined ? defaultStateDirs : [stateDir]), '/var/lib/berth-agent', '/tmp'];
   const machine = { root: '/', path: searchPath, stateDirs, clock: context.clock };
-  const findings = [...(await checkMachine(machine)), ...(await checkCoordinator(context))];
+  const volumes = await checkVolumes({ settings, path: searchPath, clock: context.clock });
+  const findings = [...(await checkMachine(machine)), ...volumes, ...(await checkCoordinator(context))];
   const hasFailed = findings.some(({ state }) => state === 'fail');
   context.out.write(
     output === 'json' ? `${JSON.stringify({ ok: !hasFailed, findings }, null, 2)}\n` : text(context, findings),

@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
-import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../../shared/clock.js';
 import { formatBytes, MIB } from '../../../shared/units.js';
+import { connectFault } from './connect.js';
 import { type Finding, fail, ok, warn } from './finding.js';
 
 /** The machine that is looked at: below `root`, so that a test can make one up. */
@@ -55,26 +55,12 @@ async function checkDocker({ root, clock }: Machine): Promise<Finding> {
   if (!existsSync(socket)) {
     return warn('docker', 'no /var/run/docker.sock', 'install Docker if this machine is to run containers');
   }
-  const fault = await connectFault(socket, clock);
+  const fault = await connectFault({ path: socket }, clock, SOCKET_LIMIT_MS);
   if (fault === undefined) return ok('docker', 'its socket answers');
   if (fault === 'EACCES') {
     return fail('docker', 'its socket may not be used', 'run as root, or: usermod -aG docker USER, and log in anew');
   }
   return fail('docker', `its socket does not answer (${fault})`, 'start it: systemctl start docker');
-}
-
-function connectFault(path: string, clock: Clock): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = createConnection(path);
-    const settle = (fault: string | undefined): void => {
-      cancel();
-      socket.destroy();
-      resolve(fault);
-    };
-    const cancel = clock.after(SOCKET_LIMIT_MS, () => settle('ETIMEDOUT'));
-    socket.on('connect', () => settle(undefined));
-    socket.on('error', (error: NodeJS.ErrnoException) => settle(error.code ?? error.message));
-  });
 }
 
 /** The driver, its device files and its tool come apart: each alone is of no use to a task. */

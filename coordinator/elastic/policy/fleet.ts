@@ -1,0 +1,109 @@
+import type { EpochMs } from '../../../shared/clock.js';
+import type { DemandClass } from '../../model/demand.js';
+import { slotsOnEmpty } from '../../model/feasible.js';
+import type { Instance } from '../../model/instance.js';
+import type { Pool } from '../../model/pool.js';
+import type { ClusterView } from '../../model/state.js';
+import { isUsable } from '../../scheduler/slot.js';
+
+/** A pool with its machines, by what can be expected of them. */
+export interface Fleet {
+  readonly pool: Pool;
+  /** Their nodes take tasks. */
+  readonly open: readonly Instance[];
+  /** Ordered, and expected to join. */
+  readonly coming: readonly Coming[];
+  /** To be switched off once they hold nothing; until then they can be taken back. */
+  readonly closing: readonly Instance[];
+  readonly suspended: readonly Instance[];
+  /** Of machines that exist or are on their way, in whatever phase. */
+  readonly count: number;
+  /** Orders to make one that the provider has not answered. */
+  readonly unansweredCount: number;
+  /** Orders to make one that have just been decided. */
+  readonly orderedCount: number;
+}
+
+export interface Coming {
+  readonly instance: Instance;
+  readonly readyAt: EpochMs;
+}
+
+export function fleetsOf(view: ClusterView, now: EpochMs): readonly Fleet[] {
+  const machines = new Map<string, Instance[]>([...view.pools.keys()].map((name) => [name, []]));
+  for (const instance of view.instances.values()) machines.get(instance.pool)?.push(instance);
+  return [...view.pools.values()].map((pool) =>
+    fleetOf(view, pool, { machines: machines.get(pool.spec.name) ?? [], now }),
+  );
+}
+
+function fleetOf(
+  view: ClusterView,
+  pool: Pool,
+  { machines, now }: { readonly machines: readonly Instance[]; readonly now: EpochMs },
+): Fleet {
+  const inPhase = (...kinds: readonly Instance['phase']['kind'][]): readonly Instance[] =>
+    machines.filter(({ phase }) => kinds.includes(phase.kind));
+  const isOpen = ({ nodeId }: Instance): boolean => {
+    const node = view.nodes.get(nodeId);
+    return node !== undefined && isUsable(node);
+  };
+  return {
+    pool,
+    open: inPhase('joined').filter(isOpen),
+    coming: inPhase('requested', 'booting', 'resuming').map((instance) => {
+      return { instance, readyAt: readyAt(pool, instance, now) };
+    }),
+    closing: inPhase('closing'),
+    suspended: inPhase('suspended'),
+    count: machines.length,
+    unansweredCount: inPhase('requested').length,
+    orderedCount: 0,
+  };
+}
+
+/** When a machine that is late will come, nobody knows: with every moment, later. */
+const LATE_SHARE = 0.1;
+
+function readyAt({ times }: Pool, { phase, requestedAt }: Instance, now: EpochMs): EpochMs {
+  const [since, usualMs] = phase.kind === 'resuming' ? [phase.since, times.resumeMs] : [requestedAt, times.bootMs];
+  return Math.max(since + usualMs, now + LATE_SHARE * usualMs);
+}
+
+/** How a machine more could be had, the quickest way. */
+export type Source = { readonly kind: 'reopen' | 'resume'; readonly instance: Instance } | { readonly kind: 'request' };
+
+export function sourceOf(fleet: Fleet, now: EpochMs): Source | undefined {
+  const { pool, closing, suspended, count, unansweredCount } = fleet;
+  if (pool.intake.kind !== 'enabled') return undefined;
+  const [shut] = closing;
+  if (shut) return { kind: 'reopen', instance: shut };
+  const isCooling = pool.cooling !== null && now < pool.cooling.until;
+  const parked = suspended.find(({ phase }) => !isCooling || phase.since < (pool.cooling?.since ?? 0));
+  if (parked) return { kind: 'resume', instance: parked };
+  if (isCooling || count >= Math.min(pool.spec.max, pool.spec.quota ?? pool.spec.max)) return undefined;
+  return unansweredCount < orderedAtOnce(fleet) ? { kind: 'request' } : undefined;
+}
+
+/** Of a provider that has said no, or has said little yet, one machine is asked for at a time. */
+function orderedAtOnce({ pool, count, unansweredCount }: Fleet): number {
+  if (pool.cooling !== null) return 1;
+  return Math.max(1, Math.floor((count - unansweredCount) * GROWTH));
+}
+
+const GROWTH = 0.5;
+
+export function leadMsOf({ times }: Pool, source: Source): number {
+  if (source.kind === 'reopen') return 0;
+  return source.kind === 'resume' ? times.resumeMs : times.bootMs;
+}
+
+/** The fleets that may serve a demand: its home, where a task costs least, then where that falls back to. */
+export function fleetsFor(demand: DemandClass, fleets: readonly Fleet[]): readonly Fleet[] {
+  const able = fleets.filter(({ pool }) => pool.intake.kind === 'enabled' && slotsOnEmpty(demand, pool.nodeClass) > 0);
+  const priceOf = ({ pool }: Fleet): number => pool.spec.prices.onPerHour / slotsOnEmpty(demand, pool.nodeClass);
+  const [home] = able.toSorted((left, right) => priceOf(left) - priceOf(right));
+  if (!home) return [];
+  const others = home.pool.spec.fallback.flatMap((name) => able.filter(({ pool }) => pool.spec.name === name));
+  return [home, ...others];
+}

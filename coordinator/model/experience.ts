@@ -1,0 +1,117 @@
+import type { EpochMs } from '../../shared/clock.js';
+import type { DemandClass } from './demand.js';
+
+/** What the cluster has learnt of the work that it is given: how often it comes, and how long it runs. */
+export interface ExperienceView {
+  /** Demands that have come, the longest ago first. */
+  readonly demands: Iterable<DemandClass>;
+  /** How often tasks of the demand are submitted lately. */
+  arrivals(demand: DemandClass, now: EpochMs): ArrivalRate;
+  /** How long a task runs, by its job's name if that is known, else by its demand; undefined when nothing is. */
+  runMs(demand: DemandClass, jobName: string): number | undefined;
+}
+
+export interface ArrivalRate {
+  /** Submissions in a millisecond. */
+  readonly perMs: number;
+  /** Tasks in a submission. */
+  readonly batch: number;
+}
+
+/** By key, the least recently touched first. */
+export interface StoredExperience {
+  readonly demands: readonly (readonly [demand: string, known: DemandExperience])[];
+  readonly names: readonly (readonly [key: string, runMs: number])[];
+}
+
+interface DemandExperience {
+  /** Submissions, each counting less the older it is, as of `at`. */
+  readonly weight: number;
+  readonly at: EpochMs;
+  readonly batch: number;
+  readonly runMs: number | null;
+}
+
+/** A submission counts less by a factor of e after this time. */
+const MEMORY_MS = 8 * 60_000;
+/** What has just come says more of itself than of what will come: so much is left out of the weight of all. */
+const DOUBT = 0.3;
+/** Weight of the newest observation in a mean. */
+const NEWEST = 0.3;
+/** The least recently touched are forgotten beyond so many. */
+const MAX_DEMANDS = 500;
+const MAX_NAMES = 2_000;
+const NEVER: ArrivalRate = { perMs: 0, batch: 1 };
+
+/** Derived from events with their times alone, so that a replay learns the same. */
+export class Experience implements ExperienceView {
+  readonly #demands = new Map<DemandClass, DemandExperience>();
+  readonly #names = new Map<string, number>();
+
+  get demands(): Iterable<DemandClass> {
+    return this.#demands.keys();
+  }
+
+  arrivals(demand: DemandClass, now: EpochMs): ArrivalRate {
+    const known = this.#demands.get(demand);
+    return known ? { perMs: Math.max(0, faded(known, now) - DOUBT) / MEMORY_MS, batch: known.batch } : NEVER;
+  }
+
+  runMs(demand: DemandClass, jobName: string): number | undefined {
+    return this.#names.get(nameKey(demand, jobName)) ?? this.#demands.get(demand)?.runMs ?? undefined;
+  }
+
+  submitted(demand: DemandClass, count: number, at: EpochMs): void {
+    const known = this.#demands.get(demand);
+    touch(this.#demands, demand, {
+      weight: (known ? faded(known, at) : 0) + 1,
+      at,
+      batch: blended(known?.batch, count),
+      runMs: known?.runMs ?? null,
+    });
+    forgetBeyond(this.#demands, MAX_DEMANDS);
+  }
+
+  ran(demand: DemandClass, jobName: string, ranMs: number): void {
+    const known = this.#demands.get(demand);
+    if (!known) return;
+    this.#demands.set(demand, { ...known, runMs: blended(known.runMs ?? undefined, ranMs) });
+    const key = nameKey(demand, jobName);
+    touch(this.#names, key, blended(this.#names.get(key), ranMs));
+    forgetBeyond(this.#names, MAX_NAMES);
+  }
+
+  stored(): StoredExperience {
+    return { demands: [...this.#demands].map(([{ key }, known]) => [key, known]), names: [...this.#names] };
+  }
+
+  restore({ demands, names }: StoredExperience, demandOf: (key: string) => DemandClass): void {
+    for (const [key, known] of demands) this.#demands.set(demandOf(key), known);
+    for (const [key, runMs] of names) this.#names.set(key, runMs);
+  }
+}
+
+function faded({ weight, at }: DemandExperience, now: EpochMs): number {
+  return weight * Math.exp(-Math.max(0, now - at) / MEMORY_MS);
+}
+
+function blended(known: number | undefined, observed: number): number {
+  return known === undefined ? observed : known + NEWEST * (observed - known);
+}
+
+function nameKey({ key }: DemandClass, jobName: string): string {
+  return `${jobName}\n${key}`;
+}
+
+/** Puts the entry at the end. */
+function touch<Key, Value>(map: Map<Key, Value>, key: Key, value: Value): void {
+  map.delete(key);
+  map.set(key, value);
+}
+
+function forgetBeyond<Key>(map: Map<Key, unknown>, limit: number): void {
+  for (const key of map.keys()) {
+    if (map.size <= limit) return;
+    map.delete(key);
+  }
+}
