@@ -6,6 +6,8 @@ const [word, ...rest] = process.argv.slice(2);
 
 async function mainOf(): Promise<{ readonly main: Main; readonly argv: readonly string[] }> {
   switch (word) {
+    case 'hpc':
+      return { main: (await import('../coordinator/hpc/connector/main.js')).main, argv: rest };
     case 'agent':
       return { main: (await import('../agent/main.js')).main, argv: rest };
     case 'coordinator':

@@ -38,6 +38,7 @@ export function planOwnScript(text: string, target: HpcTarget, tag: string): Sub
     env: {},
     workdir: null,
     inputs: 'in-place',
+    links: [],
     program: text,
     command: `"$BERTH_WORKSPACE/${TASK_FILE}"`,
   });

@@ -1,5 +1,6 @@
 import { isRefusal, type Problem, type Refusal, refuse } from '../../shared/errors.js';
 import { type JobSpec, SPEC_DEFAULTS, type StepSpec } from '../../shared/job-spec/spec.js';
+import type { InputSpec } from '../../shared/job-spec/staging-spec.js';
 import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
 import { inContainer, interpreterOf, workspaceIn } from './containers.js';
 import { mapPath } from './paths.js';
@@ -38,6 +39,7 @@ export function planJob(spec: JobSpec, target: HpcTarget, tag: string): Submissi
     env: taskEnv(spec, step),
     workdir: step.image !== null ? null : mappedWorkdir(step, target),
     inputs: step.array !== '0' && (step.inputs ?? []).length > 0 ? 'copied' : 'in-place',
+    links: linksOf(step, target),
     program: step.run.kind === 'script' ? step.run.script : null,
     command: commandOf(step, target),
   });
@@ -74,6 +76,21 @@ function unsupported(spec: JobSpec, step: StepSpec): Problem[] {
   add('resources.gpus.minMemory', isOther, 'is not known of remote GPUs; write a model');
   add('resources.gpus.model', Array.isArray(gpus?.model), 'must be one model at a remote system');
   return problems;
+}
+
+/** Inputs below a shared path, which need no way to the other side. */
+export function linksOf({ inputs = [] }: StepSpec, { paths }: HpcTarget): { to: string; remote: string }[] {
+  return inputs.flatMap((input) => {
+    const path = localPath(input);
+    const remote = path === undefined ? undefined : mapPath(paths, path);
+    return remote === undefined ? [] : [{ to: input.to, remote }];
+  });
+}
+
+/** The file that a `file://` input names; undefined for any other. */
+export function localPath({ source }: InputSpec): string | undefined {
+  if (source.kind !== 'url' || !source.url.startsWith('file:///')) return undefined;
+  return decodeURIComponent(source.url.slice('file://'.length));
 }
 
 /** A working directory of this side must be known on the other. */

@@ -34,6 +34,8 @@ export interface BatchScript {
   readonly workdir: string | null;
   /** Whether the inputs are copied into each task's workspace, or lie in the only one already. */
   readonly inputs: 'copied' | 'in-place';
+  /** Files that the remote side has already, by their place in the workspace. */
+  readonly links: readonly { readonly to: string; readonly remote: string }[];
   /** The text of a program to be written to TASK_FILE in the workspace; null when there is none. */
   readonly program: string | null;
   /** The shell command that runs the task. */
@@ -87,13 +89,17 @@ finish "$?"
   return refuse('payload-too-large', detail);
 }
 
-function workspace({ workdir, inputs }: BatchScript): string {
+function workspace({ workdir, inputs, links }: BatchScript): string {
   const lines = [
     `export BERTH_WORKSPACE="$work/${WORKSPACES_FOLDER}/$index"`,
     `cd "$BERTH_WORKSPACE" || finish ${SYSTEM_FAILURE_EXIT}`,
   ];
   if (inputs === 'copied') {
     lines.push(`cp -R "$work/${INPUTS_FOLDER}/." . || finish ${SYSTEM_FAILURE_EXIT}`);
+  }
+  for (const { to, remote } of links) {
+    const folder = to.includes('/') ? `mkdir -p ${quote(to.slice(0, to.lastIndexOf('/')))} && ` : '';
+    lines.push(`${folder}ln -sfn ${quote(remote)} ${quote(to)} || finish ${SYSTEM_FAILURE_EXIT}`);
   }
   if (workdir !== null) lines.push(`cd ${quote(workdir)} || finish ${SYSTEM_FAILURE_EXIT}`);
   return lines.join('\n');

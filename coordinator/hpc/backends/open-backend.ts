@@ -3,17 +3,8 @@ import { localShell } from '../shell/local-shell.js';
 import type { RemoteShell } from '../shell/remote-shell.js';
 import { SshShell } from '../shell/ssh-shell.js';
 import type { HpcTarget } from '../target.js';
+import type { BackendMeans } from './means.js';
 import { slurmBackend } from './slurm/slurm-backend.js';
-
-/** What of this side a backend may use. */
-export interface BackendMeans {
-  /** The whole environment of programs that run here. */
-  readonly env: Readonly<Record<string, string>>;
-  /** The agent that holds SSH keys; undefined when there is none. */
-  readonly sshAgentSocket: string | undefined;
-  /** The value of a secret, by its name. Throws `HpcError` of kind `credentials` when there is none. */
-  readonly secret: (name: string) => Promise<string>;
-}
 
 /** The backend of a target. Opens no connection before something is asked of it. */
 export function openBackend(target: HpcTarget, means: BackendMeans): HpcBackend {

@@ -1,0 +1,9 @@
+/** What of this side a backend may use. */
+export interface BackendMeans {
+  /** The whole environment of programs that run here. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The agent that holds SSH keys; undefined when there is none. */
+  readonly sshAgentSocket: string | undefined;
+  /** The value of a secret, by its name. Throws `HpcError` of kind `credentials` when there is none. */
+  readonly secret: (name: string) => Promise<string>;
+}
