@@ -1,5 +1,8 @@
+import type { Clock } from '../../../shared/clock.js';
+
 /** What of this side a backend may use. */
 export interface BackendMeans {
+  readonly clock: Clock;
   /** The whole environment of programs that run here. */
   readonly env: Readonly<Record<string, string>>;
   /** The agent that holds SSH keys; undefined when there is none. */

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
+import { systemClock } from '../../../shared/clock.js';
 import { AppError } from '../../../shared/errors.js';
 import { NAME } from '../../../shared/ids.js';
 import { SECRET_NAME } from '../../../shared/secrets.js';
@@ -102,7 +103,12 @@ export function readMeans(secretsDir: string | undefined): BackendMeans {
       PASSED_ON.test(name) && value !== undefined ? [[name, value] as const] : [],
     ),
   );
-  return { env, sshAgentSocket: process.env.SSH_AUTH_SOCK, secret: (name) => readSecret(secretsDir, name) };
+  return {
+    clock: systemClock,
+    env,
+    sshAgentSocket: process.env.SSH_AUTH_SOCK,
+    secret: (name) => readSecret(secretsDir, name),
+  };
 }
 
 /** Read anew each time: whoever renews a token writes it into its file. */

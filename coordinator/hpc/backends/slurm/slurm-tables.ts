@@ -6,7 +6,8 @@ export const QUEUE_FORMAT =
   'JobID:|,ArrayJobID:|,ArrayTaskID:|,State:|,exit_code:|,RestartCnt:|,NodeList:|,Name:|,Reason:|';
 export const ACCOUNTING_FORMAT = 'JobID,State,ExitCode,NodeList,JobName,Reason';
 
-interface Row extends RemoteTask {
+/** A job, or one task of an array. */
+export interface TaskRow extends RemoteTask {
   readonly jobId: string;
   readonly tag: string;
   readonly isArray: boolean;
@@ -49,7 +50,7 @@ interface Cells {
   readonly restarts?: string | undefined;
 }
 
-function row({ jobId, task, state, exit, nodes, tag, reason, restarts }: Cells): Row {
+function row({ jobId, task, state, exit, nodes, tag, reason, restarts }: Cells): TaskRow {
   return {
     jobId,
     tag,
@@ -62,8 +63,8 @@ function row({ jobId, task, state, exit, nodes, tag, reason, restarts }: Cells):
   };
 }
 
-export function jobsOf(rows: readonly Row[]): Map<string, RemoteJob> {
-  const byJob = new Map<string, Row[]>();
+export function jobsOf(rows: readonly TaskRow[]): Map<string, RemoteJob> {
+  const byJob = new Map<string, TaskRow[]>();
   for (const each of rows) {
     const others = byJob.get(each.jobId);
     if (others) others.push(each);
@@ -73,7 +74,7 @@ export function jobsOf(rows: readonly Row[]): Map<string, RemoteJob> {
   return new Map(ids.map((id) => [id, jobOfRows(id, byJob.get(id) ?? [])]));
 }
 
-function jobOfRows(id: string, rows: readonly Row[]): RemoteJob {
+function jobOfRows(id: string, rows: readonly TaskRow[]): RemoteJob {
   const tasks = rows.map(({ jobId: _, tag: __, isArray: ___, ...task }): RemoteTask => task);
   const job = jobOfTasks(id, rows[0]?.tag ?? '', tasks);
   return rows.some(({ isArray }) => isArray) ? job : { ...job, tasks: [] };
