@@ -38,6 +38,7 @@ export function operateTargets(options: TargetRoomOptions, engine: MirrorOperato
     hasSecret: (namespace, name) => secret(namespace, name) !== undefined,
     open: (target, namespace) =>
       openBackend(target, {
+        clock: options.clock,
         env,
         sshAgentSocket: environment.SSH_AUTH_SOCK,
         secret: async (name) => {

@@ -1,7 +1,7 @@
 import { assertNever } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import { canceled, lookingAgain, type Mirror, type MirrorOutcome, type MirrorTrouble, PATIENCE } from './mirror.js';
-import type { HpcErrorKind, RemoteJob } from './remote-job.js';
+import type { HpcErrorKind, RemoteJob, RemoteOutcome } from './remote-job.js';
 import type { MonitoringPeriod } from './target.js';
 
 /**
@@ -122,7 +122,14 @@ interface Watched {
 }
 
 function watching(mirror: Mirror, watched: Watched, { now, period }: PolicyClock): Mirror {
-  const phase = { kind: 'watching', ...watched, pollAt: now, periodMs: period.minMs, missedCount: 0 } as const;
+  const phase = {
+    kind: 'watching',
+    ...watched,
+    pollAt: now,
+    periodMs: period.minMs,
+    missedCount: 0,
+    missedAt: now,
+  } as const;
   return { ...mirror, phase };
 }
 
@@ -142,20 +149,41 @@ function afterStatus(mirror: Mirror, job: RemoteJob | undefined, { now, period }
   if (phase.kind !== 'watching') return mirror;
   if (job?.state === 'ended') {
     const outcome = job.outcome ?? { kind: 'unknown', message: 'the remote system did not say how the job ended' };
-    return { ...ended(mirror, outcome), job };
+    return { ...ended(mirror, mirror.cancel ? ofCanceled(outcome) : outcome), job };
   }
   if (job) {
     const hasChanged = signature(job) !== signature(mirror.job);
     const periodMs = hasChanged ? period.minMs : Math.min(period.maxMs, phase.periodMs * PATIENCE.periodGrowth);
     return { ...mirror, job, phase: { ...phase, periodMs, pollAt: now + periodMs, missedCount: 0 } };
   }
-  const missedCount = phase.missedCount + 1;
-  if (missedCount >= PATIENCE.missesBeforeLost) return ended(mirror, lost(phase.remoteId, mirror.cancel !== null));
-  return { ...mirror, phase: { ...phase, missedCount, periodMs: period.minMs, pollAt: now + period.minMs } };
+  return afterMiss(mirror, phase, { now, period });
 }
 
-function lost(remoteId: string, wasCanceled: boolean): MirrorOutcome {
-  if (wasCanceled) return canceled;
+/** Some systems tell of a job that they were asked to end only that a signal ended it. */
+function ofCanceled(outcome: RemoteOutcome): RemoteOutcome {
+  if (outcome.kind !== 'failed') return outcome;
+  const bySignal = outcome.signal !== null || ENDED_BY_SIGNAL.has(outcome.exitCode ?? 0);
+  return bySignal ? { kind: 'canceled' } : outcome;
+}
+
+/** As shells tell of TERM, INT and KILL. */
+const ENDED_BY_SIGNAL: ReadonlySet<number> = new Set([143, 130, 137]);
+
+/** Accounting lags behind the controller, so that one look proves nothing. */
+function afterMiss(mirror: Mirror, phase: Watching, { now, period }: PolicyClock): Mirror {
+  const missedCount = phase.missedCount + 1;
+  const missedAt = phase.missedCount === 0 ? now : phase.missedAt;
+  if (missedCount >= PATIENCE.missesBeforeLost) {
+    if (mirror.cancel) return ended(mirror, canceled);
+    if (now - missedAt >= PATIENCE.lostAfterMs) return ended(mirror, lost(phase.remoteId));
+  }
+  const periodMs = missedCount === 1 ? period.minMs : Math.min(period.maxMs, phase.periodMs * PATIENCE.periodGrowth);
+  return { ...mirror, phase: { ...phase, missedCount, missedAt, periodMs, pollAt: now + periodMs } };
+}
+
+type Watching = Extract<Mirror['phase'], { kind: 'watching' }>;
+
+function lost(remoteId: string): MirrorOutcome {
   const message = `the remote system no longer knows job ${remoteId}, accounting does not either, and the job left no status in its work directory: it was killed (time limit, memory, a node) or never began`;
   return { kind: 'lost', message };
 }

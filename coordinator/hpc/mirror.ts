@@ -30,6 +30,8 @@ export type MirrorPhase =
       readonly periodMs: number;
       /** Polls in a row in which nobody knew the job. */
       readonly missedCount: number;
+      /** When the first of them was. */
+      readonly missedAt: EpochMs;
       /** Other jobs with the same tag, which are to be canceled. */
       readonly duplicates: readonly string[];
     }
@@ -60,8 +62,8 @@ export const PATIENCE = {
   /** A system may be slow with a cancellation, and asking again costs little. */
   cancelAgainMs: 10_000,
   periodGrowth: 1.5,
-  /** Accounting lags behind the controller. */
   missesBeforeLost: 5,
+  lostAfterMs: 120_000,
   looksBeforeCanceled: 3,
 } as const;
 

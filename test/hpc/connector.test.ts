@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { below, seededRandom } from '../../shared/random.js';
 import { connectorFiles, type RunningConnector, startConnector } from '../kit/connector.js';
 import { slurmTests, startSlurm } from '../kit/slurm.js';
@@ -14,59 +14,39 @@ const KILLED_RUNS = IS_LONG ? 20 : 4;
 const KILL_WITHIN_MS = 3_000;
 const PARALLEL = 4;
 
-t.test('the connector at a real Slurm', slurmTests, async (t) => {
-  const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
-  const folder = temporaryFolder(t);
-  const target = {
-    backend: 'slurm-local',
-    stagingRoot: `${slurm.folder}/jobs`,
-    partition: 'main',
-    keep: 'always',
-    period: '500ms',
-  };
-  const run = (
-    name: string,
-    job: string | object,
-    more: readonly string[] = [],
-    where: object = target,
-  ): RunningConnector =>
-    startConnector(['run', ...connectorFiles(join(folder, name), where, job), '--name', name, ...more], slurm.env);
-  const workOf = (name: string): string => join(target.stagingRoot, `berth-${name}`);
-  const idsOf = (name: string): string[] =>
-    slurm
-      .tool('squeue', '--states=all', '--noheader', '--format=%A', `--name=berth-${name}`)
-      .split('\n')
-      .filter(Boolean);
+const CASES: Readonly<Record<string, (t: Test, site: ReturnType<typeof startSite>) => Promise<void>>> = {
+  'a job runs with its files there and back, its output is printed, its code is the exit code': async (
+    t,
+    { folder, run },
+  ) => {
+    const bytes = Buffer.from(Array.from({ length: 3_000_000 }, (_, at) => (at * 31) % 253));
+    writeFileSync(join(folder, 'big'), bytes);
+    const job = {
+      command: ['sh', '-c', 'cat small big >both; echo out; echo err >&2; exit 7'],
+      inputs: [
+        { content: 'small\n', to: 'small' },
+        { from: `file://${folder}/big`, to: 'big' },
+      ],
+      outputs: [{ path: 'both', as: 'result/b' }],
+    };
+    const connector = run('files', job, ['--print-logs', '--state-dir', join(folder, 'state')]);
+    t.equal(await connector.exitCode, 7, connector.stderr());
+    t.equal(connector.stdout(), 'out\n');
+    t.match(connector.stderr(), /submitted as job \d+[\s\S]*^err$[\s\S]*failed with exit code 7/m);
+    t.ok(readFileSync(join(folder, 'files/out/result/b')).equals(Buffer.concat([Buffer.from('small\n'), bytes])));
 
-  await t.test(
-    'a job runs with its files there and back, its output is printed, its code is the exit code',
-    async (t) => {
-      const bytes = Buffer.from(Array.from({ length: 3_000_000 }, (_, at) => (at * 31) % 253));
-      writeFileSync(join(folder, 'big'), bytes);
-      const job = {
-        command: ['sh', '-c', 'cat small big >both; echo out; echo err >&2; exit 7'],
-        inputs: [
-          { content: 'small\n', to: 'small' },
-          { from: `file://${folder}/big`, to: 'big' },
-        ],
-        outputs: [{ path: 'both', as: 'result/b' }],
-      };
-      const connector = run('files', job, ['--print-logs', '--state-dir', join(folder, 'state')]);
-      t.equal(await connector.exitCode, 7, connector.stderr());
-      t.equal(connector.stdout(), 'out\n');
-      t.match(connector.stderr(), /submitted as job \d+[\s\S]*^err$[\s\S]*failed with exit code 7/m);
-      t.ok(readFileSync(join(folder, 'files/out/result/b')).equals(Buffer.concat([Buffer.from('small\n'), bytes])));
+    const again = run('files', job, ['--print-logs', '--state-dir', join(folder, 'state')]);
+    t.equal(await again.exitCode, 7, 'the same name is the same job, long ended');
+    t.equal(again.stdout(), '', 'and nothing is printed twice');
+    const other = run('files', { command: ['true'] }, ['--state-dir', join(folder, 'state')]);
+    t.equal(await other.exitCode, 64);
+    t.match(other.stderr(), /belongs to another job/);
+  },
 
-      const again = run('files', job, ['--print-logs', '--state-dir', join(folder, 'state')]);
-      t.equal(await again.exitCode, 7, 'the same name is the same job, long ended');
-      t.equal(again.stdout(), '', 'and nothing is printed twice');
-      const other = run('files', { command: ['true'] }, ['--state-dir', join(folder, 'state')]);
-      t.equal(await other.exitCode, 64);
-      t.match(other.stderr(), /belongs to another job/);
-    },
-  );
-
-  await t.test('an array brings the outputs of each task, and the work directory goes when all is well', async (t) => {
+  'an array brings the outputs of each task, and the work directory goes when all is well': async (
+    t,
+    { folder, target, run, workOf },
+  ) => {
     const job = {
       array: '2-3',
       script: 'cat in >"o$BERTH_TASK_INDEX"',
@@ -80,9 +60,9 @@ t.test('the connector at a real Slurm', slurmTests, async (t) => {
     const missing = run('missing', { command: ['true'], outputs: [{ path: 'nothing', required: true }] });
     t.equal(await missing.exitCode, 125);
     t.match(missing.stderr(), /it did not leave nothing of task 0/);
-  });
+  },
 
-  await t.test('a signal cancels the remote job, running or not yet', async (t) => {
+  'a signal cancels the remote job, running or not yet': async (t, { target, run }) => {
     const running = run('running', { command: ['sleep', '60'] });
     await until('it runs', () => /is running/.test(running.stderr()));
     running.child.kill('SIGTERM');
@@ -92,9 +72,12 @@ t.test('the connector at a real Slurm', slurmTests, async (t) => {
     waiting.child.kill('SIGINT');
     t.equal(await waiting.exitCode, 130, waiting.stderr());
     t.match(waiting.stderr(), /the job was canceled/);
-  });
+  },
 
-  await t.test('killed at any point and started again, there is one remote job, which ran once', async (t) => {
+  'killed at any point and started again, there is one remote job, which ran once': async (
+    t,
+    { folder, run, idsOf },
+  ) => {
     const attempt = async (seed: number): Promise<void> => {
       const random = seededRandom(seed);
       const name = `kill-${seed}`;
@@ -121,9 +104,9 @@ t.test('the connector at a real Slurm', slurmTests, async (t) => {
     for (let seed = 0; seed < KILLED_RUNS; seed += PARALLEL) {
       await Promise.all(Array.from({ length: Math.min(PARALLEL, KILLED_RUNS - seed) }, (_, at) => attempt(seed + at)));
     }
-  });
+  },
 
-  await t.test('a job that ended and was forgotten while nobody looked still tells its code', async (t) => {
+  'a job that ended and was forgotten while nobody looked still tells its code': async (t, { run, workOf, idsOf }) => {
     const job = { command: ['sh', '-c', 'sleep 0.2; exit 9'] };
     const first = run('forgotten', job);
     await until('it was submitted', () => /submitted/.test(first.stderr()));
@@ -136,9 +119,9 @@ t.test('the connector at a real Slurm', slurmTests, async (t) => {
     const second = run('forgotten', job);
     t.equal(await second.exitCode, 9, second.stderr());
     t.notMatch(second.stderr(), /submitted/);
-  });
+  },
 
-  await t.test('a controller that is down for a while is waited for, with its cause', async (t) => {
+  'a controller that is down for a while is waited for, with its cause': async (t, { slurm, run }) => {
     const connector = run('outage', { command: ['sh', '-c', 'sleep 4; exit 6'] });
     await until('it runs', () => /is running/.test(connector.stderr()));
     slurm.stopController();
@@ -147,9 +130,9 @@ t.test('the connector at a real Slurm', slurmTests, async (t) => {
     );
     slurm.startController();
     t.equal(await connector.exitCode, 6, connector.stderr());
-  });
+  },
 
-  await t.test('what is wrong is said before anything is submitted', async (t) => {
+  'what is wrong is said before anything is submitted': async (t, { target, run, idsOf }) => {
     const cases: [string, string | object, object, RegExp][] = [
       [
         'partition',
@@ -185,5 +168,37 @@ t.test('the connector at a real Slurm', slurmTests, async (t) => {
         t.same(idsOf(`bad-${name}`), [], name);
       }),
     );
-  });
+  },
+};
+
+t.test('the connector at a real Slurm', slurmTests, async (t) => {
+  const site = startSite(t);
+  for (const [title, act] of Object.entries(CASES)) await t.test(title, (t) => act(t, site));
 });
+
+/** A Slurm, and the connector at it. */
+function startSite(t: Test) {
+  const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
+  const folder = temporaryFolder(t);
+  const target = {
+    backend: 'slurm-local',
+    stagingRoot: `${slurm.folder}/jobs`,
+    partition: 'main',
+    keep: 'always',
+    period: '500ms',
+  };
+  const run = (
+    name: string,
+    job: string | object,
+    more: readonly string[] = [],
+    where: object = target,
+  ): RunningConnector =>
+    startConnector(['run', ...connectorFiles(join(folder, name), where, job), '--name', name, ...more], slurm.env);
+  const workOf = (name: string): string => join(target.stagingRoot, `berth-${name}`);
+  const idsOf = (name: string): string[] =>
+    slurm
+      .tool('squeue', '--states=all', '--noheader', '--format=%A', `--name=berth-${name}`)
+      .split('\n')
+      .filter(Boolean);
+  return { slurm, folder, target, run, workOf, idsOf };
+}

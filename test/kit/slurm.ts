@@ -58,7 +58,37 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
     restUrl: /^SLURM_REST=(.*)$/m.exec(stdout)?.[1] ?? '',
     tool: (file = '', ...argv) =>
       execFileSync(file, argv, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
-    stopController: () => process.kill(Number(readFileSync(join(folder, 'run/slurmctld.pid'), 'utf8')), 'SIGKILL'),
-    startController: () => void spawnSync('slurmctld', [], { env, stdio: 'ignore', timeout: UP_LIMIT_MS }),
+    // With TERM it writes its state down first; what it forgets when it is killed is not ours to test.
+    stopController: () => {
+      const pid = Number(readFileSync(join(folder, 'run/slurmctld.pid'), 'utf8'));
+      process.kill(pid, 'SIGTERM');
+      waitUntil('slurmctld has ended', () => !isAlive(pid));
+    },
+    startController: () => {
+      waitUntil('slurmctld answers', () => {
+        if (spawnSync('scontrol', ['ping'], { env, encoding: 'utf8' }).stdout.includes(' UP')) return true;
+        spawnSync('slurmctld', [], { env, stdio: 'ignore', timeout: UP_LIMIT_MS });
+        return false;
+      });
+    },
   };
+}
+
+const MAX_WAITS = 200;
+
+function waitUntil(what: string, isTrue: () => boolean): void {
+  for (let count = 0; count < MAX_WAITS; count += 1) {
+    if (isTrue()) return;
+    spawnSync('sleep', ['0.1']);
+  }
+  throw new Error(`waited in vain: ${what}`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    // A zombie has ended, whoever has to take notice of that.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
 }

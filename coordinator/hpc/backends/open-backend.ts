@@ -6,6 +6,7 @@ import { SshShell } from '../shell/ssh-shell.js';
 import type { HpcTarget } from '../target.js';
 import { credentialOf } from './credential.js';
 import type { BackendMeans } from './means.js';
+import { sgeBackend } from './sge/sge-backend.js';
 import { slurmBackend } from './slurm/slurm-backend.js';
 import { restBackend } from './slurm-rest/rest-backend.js';
 
@@ -15,6 +16,8 @@ export function openBackend(target: HpcTarget, means: BackendMeans): HpcBackend 
     case 'slurm-local':
     case 'slurm-ssh':
       return slurmBackend(shellOf(target, means), target);
+    case 'sge':
+      return sgeBackend(shellOf(target, means), target);
     case 'slurm-rest': {
       const shell = shellOf(target, means);
       const close = (): Promise<void> => shell.close();

@@ -48,7 +48,15 @@ export interface Beginning {
 export function mirrorFrom(tag: string, { now, wasThere, remoteId, periodMs }: Beginning): Mirror {
   const fresh = newMirror(tag, now);
   if (remoteId !== null) {
-    const phase = { kind: 'watching', remoteId, pollAt: now, periodMs, missedCount: 0, duplicates: [] } as const;
+    const phase = {
+      kind: 'watching',
+      remoteId,
+      pollAt: now,
+      periodMs,
+      missedCount: 0,
+      missedAt: now,
+      duplicates: [],
+    } as const;
     return { ...fresh, phase };
   }
   return wasThere ? { ...fresh, phase: lookingAgain(now) } : fresh;

@@ -3,7 +3,7 @@ import { SUBMITTED_FILE, type Submission } from '../submission.js';
 
 export interface SubmitOnce {
   readonly submission: Submission;
-  /** A shell command that prints the ids of jobs with the tag, one a line, and nothing when there are none. */
+  /** Shell commands that print the ids of jobs with the tag, one a line, and nothing when there are none. */
   readonly lookup: string;
   /** Prints the id of the new job, with or without more words and `;`-parts after it. */
   readonly submit: readonly string[];
@@ -21,9 +21,9 @@ export function submitOnceScript({ submission: { work }, lookup, submit }: Submi
 exec 9>>lock
 if command -v flock >/dev/null 2>&1; then flock -w ${LOCK_SECONDS} 9 || exit ${LOCK_BUSY}; fi
 if [ -s ${SUBMITTED_FILE} ]; then cat ${SUBMITTED_FILE}; exit; fi
-id=$(${lookup} 9>&-) || exit
+id=$(exec 9>&-; ${lookup}) || exit
 id=$(printf '%s\\n' "$id" | sort -n | sed -n '/[^[:space:]]/{p;q;}')
-[ -n "$id" ] || id=$(${quoteArgv(submit)} 9>&-) || exit
+[ -n "$id" ] || id=$(exec 9>&-; ${quoteArgv(submit)}) || exit
 printf '%s\\n' "$id" | tail -n 1 >${SUBMITTED_FILE}.new && mv ${SUBMITTED_FILE}.new ${SUBMITTED_FILE} && cat ${SUBMITTED_FILE}
 `;
 }

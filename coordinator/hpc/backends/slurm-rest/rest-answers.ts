@@ -1,8 +1,8 @@
 import { isRecord } from '../../../../shared/job-spec/findings.js';
 import { eachIndex, parseRanges } from '../../../../shared/ranges.js';
 import type { RemoteJob } from '../../remote-job.js';
-import { jobsOf, type TaskRow } from '../slurm/slurm-tables.js';
 import { type ExitStatus, readReason, readState, readWaitStatus } from '../slurm/slurm-words.js';
+import { jobsOf, type TaskRow } from '../task-rows.js';
 
 /**
  * Slurm's answers over HTTP. Since v0.0.39 numbers are objects that say whether they are set, states are lists, and an

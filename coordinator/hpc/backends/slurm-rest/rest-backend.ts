@@ -1,12 +1,12 @@
 import type { Clock } from '../../../../shared/clock.js';
 import { isRecord } from '../../../../shared/job-spec/findings.js';
-import { didYouMean } from '../../../../shared/suggest.js';
 import { type HpcBackend, HpcError, type RemoteFiles } from '../../backend.js';
 import type { RemoteJob } from '../../remote-job.js';
 import { SUBMITTED_FILE, type Submission, SYSTEM_LOG } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
 import type { Credential } from '../credential.js';
 import { ask, type HttpRequest, parseJson } from '../http-client.js';
+import { checkPartition } from '../site-check.js';
 import { slurmErrorKind } from '../slurm/slurm-errors.js';
 import { isSpent } from './json-web-token.js';
 import { complaintOf, numberOf, partitionsOf, readJobs } from './rest-answers.js';
@@ -188,13 +188,7 @@ async function account(
 async function checkSite(client: RestClient, target: HpcTarget, signal: AbortSignal): ReturnType<HpcBackend['check']> {
   const answer = await client.call({ method: 'GET', path: '/slurm/VERSION/partitions' }, signal);
   const partitions = partitionsOf(answer);
-  if (target.partition !== null && !partitions.includes(target.partition)) {
-    const hint = didYouMean(target.partition, partitions);
-    throw new HpcError(
-      'refused',
-      `there is no partition "${target.partition}"; there are ${partitions.join(', ')}${hint}`,
-    );
-  }
+  checkPartition(target, partitions);
   const version = await client.version(signal);
   return { system: `slurmrestd, ${version}`, partitions, hasAccounting: false };
 }

@@ -1,19 +1,19 @@
-import { didYouMean } from '../../../../shared/suggest.js';
 import { type HpcBackend, HpcError, type HpcSite } from '../../backend.js';
 import { quote, quoteArgv } from '../../quote.js';
 import type { RemoteJob } from '../../remote-job.js';
-import { firstLine, mustRun, type RemoteShell } from '../../shell/remote-shell.js';
+import { mustRun, type RemoteShell } from '../../shell/remote-shell.js';
 import { shellFiles } from '../../shell/shell-files.js';
 import { submitOnceScript } from '../../shell/submit-once.js';
 import { SCRIPT_FILE, type Submission, type SubmitOptions, SYSTEM_LOG } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
+import { checkPartition, checkRoot } from '../site-check.js';
+import { pick } from '../task-rows.js';
 import { explainSlurm } from './slurm-errors.js';
 import { ACCOUNTING_FORMAT, QUEUE_FORMAT, readAccounting, readQueue } from './slurm-tables.js';
 import { formatTimeLimit } from './slurm-words.js';
 
 /** Accounting is asked for nothing older: sacct looks at one day only unless it is told. */
 const ACCOUNTING_SINCE = 'now-60days';
-const PARTITION_MISSING = 'there is no partition';
 
 /** Slurm by its command-line tools, wherever the shell is. `submit` is idempotent by the tag. */
 export function slurmBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partition' | 'stagingRoot'>): HpcBackend {
@@ -67,22 +67,15 @@ function hasNoAccounting({ stderr }: { readonly stderr: string }): boolean {
 
 async function checkSite(
   shell: RemoteShell,
-  { partition, stagingRoot }: Pick<HpcTarget, 'partition' | 'stagingRoot'>,
+  target: Pick<HpcTarget, 'partition' | 'stagingRoot'>,
   signal: AbortSignal,
 ): Promise<HpcSite> {
   const script = `sinfo --version && sinfo --noheader --format=%R && squeue --me --noheader >/dev/null`;
   const text = await mustRun(shell, script, { signal, explain: explainSlurm });
   const [system = '', ...names] = text.split('\n').filter((line) => line !== '');
   const partitions = [...new Set(names)];
-  if (partition !== null && !partitions.includes(partition)) {
-    const known = `this account sees ${partitions.join(', ') || 'none'}`;
-    throw new HpcError('refused', `${PARTITION_MISSING} "${partition}"; ${known}${didYouMean(partition, partitions)}`);
-  }
-  const root = quote(stagingRoot);
-  const made = await shell.run(`mkdir -p -- ${root} && [ -w ${root} ]`, signal);
-  if (made.exitCode !== 0) {
-    throw new HpcError('configuration', `stagingRoot ${stagingRoot} cannot be written: ${firstLine(made)}`);
-  }
+  checkPartition(target, partitions);
+  await checkRoot(shell, target, signal);
   const accounting = await shell.run('sacct --noheader --allocations --jobs=1', signal);
   return { system, partitions, hasAccounting: accounting.exitCode === 0 };
 }
@@ -132,13 +125,4 @@ function readId(text: string): string {
   if (id === undefined)
     throw new HpcError('configuration', `sbatch printed ${JSON.stringify(text.slice(0, 100))}, no id`);
   return id;
-}
-
-function pick(jobs: ReadonlyMap<string, RemoteJob>, ids: readonly string[]): Map<string, RemoteJob> {
-  return new Map(
-    ids.flatMap((id) => {
-      const job = jobs.get(id);
-      return job ? [[id, job] as const] : [];
-    }),
-  );
 }

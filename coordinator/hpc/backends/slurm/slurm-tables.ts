@@ -1,17 +1,11 @@
-import { jobOfTasks, type RemoteJob, type RemoteTask } from '../../remote-job.js';
+import type { RemoteJob } from '../../remote-job.js';
+import { jobsOf, type TaskRow } from '../task-rows.js';
 import { type ExitStatus, readExitPair, readReason, readState, readWaitStatus } from './slurm-words.js';
 
 /** What squeue is asked for: fields of any width, ended by a bar. Source: squeue(1), --Format. */
 export const QUEUE_FORMAT =
   'JobID:|,ArrayJobID:|,ArrayTaskID:|,State:|,exit_code:|,RestartCnt:|,NodeList:|,Name:|,Reason:|';
 export const ACCOUNTING_FORMAT = 'JobID,State,ExitCode,NodeList,JobName,Reason';
-
-/** A job, or one task of an array. */
-export interface TaskRow extends RemoteTask {
-  readonly jobId: string;
-  readonly tag: string;
-  readonly isArray: boolean;
-}
 
 /** The jobs of `squeue --noheader --array --Format=QUEUE_FORMAT`, by id, in the order of their ids. */
 export function readQueue(text: string): Map<string, RemoteJob> {
@@ -61,21 +55,4 @@ function row({ jobId, task, state, exit, nodes, tag, reason, restarts }: Cells):
     nodes: nodes === '(null)' ? '' : nodes,
     requeueCount: Number(restarts ?? 0) || 0,
   };
-}
-
-export function jobsOf(rows: readonly TaskRow[]): Map<string, RemoteJob> {
-  const byJob = new Map<string, TaskRow[]>();
-  for (const each of rows) {
-    const others = byJob.get(each.jobId);
-    if (others) others.push(each);
-    else byJob.set(each.jobId, [each]);
-  }
-  const ids = [...byJob.keys()].sort((left, right) => Number(left) - Number(right));
-  return new Map(ids.map((id) => [id, jobOfRows(id, byJob.get(id) ?? [])]));
-}
-
-function jobOfRows(id: string, rows: readonly TaskRow[]): RemoteJob {
-  const tasks = rows.map(({ jobId: _, tag: __, isArray: ___, ...task }): RemoteTask => task);
-  const job = jobOfTasks(id, rows[0]?.tag ?? '', tasks);
-  return rows.some(({ isArray }) => isArray) ? job : { ...job, tasks: [] };
 }
