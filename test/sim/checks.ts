@@ -74,7 +74,7 @@ function startsOf({ agents }: World, id: AllocationId): number {
 
 /** P9: the output of every attempt whose end was told is here, byte for byte. */
 function checkOutput({ logs, story }: World, { id, phase, nodeId }: Allocation): void {
-  if (story.destroyedNodes.has(nodeId)) return;
+  if (story.nodesTakenAway.has(nodeId)) return;
   if (phase.kind !== 'ended' || phase.output === null) return;
   const kept = logs.bytesOf(id, 'stdout');
   const { stdoutBytes } = phase.output;

@@ -116,11 +116,9 @@ export class SimCloud implements InstanceProvider {
     if (!machine) return;
     this.#options.powerOff(machine.host);
     machine.turn += 1;
+    this.#options.story.takenAway(machine.order.nodeId);
     if (how === 'suspend') machine.state = 'suspended';
-    else {
-      this.#machines.delete(machine.ref);
-      this.#options.story.destroyed(machine.order.nodeId);
-    }
+    else this.#machines.delete(machine.ref);
   }
 
   #make(order: CreateOrder): SimMachine {

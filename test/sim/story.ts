@@ -15,7 +15,7 @@ export class Story {
   readonly #startedAt: EpochMs;
   readonly #print: ((line: string) => void) | undefined;
   readonly #canceled = new Set<JobId>();
-  readonly destroyedNodes = new Set<NodeId>();
+  readonly nodesTakenAway = new Set<NodeId>();
   /** Nodes that are lost at the moment. */
   readonly #givenUp = new Set<NodeId>();
   eventCount = 0;
@@ -59,16 +59,16 @@ export class Story {
     if (jobId && this.#canceled.has(jobId)) this.broken(`${allocationId} is placed after its job was canceled`);
   }
 
-  /** Somebody has destroyed the machine, with all that was on its disk. */
-  destroyed(nodeId: NodeId): void {
-    this.destroyedNodes.add(nodeId);
+  /** Somebody has taken the machine away by hand, with what is on its disk. */
+  takenAway(nodeId: NodeId): void {
+    this.nodesTakenAway.add(nodeId);
   }
 
   /** A provider was told to switch off a machine on which these commands run. */
   switchedOff(nodeId: NodeId, running: readonly AllocationId[]): void {
     const claim = `${nodeId} is switched off while ${running.join(', ')} run (P6)`;
     // Of a node that has been lost for long, what runs has been declared lost: nobody waits for it.
-    if (this.#givenUp.has(nodeId)) this.destroyed(nodeId);
+    if (this.#givenUp.has(nodeId)) this.takenAway(nodeId);
     else this.broken(claim);
   }
 
