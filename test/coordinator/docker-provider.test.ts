@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { dirname, join as joined, resolve } from 'node:path';
+import { basename, dirname, join as joined, resolve } from 'node:path';
 import t, { type Test } from 'tap';
 import type { InstanceProvider } from '../../coordinator/elastic/provider.js';
 import { dockerProvider } from '../../coordinator/elastic/providers/docker/docker-provider.js';
@@ -9,6 +9,7 @@ import { startCluster } from '../kit/cluster.js';
 import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
 import { dieCreating } from '../kit/dying-coordinator.js';
 import { aMachineOrder, aProviderWorld } from '../kit/machines.js';
+import { poolStory } from '../kit/pool-story.js';
 import { until } from '../kit/until.js';
 
 const signal = new AbortController().signal;
@@ -17,6 +18,11 @@ const IDLE = ['/bin/sh', '-c', 'exec sleep 1000', 'agent'];
 /** Real agents: this machine's Node and this checkout, in an image that has neither. */
 const MOUNTS = ['/usr:/usr:ro', '/lib:/lib:ro', '/lib64:/lib64:ro', `${dirname(process.execPath)}:/node:ro`];
 const ENTRY = resolve('build/scripts/entry.js');
+const REAL = {
+  command: [`/node/${basename(process.execPath)}`, ENTRY, 'agent'],
+  mounts: [...MOUNTS, `${process.cwd()}:${process.cwd()}:ro`],
+  network: 'host',
+};
 
 t.setTimeout(300_000);
 
@@ -24,6 +30,11 @@ t.test('docker', dockerTests, async (t) => {
   const daemon = startDocker(t);
   t.test('every promise', async (t) => instanceProviderConformance(t, async (t) => dockerBench(t, daemon)));
   t.test('its machines are nodes, and nodes again after a pause and after a stop', async (t) => realAgents(t, daemon));
+  t.test('a pool of containers lives through two bursts', async (t) => {
+    const provider = { kind: 'docker', ...settingsFor(daemon, REAL) };
+    const count = (): number => daemon.docker('ps', '-aq').split('\n').filter(Boolean).length;
+    await poolStory(t, { provider, node: { cpus: 2, memory: '512MiB' }, limitMs: 120_000, count });
+  });
   t.test('what is wrong is named, and leaves no machine', async (t) => wrongs(t, daemon));
 });
 
@@ -32,12 +43,7 @@ async function realAgents(t: Test, daemon: DockerDaemon): Promise<void> {
   t.teardown(() => cluster.stop());
   const token = readFileSync(joined(cluster.stateDir, 'agent.token'), 'utf8').trim();
   for (const suspendBy of ['pause', 'stop']) {
-    const provider = open(daemon, {
-      suspendBy,
-      command: [`/node/${process.execPath.split('/').pop()}`, ENTRY, 'agent'],
-      mounts: [...MOUNTS, `${process.cwd()}:${process.cwd()}:ro`],
-      network: 'host',
-    });
+    const provider = open(daemon, { suspendBy, ...REAL });
     const nodeId = `by-${suspendBy}` as NodeId;
     const labels = { pool: 'small', by: suspendBy };
     const join = { url: cluster.url, token };

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -14,10 +14,13 @@ import { FakeCloud } from '../fakes/fake-provider.js';
 import { startCluster } from '../kit/cluster.js';
 import { dieCreating } from '../kit/dying-coordinator.js';
 import { aMachineOrder, aProviderWorld } from '../kit/machines.js';
+import { poolStory } from '../kit/pool-story.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
 
 const signal = new AbortController().signal;
+
+t.setTimeout(120_000);
 
 t.test('the fake', async (t) => {
   instanceProviderConformance(t, async () => {
@@ -83,6 +86,13 @@ t.test('a process machine is a node of the size that was ordered, and its tasks 
   await provider.terminate(ref, signal);
   await until('it is gone', async () => (await provider.list('lab', signal)).length === 0);
   t.strictSame(pids.map(commandOf).join(''), '', 'all its processes are gone');
+});
+
+t.test('a pool of process machines lives through two bursts', async (t) => {
+  const agents = (): number =>
+    readdirSync('/proc').filter((name) => /\0--name\0burst-/.test(commandOf(Number(name)))).length;
+  const node = { cpus: 2, memory: '256MiB' };
+  await poolStory(t, { provider: { kind: 'process' }, node, limitMs: 60_000, count: agents });
 });
 
 t.test('delays make process machines as slow as real ones, over a restart too', async (t) => {

@@ -8,6 +8,7 @@ import { libvirtProvider } from '../../coordinator/elastic/providers/libvirt/lib
 import { instanceProviderConformance, type ProviderBench } from '../conformance/instance-provider.js';
 import { dieCreating } from '../kit/dying-coordinator.js';
 import { aMachineOrder, aProviderWorld, SMALL_SHAPE } from '../kit/machines.js';
+import { poolStory } from '../kit/pool-story.js';
 
 /** The image that scripts/vm-image made, and the daemon of scripts/libvirt-up; scripts/test-libvirt says both. */
 const { BERTH_TEST_LIBVIRT: uri, BERTH_TEST_VM_IMAGE: image } = process.env;
@@ -31,6 +32,13 @@ t.test('libvirt', options, async (t) => {
   t.teardown(() => rmSync(stateDir, { recursive: true, force: true }));
   t.test('every promise', async (t) => instanceProviderConformance(t, async (t) => libvirtBench(t, stateDir)));
   t.test('what is wrong is named', async (t) => wrongs(t, stateDir));
+  t.test('a pool of virtual machines lives through two bursts', async (t) => {
+    const provider = { kind: 'libvirt', ...settings };
+    // So the hypervisor's address translation calls this machine.
+    const publicUrl = 'http://10.0.2.2:PORT';
+    const count = (): number => virsh('list', '--all', '--name').split('\n').filter(Boolean).length;
+    await poolStory(t, { provider, node: { cpus: 1, memory: '320MiB' }, publicUrl, limitMs: 600_000, count });
+  });
 });
 
 async function wrongs(t: Test, stateDir: string): Promise<void> {

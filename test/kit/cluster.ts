@@ -13,6 +13,8 @@ export interface ClusterOptions {
   /** CPUs that each agent claims; more than the machine has is allowed. */
   readonly cpus?: number;
   readonly memory?: string;
+  /** Further flags of the coordinator; PORT stands for its own. */
+  readonly coordinatorFlags?: readonly string[];
   /** Further flags of each agent; FOLDER stands for the cluster's own. */
   readonly agentFlags?: readonly string[];
   /** How the agents keep tasks apart; not at all by default, so that tasks may use the cluster's folder. */
@@ -45,7 +47,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const folder = mkdtempSync(join(tmpdir(), 'berth-cluster-'));
   const stateDir = join(folder, 'coordinator');
   const url = `http://127.0.0.1:${await freePort()}`;
-  const coordinator = coordinatorDaemon(folder, stateDir, url);
+  const coordinator = coordinatorDaemon(folder, url, options);
   const agents: Daemon[] = [];
   const stop = () => stopCluster(folder, [...agents, coordinator]);
   process.once('exit', () => killAll(folder, [...agents, coordinator]));
@@ -72,11 +74,13 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   }
 }
 
-function coordinatorDaemon(folder: string, stateDir: string, url: string): Daemon {
-  const listen = new URL(url).host;
+function coordinatorDaemon(folder: string, url: string, { coordinatorFlags = [] }: ClusterOptions): Daemon {
+  const { host, port } = new URL(url);
+  const more = coordinatorFlags.map((flag) => flag.replaceAll('PORT', port));
+  const flags = ['--state-dir', join(folder, 'coordinator'), '--listen', host, ...more];
   return new Daemon({
     name: 'coordinator',
-    argv: [process.execPath, BERTH_ENTRY, 'coordinator', '--state-dir', stateDir, '--listen', listen],
+    argv: [process.execPath, BERTH_ENTRY, 'coordinator', ...flags],
     env: daemonEnvironment(folder),
     logFile: join(folder, 'coordinator.log'),
     isReady: () => isServing(url),

@@ -1,9 +1,13 @@
 const POLL_MS = 20;
 const LIMIT_MS = 20_000;
 
-/** Waits for what another process does and no event tells of. Throws, naming it, after LIMIT_MS. */
-export async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  const limit = Date.now() + LIMIT_MS;
+/** Waits for what another process does and no event tells of. Throws, naming it, after the limit. */
+export async function until(
+  what: string,
+  isTrue: () => boolean | Promise<boolean>,
+  limitMs: number = LIMIT_MS,
+): Promise<void> {
+  const limit = Date.now() + limitMs;
   while (!(await isTrue())) {
     if (Date.now() > limit) throw new Error(`waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
