@@ -4,7 +4,7 @@ import type { ClusterView } from '../model/state.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
 import type { ElasticPlan } from './policy/decision.js';
 import { Draft } from './policy/draft.js';
-import { type Fleet, leadMsOf, sourceOf } from './policy/fleet.js';
+import { type Fleet, sourceOf } from './policy/fleet.js';
 import { isAboveFloors, keepFloors } from './policy/floors.js';
 import { type Ahead, lookAhead, type Place, waitingTasks } from './policy/look-ahead.js';
 import { forecast, horizonOf, idleSince, isWorthAhead, isWorthKeeping, spellOf, WAIT_WORTH } from './policy/worth.js';
@@ -89,13 +89,13 @@ function prepare(view: ClusterView, draft: Draft, name: string): void {
   const fleet = draft.fleet(name);
   const source = fleet && sourceOf(fleet, draft.now);
   if (!fleet || !source) return;
-  const spell = spellOf(fleet, Math.max(leadMsOf(fleet.pool, source), MIN_LEAD_MS));
-  const coming = forecast(view, draft, {
-    fleet,
-    places: draft.places,
-    horizonMs: horizonOf(spell),
-    patienceMs: spell.leadMs * PATIENCE.ordering,
+  const spell = spellOf(fleet, Math.max(source.leadMs, MIN_LEAD_MS));
+  // Whoever finds no room before those have joined that are coming is served by them, and no sooner by another.
+  const places = draft.places.map((place) => {
+    return place.readyAt <= draft.now + spell.leadMs ? { ...place, readyAt: draft.now } : place;
   });
+  const patienceMs = spell.leadMs * PATIENCE.ordering;
+  const coming = forecast(view, draft, { fleet, places, horizonMs: horizonOf(spell), patienceMs });
   if (coming && isWorthAhead(coming, spell)) draft.order(fleet, 'demand');
   else if (coming) draft.lookAgainAt(draft.now + REVISIT_MS);
   const isQuiet = draft.waiting.length === 0 && fleet.unansweredCount === 0;

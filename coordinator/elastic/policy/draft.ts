@@ -4,7 +4,7 @@ import type { DemandClass } from '../../model/demand.js';
 import type { Instance, ScaleReason } from '../../model/instance.js';
 import type { ClusterView } from '../../model/state.js';
 import type { ElasticDecision } from './decision.js';
-import { type Fleet, fleetsFor, fleetsOf, leadMsOf, type Source, sourceOf } from './fleet.js';
+import { type Fleet, fleetsFor, fleetsOf, type Source, sourceOf } from './fleet.js';
 import { type Place, placeComing, placesNow, type Waiting } from './look-ahead.js';
 
 /** What has been decided so far, and how the cluster will be by it. */
@@ -48,12 +48,8 @@ export class Draft {
   order(fleet: Fleet, why: ScaleReason): boolean {
     const source = sourceOf(fleet, this.now);
     if (!source) return false;
-    const { name } = fleet.pool.spec;
-    this.decisions.push(
-      source.kind === 'request'
-        ? { kind: 'request', pool: name, why }
-        : { kind: source.kind, instanceId: source.instance.id, why },
-    );
+    const decision = decisionOf(fleet, source, why);
+    if (decision) this.decisions.push(decision);
     const place = this.#placeOf(fleet, source);
     this.places = [...this.places, place];
     this.#replace(started(fleet, source, place.readyAt));
@@ -62,7 +58,7 @@ export class Draft {
 
   /** Makes one that is not needed now, to be parked. */
   make(fleet: Fleet, why: ScaleReason): boolean {
-    if (sourceOf({ ...fleet, closing: [], suspended: [] }, this.now)?.kind !== 'request') return false;
+    if (sourceOf({ ...fleet, closing: [], suspended: [], parking: [] }, this.now)?.kind !== 'request') return false;
     this.decisions.push({ kind: 'request', pool: fleet.pool.spec.name, why });
     this.#replace(requested(fleet));
     return true;
@@ -84,11 +80,23 @@ export class Draft {
 
   #placeOf({ pool, count }: Fleet, source: Source): Place {
     const nodeId = source.kind === 'request' ? (`${pool.spec.name}+${count}` as NodeId) : source.instance.nodeId;
-    return placeComing(pool, nodeId, this.now + leadMsOf(pool, source));
+    return placeComing(pool, nodeId, this.now + source.leadMs);
   }
 
   #replace(fleet: Fleet): void {
     this.#fleets = this.#fleets.map((each) => (each.pool === fleet.pool ? fleet : each));
+  }
+}
+
+/** Nothing for a machine that has to be suspended before it can be resumed. */
+function decisionOf({ pool }: Fleet, source: Source, why: ScaleReason): ElasticDecision | undefined {
+  switch (source.kind) {
+    case 'await':
+      return undefined;
+    case 'request':
+      return { kind: 'request', pool: pool.spec.name, why };
+    default:
+      return { kind: source.kind, instanceId: source.instance.id, why };
   }
 }
 
@@ -102,7 +110,9 @@ function started(fleet: Fleet, source: Source, readyAt: EpochMs): Fleet {
   if (source.kind === 'reopen') {
     return { ...fleet, closing: without(fleet.closing), open: [...fleet.open, instance] };
   }
-  return { ...fleet, suspended: without(fleet.suspended), coming: [...fleet.coming, { instance, readyAt }] };
+  const coming = [...fleet.coming, { instance, readyAt }];
+  if (source.kind === 'resume') return { ...fleet, suspended: without(fleet.suspended), coming };
+  return { ...fleet, parking: fleet.parking.filter((each) => each.instance.id !== instance.id), coming };
 }
 
 function requested(fleet: Fleet): Fleet {

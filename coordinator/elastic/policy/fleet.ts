@@ -16,6 +16,8 @@ export interface Fleet {
   /** To be switched off once they hold nothing; until then they can be taken back. */
   readonly closing: readonly Instance[];
   readonly suspended: readonly Instance[];
+  /** On their way to be suspended; then they can be resumed. */
+  readonly parking: readonly Coming[];
   /** Of machines that exist or are on their way, in whatever phase. */
   readonly count: number;
   /** Orders to make one that the provider has not answered. */
@@ -56,6 +58,7 @@ function fleetOf(
     }),
     closing: inPhase('closing'),
     suspended: inPhase('suspended'),
+    parking: inPhase('stopping').flatMap((instance) => parkingOf(pool, instance, now)),
     count: machines.length,
     unansweredCount: inPhase('requested').length,
     orderedCount: 0,
@@ -70,19 +73,33 @@ function readyAt({ times }: Pool, { phase, requestedAt }: Instance, now: EpochMs
   return Math.max(since + usualMs, now + LATE_SHARE * usualMs);
 }
 
-/** How a machine more could be had, the quickest way. */
-export type Source = { readonly kind: 'reopen' | 'resume'; readonly instance: Instance } | { readonly kind: 'request' };
+/** When a machine that is being suspended can be there again. */
+function parkingOf({ times }: Pool, instance: Instance, now: EpochMs): readonly Coming[] {
+  const { phase } = instance;
+  if (phase.kind !== 'stopping' || phase.to !== 'suspend') return [];
+  return [{ instance, readyAt: Math.max(now, phase.since + times.offMs) + times.resumeMs }];
+}
+
+/** How a machine more could be had, the quickest way; `await`: by resuming one, once it has been suspended. */
+export type Source =
+  | { readonly kind: 'reopen' | 'resume'; readonly instance: Instance; readonly leadMs: number }
+  | { readonly kind: 'await'; readonly instance: Instance; readonly leadMs: number }
+  | { readonly kind: 'request'; readonly leadMs: number };
 
 export function sourceOf(fleet: Fleet, now: EpochMs): Source | undefined {
-  const { pool, closing, suspended, count, unansweredCount } = fleet;
+  const { pool, closing, suspended, parking, count, unansweredCount } = fleet;
+  const { bootMs, resumeMs } = pool.times;
   if (pool.intake.kind !== 'enabled') return undefined;
   const [shut] = closing;
-  if (shut) return { kind: 'reopen', instance: shut };
+  if (shut) return { kind: 'reopen', instance: shut, leadMs: 0 };
   const isCooling = pool.cooling !== null && now < pool.cooling.until;
   const parked = suspended.find(({ phase }) => !isCooling || phase.since < (pool.cooling?.since ?? 0));
-  if (parked) return { kind: 'resume', instance: parked };
+  if (parked) return { kind: 'resume', instance: parked, leadMs: resumeMs };
+  const [going] = parking.toSorted((left, right) => left.readyAt - right.readyAt);
+  if (going && going.readyAt - now < bootMs)
+    return { kind: 'await', instance: going.instance, leadMs: going.readyAt - now };
   if (isCooling || count >= Math.min(pool.spec.max, pool.spec.quota ?? pool.spec.max)) return undefined;
-  return unansweredCount < orderedAtOnce(fleet) ? { kind: 'request' } : undefined;
+  return unansweredCount < orderedAtOnce(fleet) ? { kind: 'request', leadMs: bootMs } : undefined;
 }
 
 /** Of a provider that has said no, or has said little yet, one machine is asked for at a time. */
@@ -92,11 +109,6 @@ function orderedAtOnce({ pool, count, unansweredCount }: Fleet): number {
 }
 
 const GROWTH = 0.5;
-
-export function leadMsOf({ times }: Pool, source: Source): number {
-  if (source.kind === 'reopen') return 0;
-  return source.kind === 'resume' ? times.resumeMs : times.bootMs;
-}
 
 /** The fleets that may serve a demand: its home, where a task costs least, then where that falls back to. */
 export function fleetsFor(demand: DemandClass, fleets: readonly Fleet[]): readonly Fleet[] {
