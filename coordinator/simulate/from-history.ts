@@ -1,4 +1,5 @@
 import { AppError, isRefusal } from '../../shared/errors.js';
+import { MAIN_STEP } from '../../shared/ids.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { parsePoolsText } from '../../shared/pool-spec/text.js';
 import type { JobPage, JobView, TaskPage, TaskView } from '../view/api.js';
@@ -62,7 +63,7 @@ async function meanRunMs(api: ApiClient, jobId: string): Promise<number> {
   const { tasks } = await api.get<TaskPage>(path, { query: { limit: SAMPLED_TASKS } });
   const ran: number[] = [];
   for (const { index, step } of tasks) {
-    const task = await api.get<TaskView>(`${path}/${segment(`${step}.${index}`)}`);
+    const task = await api.get<TaskView>(`${path}/${segment(step === MAIN_STEP ? String(index) : `${step}.${index}`)}`);
     const ranMs = task.attempts?.at(-1)?.ranMs;
     if (typeof ranMs === 'number') ran.push(ranMs);
   }

@@ -19,6 +19,8 @@ export interface JobHistory {
   readonly startMs: number | null;
   /** Of its last task. */
   readonly endMs: number | null;
+  /** Why it was not taken on; absent when it was. */
+  readonly refusal?: string;
 }
 
 export interface MachineSpan extends Span<MachineState> {
@@ -47,7 +49,7 @@ export interface Measures {
   readonly powerOns: number;
   readonly failedPowerOns: number;
   readonly cost: number;
-  /** Jobs that had not ended when the simulation did. */
+  /** Jobs that were refused, or had not ended when the simulation did. */
   readonly unfinished: number;
 }
 
@@ -57,6 +59,7 @@ export interface JobFigures {
   readonly submit: number;
   readonly start: number | null;
   readonly end: number | null;
+  readonly refusal?: string;
 }
 
 export interface WaitFigures {
@@ -83,9 +86,7 @@ export function measure(history: History, pools: readonly PoolSpec[], windowMs: 
     if (span.state !== 'suspended') hours.set(span.pool, (hours.get(span.pool) ?? 0) + spent);
   }
   return {
-    jobs: jobs.map(({ id, type, submitMs, startMs, endMs }) => {
-      return { id, type, submit: submitMs / 1_000, start: seconds(startMs), end: seconds(endMs) };
-    }),
+    jobs: jobs.map(figuresOfJob),
     waits: waitsOf(jobs),
     maxQueue: maxQueueOf(jobs),
     makespan: Math.max(0, ...jobs.map(({ endMs }) => endMs ?? 0)) / 1_000,
@@ -98,6 +99,11 @@ export function measure(history: History, pools: readonly PoolSpec[], windowMs: 
     cost: rounded(cost),
     unfinished: jobs.filter(({ endMs }) => endMs === null).length,
   };
+}
+
+function figuresOfJob({ id, type, submitMs, startMs, endMs, refusal }: JobHistory): JobFigures {
+  const times = { submit: submitMs / 1_000, start: seconds(startMs), end: seconds(endMs) };
+  return { id, type, ...times, ...(refusal === undefined ? {} : { refusal }) };
 }
 
 function waitsOf(jobs: readonly JobHistory[]): Measures['waits'] {
@@ -133,8 +139,8 @@ function quantile(sorted: readonly number[], share: number): number {
 }
 
 function maxQueueOf(jobs: readonly JobHistory[]): number {
-  const changes = jobs.flatMap(({ submitMs, startMs }) => {
-    if (startMs === submitMs) return [];
+  const changes = jobs.flatMap(({ submitMs, startMs, refusal }) => {
+    if (startMs === submitMs || refusal !== undefined) return [];
     return [{ atMs: submitMs, change: 1 }, ...(startMs === null ? [] : [{ atMs: startMs, change: -1 }])];
   });
   changes.sort((left, right) => left.atMs - right.atMs || left.change - right.change);

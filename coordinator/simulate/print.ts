@@ -37,13 +37,20 @@ export function printMeasures(measures: Measures, screen: TableScreen): string {
       failedPowerOns === 0 ? String(measures.powerOns) : `${measures.powerOns}, ${failedPowerOns} of them failed`,
     ],
     ['Cost', measures.cost === 0 ? null : measures.cost.toFixed(2)],
-    ['Never ended', measures.unfinished === 0 ? null : String(measures.unfinished)],
+    ['Never ended', unfinishedText(measures)],
   ] as const;
   return [
     renderTable(WAIT_COLUMNS, rows, screen),
     renderTable(POOL_COLUMNS, Object.entries(nodeHours.byPool), screen),
     renderFields(fields, screen),
   ].join('\n');
+}
+
+/** How many, and why the first of those that were refused was. */
+function unfinishedText({ unfinished, jobs }: Measures): string | null {
+  if (unfinished === 0) return null;
+  const refused = jobs.find(({ refusal }) => refusal !== undefined);
+  return refused ? `${unfinished}; ${refused.id}: ${refused.refusal}` : String(unfinished);
 }
 
 /** `1:49:30`. */

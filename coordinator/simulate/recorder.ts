@@ -21,6 +21,7 @@ type Mutable<Record> = { -readonly [Key in keyof Record]: Record[Key] };
 export class Recorder {
   readonly #beginsAt: EpochMs;
   readonly #jobs = new Map<JobId, Mutable<JobHistory>>();
+  readonly #refused: JobHistory[] = [];
   readonly #machines = new Map<InstanceId, OpenMachine>();
   readonly #byNode = new Map<NodeId, OpenMachine>();
   readonly #spans: MachineSpan[] = [];
@@ -35,6 +36,15 @@ export class Recorder {
     this.#jobs.set(jobId, { id, type, submitMs, startMs: null, endMs: null });
   }
 
+  /** It will never run. */
+  refused(jobId: JobId, refusal: string): void {
+    const job = this.#jobs.get(jobId);
+    if (job) this.#refused.push({ ...job, refusal });
+    // The next one that is taken on has its number.
+    this.#jobs.delete(jobId);
+    this.finishedCount += 1;
+  }
+
   note({ event, at }: LoggedEvent): void {
     this.#noteJob(event, at - this.#beginsAt);
     this.#noteMachine(event, at);
@@ -43,7 +53,7 @@ export class Recorder {
   /** All that has happened until now. */
   history(now: EpochMs): History {
     for (const machine of this.#machines.values()) this.#close(machine, now);
-    const jobs = [...this.#jobs.values()];
+    const jobs = [...this.#jobs.values(), ...this.#refused];
     return { jobs, machines: this.#spans, orders: this.#orders, endMs: now - this.#beginsAt };
   }
 

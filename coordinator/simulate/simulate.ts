@@ -1,5 +1,5 @@
 import { present } from '../../shared/assert.js';
-import { AppError, isRefusal } from '../../shared/errors.js';
+import { isRefusal } from '../../shared/errors.js';
 import { type AllocationId, type JobId, jobIdOf, parseAllocationId } from '../../shared/ids.js';
 import { NO_LIMITS } from '../../shared/limits.js';
 import { silentLog } from '../../shared/log.js';
@@ -123,7 +123,7 @@ class Simulation {
       this.#arrivals.set(jobId, arrival);
       this.#recorder.submitted(jobId, arrival);
       const reply = await engine.handle({ type: 'submitJob', spec: arrival.spec, by: OPERATOR });
-      if (isRefusal(reply)) throw AppError.fromRefusal({ ...reply, detail: `${arrival.id}: ${reply.detail}` });
+      if (isRefusal(reply)) this.#recorder.refused(jobId, reply.detail);
     } catch (error) {
       this.#fail(error);
     }

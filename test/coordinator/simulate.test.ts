@@ -138,6 +138,20 @@ t.test('room for tasks is kept free as asked', async (t) => {
   t.strictSame(lives(history).i2?.[0], 'booting 1-601', 'the second task leaves too little');
 });
 
+t.test('what no pool could ever hold is refused, and the rest goes on', async (t) => {
+  const text = `pools: [{ name: p, node: { cpus: 4, memory: 16GiB }, ${TIMES}, warm: 1, max: 2 }]
+jobs: { j: { run: 5m }, vast: { run: 5m, resources: { cpus: 64 } } }
+arrivals: a.csv`;
+  const scenario = read(text, ['a,j,1', 'b,vast,2', 'c,j,3']);
+  const { jobs, unfinished, maxQueue } = measure(await simulate(scenario), scenario.pools, null);
+  t.match(jobs, [
+    { id: 'a', start: 1, end: 301 },
+    { id: 'c', start: 3, end: 303 },
+    { id: 'b', start: null, refusal: /needs 64 CPUs, it has 4/ },
+  ]);
+  t.match({ unfinished, maxQueue }, { unfinished: 1, maxQueue: 0 });
+});
+
 t.test('the same scenario has the same history, also one with chance in it', async (t) => {
   const scenario = { ...scenarioOf('max: 3, onIdle: suspend', dayOf(7).slice(0, 50)), jitter: 0.3, seed: 9 };
   t.strictSame(await simulate(scenario), await simulate(scenario));

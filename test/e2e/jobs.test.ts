@@ -45,6 +45,31 @@ t.test('an array ends with its highest exit code', async (t) => {
   t.equal(result.exitCode, 5, result.stderr);
 });
 
+t.test('pools are tried out on jobs: those of a scenario, and those of the past', async (t) => {
+  const pool = '{ name: p, node: { cpus: 4, memory: 16GiB }, max: 3, times: { boot: 100s, resume: 20s, off: 10s } }';
+  const scenario = `pools: [${pool}]\njobs: { j: { run: 5m } }\narrivals: a.csv\n`;
+  fileOf('a.csv', 'id,type,submit_seconds\none,j,10\n');
+  const svg = join(folder, 'figure.svg');
+  const made = await berth(['simulate', fileOf('scenario.yaml', scenario), '-o', 'json', '--svg', svg]);
+  t.match(JSON.parse(made.stdout), { jobs: [{ id: 'one', submit: 10, start: 110, end: 410 }], powerOns: 1 });
+  t.match(readFileSync(svg, 'utf8'), /^<svg .*Nodes by state/s);
+  t.match(await berth(['simulate', join(folder, 'scenario.yaml'), '--policy', 'clues']), { exitCode: 0 });
+
+  const job = await berth(['run', '-d', '--name', 'replayed', '--', 'sleep', '0.3']);
+  t.match(await berth(['wait', job.stdout.trim()]), { exitCode: 0 });
+  const pools = fileOf('pools.yaml', `pools:\n  - ${pool.replace('{', '{ provider: docker,')}\n`);
+  const replay = await berth(['simulate', '--from-history', '1d', '--pools', pools, '-o', 'json']);
+  t.equal(replay.exitCode, 0, replay.stderr);
+  const { jobs } = JSON.parse(replay.stdout) as { jobs: { id: string; type: string; start: number; end: number }[] };
+  const found = jobs.find(({ id }) => id === job.stdout.trim());
+  t.match(found, { type: 'replayed' });
+  t.ok(found && found.end - found.start >= 0.3 && found.end - found.start < 60, JSON.stringify(found));
+
+  t.match(await berth(['simulate']), { exitCode: 64, stderr: /there is no scenario to simulate/ });
+  t.match(await berth(['simulate', join(folder, 'a.csv')]), { exitCode: 64, stderr: /the specification is invalid/ });
+  t.match(await berth(['simulate', '--allow', 'suspnd', 'x']), { exitCode: 64, stderr: /did you mean "suspend"/ });
+});
+
 t.test('cancel ends the whole tree: children, other sessions, and what ignores SIGTERM', async (t) => {
   const pids = join(folder, 'pids');
   const script = `
