@@ -1,4 +1,5 @@
 import { containers } from './containers.js';
+import { elastic } from './elastic.js';
 import { footprint } from './footprint.js';
 import { kueue } from './kueue.js';
 import { latency } from './latency.js';
@@ -11,6 +12,7 @@ import { throughput } from './throughput.js';
 /** A bench takes its flags and returns its figures; its progress goes to stderr. */
 const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
   containers,
+  elastic,
   footprint,
   kueue,
   latency,
