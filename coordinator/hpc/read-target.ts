@@ -93,6 +93,8 @@ function checkBackend(field: Field, target: HpcTarget): void {
     if (target[key] !== null) invalid(child(field, key), `is not used by the backend ${target.backend}; remove it`);
   };
   if (target.backend === 'slurm-ssh') needs('ssh', 'write ssh: {host, user, hostKey}');
+  if (target.backend === 'rimrock')
+    needs('ssh', "the cluster's login node, for files: write ssh: {host, user, hostKey}");
   if (target.backend === 'slurm-local') hasNo('ssh');
   if (target.backend === 'command') needs('commands', 'write commands: {submit, status, cancel}');
   else hasNo('commands');

@@ -4,13 +4,13 @@ import type { RemoteJob } from '../../remote-job.js';
 import { mustRun, type RemoteShell } from '../../shell/remote-shell.js';
 import { shellFiles } from '../../shell/shell-files.js';
 import { submitOnceScript } from '../../shell/submit-once.js';
-import { SCRIPT_FILE, type Submission, type SubmitOptions, SYSTEM_LOG } from '../../submission.js';
+import { SCRIPT_FILE, type Submission, SYSTEM_LOG } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
 import { checkPartition, checkRoot } from '../site-check.js';
 import { pick } from '../task-rows.js';
+import { sbatchOptions } from './sbatch-options.js';
 import { explainSlurm } from './slurm-errors.js';
 import { ACCOUNTING_FORMAT, QUEUE_FORMAT, readAccounting, readQueue } from './slurm-tables.js';
-import { formatTimeLimit } from './slurm-words.js';
 
 /** Accounting is asked for nothing older: sacct looks at one day only unless it is told. */
 const ACCOUNTING_SINCE = 'now-60days';
@@ -91,31 +91,6 @@ function sbatch({ tag, work, options }: Submission): string[] {
     '--open-mode=append',
     ...sbatchOptions(options),
     SCRIPT_FILE,
-  ];
-}
-
-function sbatchOptions(options: SubmitOptions): string[] {
-  const { gpus, licences, maxParallel } = options;
-  const given = (name: string, value: string | number | undefined): string[] =>
-    value === undefined ? [] : [`--${name}=${value}`];
-  return [
-    ...given('account', options.account),
-    ...given('partition', options.partition),
-    ...given('cpus-per-task', options.cpus),
-    ...given('mem', options.memoryMiB === undefined ? undefined : `${options.memoryMiB}M`),
-    ...given('tmp', options.diskMiB === undefined ? undefined : `${options.diskMiB}M`),
-    ...given('gres', gpus && `gpu:${gpus.model === null ? '' : `${gpus.model}:`}${gpus.count}`),
-    ...given(
-      'licenses',
-      licences &&
-        Object.entries(licences)
-          .map((entry) => entry.join(':'))
-          .join(','),
-    ),
-    ...given('time', options.timeLimitMs === undefined ? undefined : formatTimeLimit(options.timeLimitMs)),
-    ...given('array', options.array && `${options.array}${maxParallel === undefined ? '' : `%${maxParallel}`}`),
-    ...(options.isExclusive ? ['--exclusive'] : []),
-    ...(options.mayRequeue === undefined ? [] : [options.mayRequeue === 'yes' ? '--requeue' : '--no-requeue']),
   ];
 }
 
