@@ -21,6 +21,7 @@ export interface TaskView {
   readonly outcome: { readonly kind: string } | null;
   readonly exitCode: number | null;
   readonly attempt: number;
+  readonly reason: string | null;
   readonly preparation?: Preparation;
 }
 

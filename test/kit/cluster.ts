@@ -17,6 +17,8 @@ export interface ClusterOptions {
   readonly coordinatorFlags?: readonly string[];
   /** Further flags of each agent; FOLDER stands for the cluster's own. */
   readonly agentFlags?: readonly string[];
+  /** Further variables of the coordinator. */
+  readonly coordinatorEnv?: Readonly<Record<string, string>>;
   /** How the agents keep tasks apart; not at all by default, so that tasks may use the cluster's folder. */
   readonly isolation?: 'full' | 'cgroup' | 'none';
 }
@@ -74,14 +76,18 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   }
 }
 
-function coordinatorDaemon(folder: string, url: string, { coordinatorFlags = [] }: ClusterOptions): Daemon {
+function coordinatorDaemon(
+  folder: string,
+  url: string,
+  { coordinatorFlags = [], coordinatorEnv = {} }: ClusterOptions,
+): Daemon {
   const { host, port } = new URL(url);
   const more = coordinatorFlags.map((flag) => flag.replaceAll('PORT', port));
   const flags = ['--state-dir', join(folder, 'coordinator'), '--listen', host, ...more];
   return new Daemon({
     name: 'coordinator',
     argv: [process.execPath, BERTH_ENTRY, 'coordinator', ...flags],
-    env: daemonEnvironment(folder),
+    env: { ...daemonEnvironment(folder), ...coordinatorEnv },
     logFile: join(folder, 'coordinator.log'),
     isReady: () => isServing(url),
   });

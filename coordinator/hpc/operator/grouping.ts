@@ -53,8 +53,12 @@ export function indexesOfGroup(allocations: readonly Allocation[]): string {
 const DIGEST_LENGTH = 12;
 const CLUSTER_LENGTH = 24;
 
-/** A name for the remote job that no other coordinator, and no other attempt of ours, has. */
-export function tagFor(cluster: string, { ref }: Allocation): string {
-  const digest = createHash('sha256').update(allocationIdOf(ref)).digest('hex').slice(0, DIGEST_LENGTH);
+/**
+ * A name for the remote job that no other coordinator, and no other attempt of ours, has: also none of a history that
+ * was lost with a disk, whose numbers are given again.
+ */
+export function tagFor(cluster: string, { ref, committedAt }: Allocation): string {
+  const text = `${allocationIdOf(ref)} ${committedAt}`;
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, DIGEST_LENGTH);
   return `${cluster.slice(0, CLUSTER_LENGTH)}-${ref.jobId}-${digest}`;
 }

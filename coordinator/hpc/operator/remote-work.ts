@@ -59,7 +59,8 @@ export function mirrorFrom(tag: string, { now, wasThere, remoteId, periodMs }: B
     } as const;
     return { ...fresh, phase };
   }
-  return wasThere ? { ...fresh, phase: lookingAgain(now) } : fresh;
+  // A tag that was made just now, and is on disk since, nobody can have submitted.
+  return { ...fresh, phase: wasThere ? lookingAgain(now) : { kind: 'submitting', since: now } };
 }
 
 /** The job goes when all that is left of it is to go; of a larger array, the task alone. */

@@ -1,0 +1,180 @@
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { startCluster } from '../kit/cluster.js';
+import type { CommandResult } from '../kit/command.js';
+import { type Slurm, slurmTests, startSlurm } from '../kit/slurm.js';
+import { until } from '../kit/until.js';
+
+t.setTimeout(180_000);
+
+const PERIOD_MS = 2_000;
+const JOBS = 200;
+
+// A person's client, a real coordinator without any node, and a real Slurm by its tools.
+t.test('a Slurm cluster by its name', slurmTests, async (t) => {
+  const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
+  const calls = countCalls(slurm, 'squeue');
+  const targets = join(slurm.folder, 'targets.yaml');
+  writeFileSync(targets, targetsOf(slurm));
+  const cluster = await startCluster({
+    agents: 0,
+    coordinator: { flags: ['--targets', targets], env: { ...slurm.env, PATH: `${calls.folder}:${slurm.env.PATH}` } },
+  });
+  t.teardown(() => cluster.stop());
+  const { berth, api, coordinator } = cluster;
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(slurm.folder, name), text);
+    return join(slurm.folder, name);
+  };
+  const run = (...args: string[]): Promise<CommandResult> => berth(['run', '--target', 'hpc/lab', ...args]);
+  const detach = async (...args: string[]): Promise<string> =>
+    (await berth(['run', '--detach', ...args])).stdout.trim();
+  const reasonOf = async (jobId: string): Promise<string> => (await api.tasks(jobId))[0]?.reason ?? '';
+  const inQueue = (): string[] => lines(slurm.tool('squeue', '--noheader', '--format=%i %T'));
+
+  t.test('run shows what it writes and ends with its exit code', async (t) => {
+    t.match(await run('--', 'sh', '-c', 'echo hello; echo oops >&2; exit 7'), {
+      exitCode: 7,
+      stdout: 'hello\n',
+      stderr: /oops/,
+    });
+  });
+
+  t.test('an array is one remote job', async (t) => {
+    const command = ['sh', '-c', 'echo task $BERTH_TASK_INDEX'];
+    const jobId = await detach('--target', 'hpc/lab', '--array', '1-20', '--', ...command);
+    t.match(await berth(['wait', jobId]), { exitCode: 0 });
+    const expected = Array.from({ length: 20 }, (_, at) => `[${at + 1}] task ${at + 1}\n`);
+    t.equal((await berth(['logs', jobId])).stdout, expected.join(''));
+    const shown = await api.json<{ attempts: { mirror: { remoteId: string; nodes: string } }[] }>(
+      'GET',
+      `/v1/jobs/${jobId}/tasks/20`,
+    );
+    t.match(shown.attempts[0]?.mirror, { remoteId: /^\d+$/, requeueCount: 0 });
+  });
+
+  t.test('a script of the user goes there as it is', async (t) => {
+    const script = file(
+      'own.sh',
+      '#!/bin/bash\n#SBATCH --comment=mine --begin=now\necho $SLURM_JOB_ID on $SLURM_JOB_PARTITION\n',
+    );
+    const result = await berth(['run', '--target', 'hpc/lab', script]);
+    t.match(result, { exitCode: 0, stdout: /^\d+ on main\n$/ }, result.stderr);
+  });
+
+  t.test('what is wrong is told before anything is submitted', async (t) => {
+    const before = slurm.tool('squeue', '--states=all', '--noheader', '--format=%i');
+    const typo = await berth(['run', '--target', 'hpc/lbb', '--', 'true']);
+    t.match(typo, { exitCode: 64, stderr: /no target "hpc\/lbb"; did you mean "hpc\/lab"\?/ });
+    t.match(await berth(['run', '--target', 'hpc/typo', '--', 'true']), {
+      exitCode: 64,
+      stderr: /no partition "mian"/,
+    });
+    t.match(await run('--workdir', '/elsewhere', '--', 'true'), { stderr: /not below any shared path/ });
+    t.equal(slurm.tool('squeue', '--states=all', '--noheader', '--format=%i'), before);
+  });
+
+  t.test('a job that waits there says why, and cancel ends it', async (t) => {
+    const waiting = await detach('--target', 'hpc/closed', '--', 'true');
+    await until('it waits there', async () => /waits in the queue of hpc\/closed: \w+/.test(await reasonOf(waiting)));
+    const running = await detach('--target', 'hpc/lab', '--', 'sleep', '600');
+    await until('it runs there', async () => /^runs at hpc\/lab \(job \d+ on /.test(await reasonOf(running)));
+    t.match(await berth(['cancel', waiting, running]), { exitCode: 0 });
+    t.match(await berth(['wait', waiting]), { exitCode: 130 });
+    t.match(await berth(['wait', running]), { exitCode: 130 });
+    await until('both are gone', () => inQueue().length === 0);
+  });
+
+  t.test('one task of an array is canceled at the site, and that is said', async (t) => {
+    const jobId = await detach('--target', 'hpc/lab', '--array', '0-1', '--retry', '1', '--', 'sleep', '600');
+    await until('both run', () => inQueue().filter((line) => line.endsWith('RUNNING')).length === 2);
+    const [arrayId = ''] = (inQueue()[0] ?? '').split('_');
+    slurm.tool('scancel', `${arrayId}_1`);
+    await until('it is told', async () => (await api.tasks(jobId))[1]?.reason === 'was canceled at the remote system');
+    t.equal((await api.tasks(jobId))[0]?.state, 'placed');
+    await berth(['cancel', jobId]);
+    t.match(await berth(['wait', jobId]), { exitCode: 130 });
+  });
+
+  t.test('a coordinator that is killed leaves no orphan and no double', async (t) => {
+    const jobIds: string[] = [];
+    for (let count = 0; count < 4; count += 1) {
+      jobIds.push(await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sh', '-c', 'sleep 2; echo once; exit 3'));
+      if (count % 2 === 1) await until('something was submitted', () => inQueue().length > 0);
+      await coordinator.kill();
+      await coordinator.start();
+    }
+    for (const jobId of jobIds) {
+      t.match(await berth(['wait', jobId]), { exitCode: 3 });
+      t.equal((await berth(['logs', jobId])).stdout, 'once\n');
+    }
+    t.same(inQueue(), []);
+  });
+
+  t.test('while the controller is down nothing fails', async (t) => {
+    const jobId = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'sleep 1; exit 5');
+    await until('it is there', async () => /\(job \d+/.test(await reasonOf(jobId)));
+    slurm.stopController();
+    await until('that is said', async () => /hpc\/lab cannot be asked \(unavailable\)/.test(await reasonOf(jobId)));
+    slurm.startController();
+    t.match(await berth(['wait', jobId]), { exitCode: 5 });
+  });
+
+  t.test('200 jobs at once cost one look a period', (t) => manyJobs(t, { api, calls }));
+});
+
+interface Many {
+  readonly api: Awaited<ReturnType<typeof startCluster>>['api'];
+  readonly calls: Calls;
+}
+
+async function manyJobs(t: Test, { api, calls }: Many): Promise<void> {
+  const before = calls.looks();
+  const begunAt = performance.now();
+  const command = ['sh', '-c', 'sleep 1'];
+  const jobs = await Promise.all(
+    Array.from({ length: JOBS }, () =>
+      api.json<{ job: { id: string } }>('POST', '/v1/jobs', { target: 'hpc/lab', command }),
+    ),
+  );
+  for (const { job } of jobs) {
+    const done = await api.json<{ outcome: string }>('GET', `/v1/jobs/${job.id}?waitFor=finished&timeout=40s`);
+    t.equal(done.outcome, 'succeeded');
+  }
+  const periods = Math.ceil((performance.now() - begunAt) / PERIOD_MS) + 1;
+  const looks = calls.looks() - before;
+  t.comment(`${looks} looks in ${periods} periods`);
+  t.ok(looks <= periods, `${looks} looks in ${periods} periods`);
+}
+
+interface Calls {
+  /** A folder for PATH, where the program is one that counts and goes on. */
+  readonly folder: string;
+  /** How often the states of all jobs were asked for. */
+  looks(): number;
+}
+
+function countCalls(slurm: Slurm, program: string): Calls {
+  const folder = join(slurm.folder, 'counted');
+  const log = join(slurm.folder, 'calls');
+  mkdirSync(folder);
+  writeFileSync(log, '');
+  const path = slurm.tool('sh', '-c', `command -v ${program}`).trim();
+  writeFileSync(join(folder, program), `#!/bin/sh\necho "$*" >>${log}\nexec ${path} "$@"\n`);
+  chmodSync(join(folder, program), 0o755);
+  return { folder, looks: () => lines(readFileSync(log, 'utf8')).filter((line) => !line.includes('--name')).length };
+}
+
+function targetsOf({ folder }: Slurm): string {
+  const common = `backend: slurm-local, stagingRoot: ${folder}/jobs, period: ${PERIOD_MS}ms`;
+  return `targets:
+  - {name: lab, ${common}, partition: main, paths: [{local: /shared, remote: ${folder}}]}
+  - {name: closed, ${common}, partition: closed}
+  - {name: typo, ${common}, partition: mian}
+`;
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
+}
