@@ -24,8 +24,8 @@ export interface Mirrored {
 const PREFIX = 'hpc/';
 
 /** Nodes of agents have no slash in their names. */
-export function isTarget(nodeId: NodeId): boolean {
-  return nodeId.startsWith(PREFIX);
+export function isTarget(name: string): boolean {
+  return name.startsWith(PREFIX);
 }
 
 export function targetNode(target: TargetName): NodeId {

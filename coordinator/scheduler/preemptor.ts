@@ -4,6 +4,7 @@ import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { type Limits, preemptedUpTo } from '../../shared/limits.js';
 import type { DemandClass } from '../model/demand.js';
 import type { ReadyStep } from '../model/lanes.js';
+import { isTarget } from '../model/mirror.js';
 import type { Node } from '../model/node.js';
 import type { ClusterView } from '../model/state.js';
 import { nodesFor } from './backfill.js';
@@ -74,7 +75,8 @@ export class Preemptor {
   /** Makes room for one more task of the step, or for all ranks of a gang; false when it cannot, and then nothing is changed. */
   makeRoom({ jobId, priority }: Pick<ReadyStep, 'jobId' | 'priority'>, demand: DemandClass): boolean {
     const maxPriority = preemptedUpTo(this.#options.limits, priority);
-    if (maxPriority === undefined) return false;
+    // At a remote system nobody's work is stopped for a place: the order there is the site's affair.
+    if (maxPriority === undefined || isTarget(demand.driver)) return false;
     const together = togetherOf(demand);
     if (this.#taskCount > 0 && this.#taskCount + together > MAX_TASKS) return false;
     const before = this.#decided;

@@ -14,6 +14,7 @@ export interface WaitReason {
     | 'capacity'
     | 'machine'
     | 'no-machine'
+    | 'remote'
     | 'reservation'
     | 'preempting'
     | 'starting';

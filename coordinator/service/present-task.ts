@@ -44,7 +44,12 @@ export const taskOutcomeSchema = Type.Union([
   Type.Object({ kind: Type.Literal('dropped'), reason: Type.String() }),
 ]);
 
-export const mirrorSchema = Type.Object({
+const remoteSchema = Type.Object(
+  { isWaiting: Type.Boolean({ description: 'It has not begun there.' }), message: Type.String() },
+  { description: 'Where it stands at the remote batch system that is its target; absent for others.' },
+);
+
+const mirrorSchema = Type.Object({
   tag: Type.String({ description: 'Its name at the remote system.' }),
   remoteId: nullable(Type.String(), 'As the remote system calls the job; null before it has said so.'),
   nodes: Type.String({ description: "The site's nodes, as it writes them; empty before it has any." }),
@@ -101,6 +106,7 @@ export const taskSchema = Type.Object({
   reason: nullable(Type.String(), 'Why it waits, or why it did not succeed.'),
   notBefore: nullable(time('When its next attempt may start.')),
   preparation: Type.Optional(preparationSchema),
+  remote: Type.Optional(remoteSchema),
   attempts: Type.Optional(Type.Array(attemptSchema, { description: 'Only when the task was asked for by itself.' })),
 });
 export type TaskView = Static<typeof taskSchema>;
@@ -118,6 +124,7 @@ export function presentTask(
   const attempt = attemptOf(phase);
   const allocationId = allocationIdOf({ ...ref, attempt });
   const preparation = phase.kind === 'placed' ? explanations.preparations.of(allocationId) : undefined;
+  const remote = phase.kind === 'placed' ? explanations.remoteOf(allocationId) : undefined;
   return {
     id: taskIdOf(ref),
     jobId: job.id,
@@ -128,11 +135,10 @@ export function presentTask(
     exitCode: phase.kind === 'done' ? exitCodeOf(phase.outcome) : null,
     attempt,
     node: attempts.get(allocationId)?.nodeId ?? null,
-    reason: preparation
-      ? preparationText(preparation)
-      : (explanations.remoteOf(allocationId) ?? reasonOf(place, phase, explanations)),
+    reason: preparation ? preparationText(preparation) : (remote?.message ?? reasonOf(place, phase, explanations)),
     notBefore: phase.kind === 'queued' && phase.notBefore > explanations.now ? instant(phase.notBefore) : null,
     ...(preparation ? { preparation } : {}),
+    ...(remote ? { remote } : {}),
   };
 }
 

@@ -7,5 +7,12 @@ export interface Remotes {
   /** Why a target cannot be asked for this job: none of that name, a missing secret, what no batch system can do. */
   refuse(spec: JobSpec): Promise<Refusal | undefined>;
   /** Where an attempt stands there, and what keeps news of it away; undefined when nothing is known. */
-  wordsOf(allocationId: AllocationId): string | undefined;
+  stateOf(allocationId: AllocationId): RemoteState | undefined;
+}
+
+export interface RemoteState {
+  /** It has not begun there. */
+  readonly isWaiting: boolean;
+  /** For people. */
+  readonly message: string;
 }

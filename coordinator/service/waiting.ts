@@ -8,7 +8,7 @@ import { explainItself, explainLimits, explainPlace, type Place } from '../sched
 import type { WaitReason } from '../scheduler/wait-reason.js';
 import type { MachineKeeper } from './machine-keeper.js';
 import { Preparations } from './preparations.js';
-import type { Remotes } from './remotes.js';
+import type { RemoteState, Remotes } from './remotes.js';
 import type { Service } from './service.js';
 
 export type { WaitReason };
@@ -43,9 +43,9 @@ export class Explanations {
     return this.#now;
   }
 
-  /** What a remote batch system says of an attempt that has not ended, in words. */
-  remoteOf(allocationId: AllocationId): string | undefined {
-    return this.#view.allocations.get(allocationId)?.mirror && this.#remotes.wordsOf(allocationId);
+  /** Where an attempt that has not ended stands at a remote batch system; undefined for any other. */
+  remoteOf(allocationId: AllocationId): RemoteState | undefined {
+    return this.#view.allocations.get(allocationId)?.mirror && this.#remotes.stateOf(allocationId);
   }
 
   /** Undefined when nothing of the step waits. */

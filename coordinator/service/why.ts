@@ -41,8 +41,9 @@ export function explainJob(service: Service, jobId: string): Promise<WhyView | R
 }
 
 function waitingOf(job: Job, step: Step, explanations: Explanations): WhyView['waiting'] {
+  const remote = remotelyWaiting(step, explanations);
   const reason = explanations.reasonOf(job, step);
-  if (!reason) return [];
+  if (!reason) return remote;
   const { free, backingOff, earliest } = waitingTasks(step, explanations.now);
   const rows: WhyView['waiting'] = [];
   if (free.length > 0) rows.push(row(step, free, reason));
@@ -51,7 +52,21 @@ function waitingOf(job: Job, step: Step, explanations: Explanations): WhyView['w
     const message = `waits after a failed attempt, at least until ${notBefore}`;
     rows.push(row(step, backingOff, { code: 'backoff', message, details: { notBefore } }));
   }
-  return rows;
+  return [...rows, ...remote];
+}
+
+/** Tasks that have their place at a remote batch system and wait there, by what it says of them. */
+function remotelyWaiting(step: Step, explanations: Explanations): WhyView['waiting'] {
+  if (step.spec.target === undefined) return [];
+  const byMessage = new Map<string, IndexRange[]>();
+  for (const { index, phase } of step.tasks.values()) {
+    const remote = phase.kind === 'placed' ? explanations.remoteOf(phase.allocationId) : undefined;
+    if (!remote?.isWaiting) continue;
+    const ranges = byMessage.get(remote.message);
+    if (ranges) ranges.push({ from: index, to: index });
+    else byMessage.set(remote.message, [{ from: index, to: index }]);
+  }
+  return [...byMessage].map(([message, ranges]) => row(step, merged(ranges), { code: 'remote', message }));
 }
 
 function row(step: Step, tasks: RangeSet, reason: WaitReason): WhyView['waiting'][number] {

@@ -55,6 +55,8 @@ export interface TaskView {
   readonly notBefore: string | null;
   /** Absent when nothing is in the way of its command, and from coordinators that do not tell. */
   readonly preparation?: Preparation;
+  /** Where it stands at a remote batch system; absent for others. */
+  readonly remote?: { readonly isWaiting: boolean; readonly message: string };
   readonly attempts?: readonly AttemptView[];
 }
 
@@ -73,6 +75,8 @@ export interface AttemptView {
   readonly output: { readonly stdoutBytes: number; readonly stderrBytes: number } | null;
   readonly usage: Usage | null;
   readonly image: string | null;
+  /** The remote job that it is, or is a task of. */
+  readonly mirror?: { readonly remoteId: string | null; readonly nodes: string };
 }
 
 export interface AttemptEnd {

@@ -1,8 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { startCluster } from '../kit/cluster.js';
-import type { CommandResult } from '../kit/command.js';
+import { type Cluster, startCluster } from '../kit/cluster.js';
 import { type Slurm, slurmTests, startSlurm } from '../kit/slurm.js';
 import { until } from '../kit/until.js';
 
@@ -13,6 +12,35 @@ const JOBS = 200;
 
 // A person's client, a real coordinator without any node, and a real Slurm by its tools.
 t.test('a Slurm cluster by its name', slurmTests, async (t) => {
+  const bench = await aBench(t);
+  t.test('run shows what it writes and ends with its exit code', async (t) => {
+    t.match(await bench.berth(['run', '--target', 'hpc/lab', '--', 'sh', '-c', 'echo hello; echo oops >&2; exit 7']), {
+      exitCode: 7,
+      stdout: 'hello\n',
+      stderr: /oops/,
+    });
+  });
+  t.test('an array is one remote job', (t) => anArray(t, bench));
+  t.test('a script of the user goes there as it is', (t) => ownScript(t, bench));
+  t.test('what is wrong is told before anything is submitted', (t) => wrongJobs(t, bench));
+  t.test('a job that waits there says why, and cancel ends it', (t) => cancels(t, bench));
+  t.test('one task of an array is canceled at the site, and that is said', (t) => canceledThere(t, bench));
+  t.test('a coordinator that is killed leaves no orphan and no double', (t) => kills(t, bench));
+  t.test('while the controller is down nothing fails', (t) => outage(t, bench));
+  t.test('200 jobs at once cost one look a period', (t) => manyJobs(t, bench));
+});
+
+interface Bench extends Cluster {
+  readonly slurm: Slurm;
+  readonly calls: Calls;
+  /** The id of a job that was submitted with these words. */
+  detach(...args: string[]): Promise<string>;
+  reasonOf(jobId: string): Promise<string>;
+  /** `ID STATE` of what waits or runs there. */
+  inQueue(): readonly string[];
+}
+
+async function aBench(t: Test): Promise<Bench> {
   const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
   const calls = countCalls(slurm, 'squeue');
   const targets = join(slurm.folder, 'targets.yaml');
@@ -22,114 +50,103 @@ t.test('a Slurm cluster by its name', slurmTests, async (t) => {
     coordinator: { flags: ['--targets', targets], env: { ...slurm.env, PATH: `${calls.folder}:${slurm.env.PATH}` } },
   });
   t.teardown(() => cluster.stop());
-  const { berth, api, coordinator } = cluster;
-  const file = (name: string, text: string): string => {
-    writeFileSync(join(slurm.folder, name), text);
-    return join(slurm.folder, name);
+  const { berth, api } = cluster;
+  return {
+    ...cluster,
+    ...{ slurm, calls },
+    detach: async (...args) => (await berth(['run', '--detach', ...args])).stdout.trim(),
+    reasonOf: async (jobId) => (await api.tasks(jobId))[0]?.reason ?? '',
+    inQueue: () => lines(slurm.tool('squeue', '--noheader', '--format=%i %T')),
   };
-  const run = (...args: string[]): Promise<CommandResult> => berth(['run', '--target', 'hpc/lab', ...args]);
-  const detach = async (...args: string[]): Promise<string> =>
-    (await berth(['run', '--detach', ...args])).stdout.trim();
-  const reasonOf = async (jobId: string): Promise<string> => (await api.tasks(jobId))[0]?.reason ?? '';
-  const inQueue = (): string[] => lines(slurm.tool('squeue', '--noheader', '--format=%i %T'));
-
-  t.test('run shows what it writes and ends with its exit code', async (t) => {
-    t.match(await run('--', 'sh', '-c', 'echo hello; echo oops >&2; exit 7'), {
-      exitCode: 7,
-      stdout: 'hello\n',
-      stderr: /oops/,
-    });
-  });
-
-  t.test('an array is one remote job', async (t) => {
-    const command = ['sh', '-c', 'echo task $BERTH_TASK_INDEX'];
-    const jobId = await detach('--target', 'hpc/lab', '--array', '1-20', '--', ...command);
-    t.match(await berth(['wait', jobId]), { exitCode: 0 });
-    const expected = Array.from({ length: 20 }, (_, at) => `[${at + 1}] task ${at + 1}\n`);
-    t.equal((await berth(['logs', jobId])).stdout, expected.join(''));
-    const shown = await api.json<{ attempts: { mirror: { remoteId: string; nodes: string } }[] }>(
-      'GET',
-      `/v1/jobs/${jobId}/tasks/20`,
-    );
-    t.match(shown.attempts[0]?.mirror, { remoteId: /^\d+$/, requeueCount: 0 });
-  });
-
-  t.test('a script of the user goes there as it is', async (t) => {
-    const script = file(
-      'own.sh',
-      '#!/bin/bash\n#SBATCH --comment=mine --begin=now\necho $SLURM_JOB_ID on $SLURM_JOB_PARTITION\n',
-    );
-    const result = await berth(['run', '--target', 'hpc/lab', script]);
-    t.match(result, { exitCode: 0, stdout: /^\d+ on main\n$/ }, result.stderr);
-  });
-
-  t.test('what is wrong is told before anything is submitted', async (t) => {
-    const before = slurm.tool('squeue', '--states=all', '--noheader', '--format=%i');
-    const typo = await berth(['run', '--target', 'hpc/lbb', '--', 'true']);
-    t.match(typo, { exitCode: 64, stderr: /no target "hpc\/lbb"; did you mean "hpc\/lab"\?/ });
-    t.match(await berth(['run', '--target', 'hpc/typo', '--', 'true']), {
-      exitCode: 64,
-      stderr: /no partition "mian"/,
-    });
-    t.match(await run('--workdir', '/elsewhere', '--', 'true'), { stderr: /not below any shared path/ });
-    t.equal(slurm.tool('squeue', '--states=all', '--noheader', '--format=%i'), before);
-  });
-
-  t.test('a job that waits there says why, and cancel ends it', async (t) => {
-    const waiting = await detach('--target', 'hpc/closed', '--', 'true');
-    await until('it waits there', async () => /waits in the queue of hpc\/closed: \w+/.test(await reasonOf(waiting)));
-    const running = await detach('--target', 'hpc/lab', '--', 'sleep', '600');
-    await until('it runs there', async () => /^runs at hpc\/lab \(job \d+ on /.test(await reasonOf(running)));
-    t.match(await berth(['cancel', waiting, running]), { exitCode: 0 });
-    t.match(await berth(['wait', waiting]), { exitCode: 130 });
-    t.match(await berth(['wait', running]), { exitCode: 130 });
-    await until('both are gone', () => inQueue().length === 0);
-  });
-
-  t.test('one task of an array is canceled at the site, and that is said', async (t) => {
-    const jobId = await detach('--target', 'hpc/lab', '--array', '0-1', '--retry', '1', '--', 'sleep', '600');
-    await until('both run', () => inQueue().filter((line) => line.endsWith('RUNNING')).length === 2);
-    const [arrayId = ''] = (inQueue()[0] ?? '').split('_');
-    slurm.tool('scancel', `${arrayId}_1`);
-    await until('it is told', async () => (await api.tasks(jobId))[1]?.reason === 'was canceled at the remote system');
-    t.equal((await api.tasks(jobId))[0]?.state, 'placed');
-    await berth(['cancel', jobId]);
-    t.match(await berth(['wait', jobId]), { exitCode: 130 });
-  });
-
-  t.test('a coordinator that is killed leaves no orphan and no double', async (t) => {
-    const jobIds: string[] = [];
-    for (let count = 0; count < 4; count += 1) {
-      jobIds.push(await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sh', '-c', 'sleep 2; echo once; exit 3'));
-      if (count % 2 === 1) await until('something was submitted', () => inQueue().length > 0);
-      await coordinator.kill();
-      await coordinator.start();
-    }
-    for (const jobId of jobIds) {
-      t.match(await berth(['wait', jobId]), { exitCode: 3 });
-      t.equal((await berth(['logs', jobId])).stdout, 'once\n');
-    }
-    t.same(inQueue(), []);
-  });
-
-  t.test('while the controller is down nothing fails', async (t) => {
-    const jobId = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'sleep 1; exit 5');
-    await until('it is there', async () => /\(job \d+/.test(await reasonOf(jobId)));
-    slurm.stopController();
-    await until('that is said', async () => /hpc\/lab cannot be asked \(unavailable\)/.test(await reasonOf(jobId)));
-    slurm.startController();
-    t.match(await berth(['wait', jobId]), { exitCode: 5 });
-  });
-
-  t.test('200 jobs at once cost one look a period', (t) => manyJobs(t, { api, calls }));
-});
-
-interface Many {
-  readonly api: Awaited<ReturnType<typeof startCluster>>['api'];
-  readonly calls: Calls;
 }
 
-async function manyJobs(t: Test, { api, calls }: Many): Promise<void> {
+async function anArray(t: Test, { berth, api, detach }: Bench): Promise<void> {
+  const command = ['sh', '-c', 'echo task $BERTH_TASK_INDEX'];
+  const jobId = await detach('--target', 'hpc/lab', '--array', '1-20', '--', ...command);
+  t.match(await berth(['wait', jobId]), { exitCode: 0 });
+  const expected = Array.from({ length: 20 }, (_, at) => `[${at + 1}] task ${at + 1}\n`);
+  t.equal((await berth(['logs', jobId])).stdout, expected.join(''));
+  const shown = await api.json<{ attempts: { mirror: { remoteId: string; nodes: string } }[] }>(
+    'GET',
+    `/v1/jobs/${jobId}/tasks/20`,
+  );
+  t.match(shown.attempts[0]?.mirror, { remoteId: /^\d+$/, requeueCount: 0 });
+  t.match((await berth(['show', `${jobId}.20`])).stdout, /hpc\/lab job \d+ n\d/);
+  t.match((await berth(['nodes'])).stdout, /hpc\/lab +ready/);
+}
+
+async function ownScript(t: Test, { berth, slurm }: Bench): Promise<void> {
+  const script = join(slurm.folder, 'own.sh');
+  writeFileSync(
+    script,
+    '#!/bin/bash\n#SBATCH --comment=mine --begin=now\necho $SLURM_JOB_ID on $SLURM_JOB_PARTITION\n',
+  );
+  const result = await berth(['run', '--target', 'hpc/lab', script]);
+  t.match(result, { exitCode: 0, stdout: /^\d+ on main\n$/ }, result.stderr);
+}
+
+async function wrongJobs(t: Test, { berth, slurm }: Bench): Promise<void> {
+  const before = slurm.tool('squeue', '--states=all', '--noheader', '--format=%i');
+  const typo = await berth(['run', '--target', 'hpc/lbb', '--', 'true']);
+  t.match(typo, { exitCode: 64, stderr: /no target "hpc\/lbb"; did you mean "hpc\/lab"\?/ });
+  t.match(await berth(['run', '--target', 'hpc/typo', '--', 'true']), {
+    exitCode: 64,
+    stderr: /no partition "mian"/,
+  });
+  t.match(await berth(['run', '--target', 'hpc/lab', '--workdir', '/elsewhere', '--', 'true']), {
+    stderr: /not below any shared path/,
+  });
+  t.equal(slurm.tool('squeue', '--states=all', '--noheader', '--format=%i'), before);
+}
+
+async function cancels(t: Test, { berth, detach, reasonOf, inQueue }: Bench): Promise<void> {
+  const waiting = await detach('--target', 'hpc/closed', '--', 'true');
+  await until('it waits there', async () => /waits in the queue of hpc\/closed: \w+/.test(await reasonOf(waiting)));
+  t.match((await berth(['why', waiting])).stdout, /waits in the queue of hpc\/closed: \w+ \(job \d+\)/);
+  const running = await detach('--target', 'hpc/lab', '--', 'sleep', '600');
+  await until('it runs there', async () => /^runs at hpc\/lab \(job \d+ on /.test(await reasonOf(running)));
+  t.match(await berth(['cancel', waiting, running]), { exitCode: 0 });
+  t.match(await berth(['wait', waiting]), { exitCode: 130 });
+  t.match(await berth(['wait', running]), { exitCode: 130 });
+  await until('both are gone', () => inQueue().length === 0);
+}
+
+async function canceledThere(t: Test, { berth, api, slurm, detach, inQueue }: Bench): Promise<void> {
+  const jobId = await detach('--target', 'hpc/lab', '--array', '0-1', '--retry', '1', '--', 'sleep', '600');
+  await until('both run', () => inQueue().filter((line) => line.endsWith('RUNNING')).length === 2);
+  const [arrayId = ''] = (inQueue()[0] ?? '').split('_');
+  slurm.tool('scancel', `${arrayId}_1`);
+  await until('it is told', async () => (await api.tasks(jobId))[1]?.reason === 'was canceled at the remote system');
+  t.equal((await api.tasks(jobId))[0]?.state, 'placed');
+  await berth(['cancel', jobId]);
+  t.match(await berth(['wait', jobId]), { exitCode: 130 });
+}
+
+async function kills(t: Test, { berth, coordinator, detach, inQueue }: Bench): Promise<void> {
+  const jobIds: string[] = [];
+  for (let count = 0; count < 2; count += 1) {
+    jobIds.push(await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sh', '-c', 'sleep 2; echo once; exit 3'));
+    if (count % 2 === 1) await until('something was submitted', () => inQueue().length > 0);
+    await coordinator.kill();
+    await coordinator.start();
+  }
+  for (const jobId of jobIds) {
+    t.match(await berth(['wait', jobId]), { exitCode: 3 });
+    t.equal((await berth(['logs', jobId])).stdout, 'once\n');
+  }
+  t.same(inQueue(), []);
+}
+
+async function outage(t: Test, { berth, slurm, detach, reasonOf }: Bench): Promise<void> {
+  const jobId = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'sleep 1; exit 5');
+  await until('it is there', async () => /\(job \d+/.test(await reasonOf(jobId)));
+  slurm.stopController();
+  await until('that is said', async () => /hpc\/lab cannot be asked \(unavailable\)/.test(await reasonOf(jobId)));
+  slurm.startController();
+  t.match(await berth(['wait', jobId]), { exitCode: 5 });
+}
+
+async function manyJobs(t: Test, { api, calls }: Bench): Promise<void> {
   const before = calls.looks();
   const begunAt = performance.now();
   const command = ['sh', '-c', 'sleep 1'];

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { type HpcBackend, HpcError } from '../../coordinator/hpc/backend.js';
+import type { MirrorOutcome } from '../../coordinator/hpc/mirror.js';
+import { endOf } from '../../coordinator/hpc/operator/ends.js';
 import type { JobId } from '../../shared/ids.js';
 import { below, seededRandom } from '../../shared/random.js';
 import { FakeSite } from '../fakes/fake-hpc.js';
@@ -100,7 +102,7 @@ t.test('a coordinator that dies at any call submits nothing twice and loses noth
     const death = new Promise<void>((resolve) => {
       died = resolve;
     });
-    const point = { at: 1 + below(random, 8), isDone: below(random, 2) === 0, died };
+    const point = { at: 1 + below(random, 6), isDone: below(random, 2) === 0, died };
     const first = await MirrorCoordinator.begin({ ...parts, open: () => mortal(site.open(), point) });
     const ran = join(parts.folder, 'ran');
     const spec = aRemoteJob(`echo ran >>${ran}; exit 4`, { retry: { maxAttempts: 1, backoffMs: 0, on: [] } });
@@ -139,6 +141,7 @@ t.test('what a target cannot do is refused before anything is submitted', async 
     [{ gang: true as const, array: '0-1' }, /gang: is not for a remote job/],
     [{ volumes: [{ name: 'data', mount: '/data' }] }, /volumes: are of nodes of this cluster/],
     [{ inputs: [{ source: { kind: 'url' as const, url: 'file:///etc/passwd' }, to: 'p' }] }, /cannot be brought/],
+    [{ ...script('#!/bin/sh\n#SBATCH --time=1\n'), timeLimitMs: 1_000 }, /timeLimit does not go with #SBATCH lines/],
     [script('echo no shebang\n#SBATCH --time=1\n'), /begins with a line like #!\/bin\/bash/],
   ] as const;
   for (const [step, message] of wrong) await t.rejects(coordinator.submit(aRemoteJob('true', step)), { message });
@@ -146,6 +149,41 @@ t.test('what a target cannot do is refused before anything is submitted', async 
     site.calls.filter((call) => call !== 'check'),
     [],
   );
+});
+
+t.test('every remote end keeps its kind', async (t) => {
+  const ends: readonly (readonly [MirrorOutcome, object])[] = [
+    [{ kind: 'completed' }, { kind: 'exited', exitCode: 0 }],
+    [
+      { kind: 'failed', exitCode: 3, signal: null },
+      { kind: 'exited', exitCode: 3 },
+    ],
+    [
+      { kind: 'failed', exitCode: null, signal: 11 },
+      { kind: 'signaled', signal: 'SIGSEGV' },
+    ],
+    [{ kind: 'failed', exitCode: null, signal: null }, { kind: 'start-failed' }],
+    [{ kind: 'canceled' }, { kind: 'stopped', reason: 'remote' }],
+    [{ kind: 'preempted' }, { kind: 'stopped', reason: 'preempted' }],
+    [{ kind: 'timed-out' }, { kind: 'stopped', reason: 'time-limit' }],
+    [{ kind: 'out-of-memory' }, { kind: 'signaled', signal: 'SIGKILL', oom: true }],
+    [{ kind: 'node-failed' }, { kind: 'lost', message: 'a node of the site failed' }],
+    [
+      { kind: 'lost', message: 'nobody knows' },
+      { kind: 'lost', message: 'nobody knows' },
+    ],
+    [
+      { kind: 'unknown', message: 'who knows' },
+      { kind: 'lost', message: 'who knows' },
+    ],
+    [
+      { kind: 'refused', message: 'too large' },
+      { kind: 'rejected', message: 'too large' },
+    ],
+  ];
+  for (const [outcome, end] of ends) t.match(endOf(outcome, { stopReason: null, ranMs: 1 }), end, outcome.kind);
+  const asked = endOf({ kind: 'failed', exitCode: 143, signal: null }, { stopReason: 'drained', ranMs: 1 });
+  t.same(asked, { kind: 'stopped', reason: 'drained', ranMs: 1 });
 });
 
 t.test('a missing secret and an unknown partition are told at submission', async (t) => {

@@ -95,7 +95,7 @@ export class MirrorCoordinator {
   }
 
   wordsOf(id: string): string | undefined {
-    return this.operator.wordsOf(id as AllocationId);
+    return this.operator.stateOf(id as AllocationId)?.message;
   }
 
   async close(): Promise<void> {

@@ -17,7 +17,7 @@ import type { HpcTarget } from '../target.js';
 import { type Group, groupsOf, indexesOfGroup, tagFor } from './grouping.js';
 import type { OutputSink } from './output.js';
 import { refuseTargets } from './refuse-targets.js';
-import { type Member, mirrorFrom, type RemoteWork, stopMember } from './remote-work.js';
+import { type Member, mirrorFrom, type RemoteState, type RemoteWork, stopMember } from './remote-work.js';
 import { Site } from './site.js';
 import { submissionOf } from './submission-of.js';
 
@@ -96,10 +96,10 @@ export class MirrorOperator {
     return undefined;
   }
 
-  wordsOf(allocationId: AllocationId): string | undefined {
+  stateOf(allocationId: AllocationId): RemoteState | undefined {
     for (const site of this.#sites.values()) {
-      const words = site.wordsOf(allocationId);
-      if (words !== undefined) return words;
+      const state = site.stateOf(allocationId);
+      if (state !== undefined) return state;
     }
     return undefined;
   }

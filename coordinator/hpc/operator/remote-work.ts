@@ -71,16 +71,36 @@ export function stopMember(work: RemoteWork, member: Member, wanted: { reason: S
   if (areAll) work.mirror = wantCancel(work.mirror, wanted.now);
 }
 
-/** Where an attempt stands, for people; undefined when that needs no words. */
-export function wordsOf({ mirror }: RemoteWork, index: number, target: string): string | undefined {
-  const { trouble, phase, job } = mirror;
-  if (trouble) return `${target} cannot be asked (${trouble.kind}): ${trouble.message}; the job goes on there`;
-  if (phase.kind === 'looking' || phase.kind === 'submitting') return `is being submitted to ${target}`;
-  if (phase.kind !== 'watching') return undefined;
-  const task = job?.tasks.find((each) => each.index === index) ?? job;
-  if (!task || task.state === 'pending') {
-    const reason = task?.reason ? `: ${task.reason}` : '';
-    return `waits in the queue of ${target}${reason} (job ${phase.remoteId})`;
+/** What is told of an attempt before it has ended. */
+export interface RemoteState {
+  readonly isWaiting: boolean;
+  readonly message: string;
+}
+
+/** Where an attempt stands; undefined when its end is all that is known. */
+export function stateOf(work: RemoteWork, index: number, target: string): RemoteState | undefined {
+  const { trouble, phase } = work.mirror;
+  if (phase.kind === 'ended') return undefined;
+  const member = work.members.get(index);
+  const isWaiting = member?.startedAt === null;
+  if (trouble) {
+    return {
+      isWaiting,
+      message: `${target} cannot be asked (${trouble.kind}): ${trouble.message}; the job goes on there`,
+    };
   }
-  return `${task.state === 'ended' ? 'has ended' : 'runs'} at ${target} (job ${phase.remoteId}${task.nodes === '' ? '' : ` on ${task.nodes}`})`;
+  if (phase.kind !== 'watching') return { isWaiting, message: `is being submitted to ${target}` };
+  const { job } = work.mirror;
+  const task = job?.tasks.find((each) => each.index === index) ?? job;
+  const where = `job ${phase.remoteId}`;
+  if (!task || task.state === 'pending') {
+    const again = task && task.requeueCount > 0 ? ' again' : '';
+    const reason = task?.reason ? `: ${task.reason}` : '';
+    return { isWaiting: true, message: `waits${again} in the queue of ${target}${reason} (${where})` };
+  }
+  const nodes = task.nodes === '' ? '' : ` on ${task.nodes}`;
+  return {
+    isWaiting: false,
+    message: `${task.state === 'ended' ? 'has ended' : 'runs'} at ${target} (${where}${nodes})`,
+  };
 }

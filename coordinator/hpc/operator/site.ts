@@ -13,7 +13,7 @@ import type { HpcTarget } from '../target.js';
 import { taskOf } from './ends.js';
 import { finish } from './finish.js';
 import { Output, type OutputSink } from './output.js';
-import { type Member, type RemoteWork, stopMember, wordsOf } from './remote-work.js';
+import { type Member, type RemoteState, type RemoteWork, stateOf, stopMember } from './remote-work.js';
 import { stageIn } from './staging.js';
 
 export interface SiteOptions {
@@ -94,10 +94,10 @@ export class Site {
     return true;
   }
 
-  wordsOf(allocationId: AllocationId): string | undefined {
+  stateOf(allocationId: AllocationId): RemoteState | undefined {
     const work = this.#byAllocation.get(allocationId);
     const member = work && memberOf(work, allocationId);
-    return work && member && wordsOf(work, member.index, this.#options.nodeId);
+    return work && member && stateOf(work, member.index, this.#options.nodeId);
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,7 @@ import { isRefusal, type Problem, type Refusal, refuse } from '../../../shared/e
 import { type JobSpec, SPEC_DEFAULTS, type StepSpec } from '../../../shared/job-spec/spec.js';
 import { planOwnScript } from '../own-script.js';
 import { mapPath } from '../paths.js';
-import { dialectOf, planJob } from '../plan-job.js';
+import { dialectOf, localPath, planJob } from '../plan-job.js';
 import type { Submission } from '../submission.js';
 import type { HpcTarget } from '../target.js';
 
@@ -46,13 +46,12 @@ function beside(step: StepSpec, target: HpcTarget): Refusal | undefined {
   add('env', Object.keys(step.env).length > 0);
   add('inputs', step.inputs !== undefined);
   add('workdir', step.workdir !== null);
+  add('timeLimit', step.timeLimitMs !== null);
+  const { cpuMillis, memoryMiB, diskMiB, gpus } = step.resources;
+  const isUsual = cpuMillis === SPEC_DEFAULTS.cpuMillis && memoryMiB === SPEC_DEFAULTS.memoryMiB;
+  add('resources', !isUsual || diskMiB > 0 || gpus !== null);
   const [first] = problems;
   return first && refuse('unsupported-field', `${first.field} ${first.message}`, { problems });
-}
-
-/** The file that a `file://` input names; undefined for any other. */
-function localPath(url: string): string | undefined {
-  return url.startsWith('file:///') ? decodeURIComponent(url.slice('file://'.length)) : undefined;
 }
 
 /** Inputs that cannot be brought there, by their sources. */
@@ -60,7 +59,7 @@ export function unreachableInputs(step: StepSpec, target: HpcTarget): Problem[] 
   return (step.inputs ?? []).flatMap((input, position) => {
     const { source } = input;
     if (source.kind !== 'url' || source.url.startsWith('berth://')) return [];
-    const path = localPath(source.url);
+    const path = localPath(input);
     if (path !== undefined && mapPath(target.paths, path) !== undefined) return [];
     const known = target.paths.map(({ local }) => local).join(', ') || 'it has none';
     const message = `${source.url} cannot be brought to hpc/${target.name}: give an artifact, "content", or a file below a shared path (${known})`;

@@ -7,7 +7,7 @@ import { localTime } from './time.js';
 export function taskState(task: TaskView): string {
   if (task.outcome !== null) return task.outcome.kind;
   if (task.state !== 'placed') return task.state;
-  return task.preparation === undefined ? 'running' : 'preparing';
+  return task.preparation !== undefined || task.remote?.isWaiting ? 'preparing' : 'running';
 }
 
 export function taskColumns(): readonly Column<TaskView>[] {
@@ -43,7 +43,7 @@ function imageText(attempt: AttemptView): string {
 export function attemptColumns(): readonly Column<AttemptView>[] {
   return [
     { title: 'ATTEMPT', text: (attempt) => attempt.allocationId },
-    { title: 'NODE', text: (attempt) => attempt.node },
+    { title: 'NODE', text: nodeText },
     { title: 'STATE', text: (attempt) => attempt.state },
     { title: 'GPUS', text: (attempt) => attempt.gpus.join(',') },
     { title: 'STARTED', text: (attempt) => localTime(attempt.startedAt) },
@@ -52,6 +52,12 @@ export function attemptColumns(): readonly Column<AttemptView>[] {
     { title: 'IMAGE', text: imageText },
     { title: 'END', text: (attempt) => endText(attempt.end) },
   ];
+}
+
+/** At a remote batch system, also the job that it is there, and where that runs. */
+function nodeText({ node, mirror }: AttemptView): string {
+  if (!mirror?.remoteId) return node;
+  return [node, `job ${mirror.remoteId}`, mirror.nodes].filter((part) => part !== '').join(' ');
 }
 
 /** How an attempt ended, in words. */
