@@ -47,7 +47,8 @@ async function aBench(t: Test): Promise<Bench> {
   writeFileSync(targets, targetsOf(slurm));
   const cluster = await startCluster({
     agents: 0,
-    coordinator: { flags: ['--targets', targets], env: { ...slurm.env, PATH: `${calls.folder}:${slurm.env.PATH}` } },
+    coordinatorFlags: ['--targets', targets],
+    coordinatorEnv: { ...slurm.env, PATH: `${calls.folder}:${slurm.env.PATH}` },
   });
   t.teardown(() => cluster.stop());
   const { berth, api } = cluster;
@@ -71,7 +72,7 @@ async function anArray(t: Test, { berth, api, detach }: Bench): Promise<void> {
     `/v1/jobs/${jobId}/tasks/20`,
   );
   t.match(shown.attempts[0]?.mirror, { remoteId: /^\d+$/, requeueCount: 0 });
-  t.match((await berth(['show', `${jobId}.20`])).stdout, /hpc\/lab job \d+ n\d/);
+  t.match((await berth(['show', `${jobId}.20`])).stdout, /hpc\/lab job \d+ \w+ /);
   t.match((await berth(['nodes'])).stdout, /hpc\/lab +ready/);
 }
 
