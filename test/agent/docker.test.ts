@@ -11,6 +11,7 @@ import { taskDriverConformance, Watched } from '../conformance/task-driver.js';
 import { gpus } from '../kit/builders.js';
 import { type DockerDaemon, dockerTests, startDocker } from '../kit/docker.js';
 import { type DockerBench, dockerBench } from '../kit/docker-bench.js';
+import { deadlyDoor } from '../kit/docker-door.js';
 import { startPodman } from '../kit/podman.js';
 import { until } from '../kit/until.js';
 
@@ -215,3 +216,12 @@ for (const [name, start] of Object.entries({ 'Docker daemon': startDocker, Podma
     for (const [title, run] of Object.entries(STORIES)) t.test(title, (t) => run(t, daemon));
   });
 }
+
+t.test('a container that its daemon started unheard, and killed on its return, is lost', dockerTests, async (t) => {
+  const daemon = startDocker(t);
+  const bench = dockerBench(t, { ...daemon, socketPath: await deadlyDoor(t, daemon) });
+  t.match((await ran(t, bench, bench.shell(id, 'sleep 1000'))).end, {
+    kind: 'lost',
+    message: /the Docker daemon was restarted/,
+  });
+});

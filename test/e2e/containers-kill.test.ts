@@ -95,7 +95,7 @@ async function killAt(t: Test, scene: Scene, { victim, phase, round }: Round): P
   const { cluster, daemon } = scene;
   const { berth, api } = cluster;
   // Its own duration makes the command known among all processes.
-  const nap = `1.0${String(round).padStart(3, '0')}`;
+  const nap = `${phase === 'stopping' ? 5 : 1}.0${String(round).padStart(3, '0')}`;
   const watch = new CommandWatch(`sleep\0${nap}`);
   t.teardown(() => watch.stop());
   const reached = phase === 'running' ? undefined : dockerTells(daemon, PHASES[phase]);

@@ -27,6 +27,8 @@ const NO_BYTES: OutputBytes = { stdoutBytes: 0, stderrBytes: 0 };
 const GONE: DriverEnd = { kind: 'lost', message: 'its container was removed by somebody else' };
 const UNANSWERED: DriverEnd = { kind: 'lost', message: 'the Docker daemon ended while it started the container' };
 
+type StartAnswer = 'started' | 'started before the daemon ended' | 'unanswered';
+
 /** A place in Docker's copy of the output: what it wrote since an instant, before which `base` bytes had come. */
 interface LogPosition {
   readonly since: number | null;
@@ -104,24 +106,25 @@ export class ContainerLife {
     run.abort.signal.throwIfAborted();
     this.#options.spool.begin(run.id);
     run.phase = 'starting';
-    if (!(await this.#start(run, container))) return UNANSWERED;
+    const answer = await this.#start(run, container);
+    if (answer === 'unanswered') return UNANSWERED;
     run.phase = 'running';
     this.#options.tell({ kind: 'started', allocationId: run.id });
     if (run.earlySignal !== null) await this.signal(run, run.earlySignal);
-    return this.#followToEnd(run, stream);
+    return this.#followToEnd(run, stream, answer);
   }
 
-  /** False when a daemon died over it and never says that it did: it may have, and is not asked twice. */
-  async #start(run: ContainerRun, container: Docker.Container): Promise<boolean> {
+  /** Unanswered when a daemon died over it and never says that it did: it may have, and is not asked twice. */
+  async #start(run: ContainerRun, container: Docker.Container): Promise<StartAnswer> {
     try {
       await container.start();
-      return true;
+      return 'started';
     } catch (error) {
       if (faultKind(error) !== 'down') throw error;
       const found = await whileDown(run, this.#options, () => inspectContainer(this.#options.docker, run.name));
-      if (found && hasStarted(found.State)) return true;
+      if (found && hasStarted(found.State)) return 'started before the daemon ended';
       await this.discard(run.name);
-      return false;
+      return 'unanswered';
     }
   }
 
@@ -129,11 +132,16 @@ export class ContainerLife {
    * Until the container has ended and its output is whole; null when the driver is closed first. A stream that ends
    * early means that the daemon went away; its own copy of the output then tells what was written since.
    */
-  async #followToEnd(run: ContainerRun, attached: Readable | null): Promise<DriverEnd | null> {
+  async #followToEnd(
+    run: ContainerRun,
+    attached: Readable | null,
+    answer: StartAnswer = 'started',
+  ): Promise<DriverEnd | null> {
     const { clock, closing, spool } = this.#options;
     const writer = new OutputWriter(spool, run.id, this.#options);
-    let isExact = attached !== null;
-    let wasAway = false;
+    // A daemon that has been away since may have killed the container, and its copy alone has all of the output.
+    let wasAway = answer !== 'started';
+    let isExact = attached !== null && !wasAway;
     let from: LogPosition = { since: null, base: NO_BYTES };
     // Asked while its output still comes: by the time that is whole, the answer to this is mostly here.
     let early = attached ? this.#ended(run) : null;
