@@ -147,7 +147,7 @@ export class Life {
       machines: {
         troubleOf: operator.troubleOf.bind(operator),
         refuseProvider: machines.refuseProvider.bind(machines),
-        history: () => ledger.entries,
+        history: () => ledger.entries(),
       },
     });
     await mirrors.begin();

@@ -23,12 +23,11 @@ export const LEDGER_LIMITS = {
   edgeMs: 60_000,
 } as const;
 
-/** A machine as it was written down last, and what has been since. */
 interface Known {
-  readonly entry: LedgerEntry;
-  readonly busySince: EpochMs | null;
-  readonly busyMs: number;
-  readonly servedMs: number;
+  /** As it was written down last. */
+  readonly written: LedgerEntry;
+  /** As it was seen last; written down later when it changes too often. */
+  readonly seen: LedgerEntry;
 }
 
 /**
@@ -59,9 +58,10 @@ export class MachineLedger {
     return ledger;
   }
 
-  /** In the order of their times. */
-  get entries(): readonly LedgerEntry[] {
-    return this.#entries;
+  /** In the order of their times, each machine's. */
+  entries(): readonly LedgerEntry[] {
+    const newest = [...this.#known.values()].filter(({ written, seen }) => isOnAndJoined(seen) && seen.at > written.at);
+    return [...this.#entries, ...newest.map(({ seen }) => seen)];
   }
 
   note(events: readonly LoggedEvent[]): void {
@@ -81,7 +81,7 @@ export class MachineLedger {
   #takeUp(now: EpochMs): void {
     for (const entry of this.#entries) {
       if (entry.state === 'gone') this.#known.delete(entry.machine);
-      else this.#known.set(entry.machine, knownOf(entry));
+      else this.#known.set(entry.machine, { written: entry, seen: entry });
     }
     for (const id of new Set([...this.#known.keys(), ...this.#options.view.instances.keys()])) this.#look(id, now);
   }
@@ -104,20 +104,17 @@ export class MachineLedger {
       return;
     }
     const isBusy = view.index.usage(instance.nodeId).live.size > 0;
-    const busyMs = known ? known.busyMs + (known.busySince === null ? 0 : at - known.busySince) : 0;
-    const entry = entryOf(instance, { at, state: ledgerState(instance, isBusy), busyMs, failed });
-    const isHeldBack = known && (known.entry.state === entry.state || isEdgeTooSoon(known.entry, entry));
-    const busySince = entry.state === 'busy' ? at : null;
-    const { servedMs } = entry;
-    this.#known.set(id, { entry: isHeldBack ? known.entry : entry, busySince, busyMs, servedMs });
-    if (!isHeldBack) this.#add(entry);
+    const busyMs = known ? busyUntil(known.seen, at) : 0;
+    const seen = entryOf(instance, { at, state: ledgerState(instance, isBusy), busyMs, failed });
+    const isHeldBack = known && (known.written.state === seen.state || isEdgeTooSoon(known.written, seen));
+    this.#known.set(id, { written: isHeldBack ? known.written : seen, seen });
+    if (!isHeldBack) this.#add(seen);
   }
 
-  #gone({ entry, busySince, busyMs, servedMs }: Known, at: EpochMs, failed: boolean): void {
-    this.#known.delete(entry.machine);
-    const total = busyMs + (busySince === null ? 0 : at - busySince);
-    const { machine, node, pool } = entry;
-    const sums = { busyMs: total, servedMs };
+  #gone({ seen }: Known, at: EpochMs, failed: boolean): void {
+    const { machine, node, pool, servedMs } = seen;
+    this.#known.delete(machine);
+    const sums = { busyMs: busyUntil(seen, at), servedMs };
     this.#add({ machine, node, pool, at, state: 'gone', ...sums, ...(failed ? { failed } : {}) });
   }
 
@@ -169,8 +166,8 @@ function readEntries(text: string, log: Log): LedgerEntry[] {
   return entries;
 }
 
-function knownOf(entry: LedgerEntry): Known {
-  return { entry, busySince: entry.state === 'busy' ? entry.at : null, busyMs: entry.busyMs, servedMs: entry.servedMs };
+function busyUntil({ state, at, busyMs }: LedgerEntry, until: EpochMs): number {
+  return busyMs + (state === 'busy' ? until - at : 0);
 }
 
 function machinesOf(event: BerthEvent, { allocations, index }: ClusterView): readonly InstanceId[] {

@@ -179,14 +179,28 @@ t.test('the ledger outlives its process, whatever of its file is damaged', async
   const clock = new ManualClock(Date.now() + 1_000);
   const open = () => MachineLedger.open({ path, view: server.engine.view, clock, log: silentLog });
   const first = await open();
-  t.match(first.entries, [{ machine: MACHINE, state: 'idle' }], 'it takes up what there is');
+  t.match(first.entries(), [{ machine: MACHINE, state: 'idle' }], 'it takes up what there is');
   await first.close();
   appendFileSync(path, '{"at": 17, "mach\n');
   const again = await open();
-  t.strictSame(again.entries, first.entries, 'and says nothing twice');
+  t.strictSame(again.entries(), first.entries(), 'and says nothing twice');
   const j1 = await server.submit({ command: ['true'] });
   await clock.advance(LEDGER_LIMITS.edgeMs);
-  t.match(again.entries.at(-1), { state: 'busy', busyMs: 0 }, `${j1} keeps it busy`);
+  t.match(again.entries().at(-1), { state: 'busy', busyMs: 0 }, `${j1} keeps it busy`);
+  const busyFrom = clock.now();
+  await clock.advance(1_000);
+  await server.started('j1.0#1');
+  await server.ended('j1.0#1', DONE);
+  again.note([{ seq: 1, at: clock.now(), version: 1, event: { type: 'instance.joined', instanceId: MACHINE } }]);
+  const window = { from: busyFrom, until: clock.now() + 5_000 };
+  t.match(
+    machineSpans(again.entries(), window).map(({ state, busyMs }) => [state, busyMs]),
+    [
+      ['busy', 1_000],
+      ['idle', 0],
+    ],
+    'what is not written down yet is told all the same',
+  );
   await again.close();
   const lines = readFileSync(path, 'utf8').trim().split('\n');
   t.equal(lines.length, 3);

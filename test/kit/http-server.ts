@@ -118,7 +118,7 @@ export class TestServer {
       secrets,
       machines: {
         troubleOf: (pool) => this.troubles.get(pool),
-        history: () => ledger.entries,
+        history: () => ledger.entries(),
         refuseProvider: async ({ provider }) =>
           provider.kind === 'process' ? undefined : refuse('invalid-spec', `there is no provider "${provider.kind}"`),
       },

@@ -48,8 +48,11 @@ export const POOL_REPORT_COLUMNS: readonly Column<PoolReport>[] = [
   { title: 'COST', text: ({ cost }) => (cost === null ? '-' : money(cost)), align: 'right' },
 ];
 
+/** Shares of less would be of what is shown as nothing. */
+const LEAST_MS = 18_000;
+
 function percent(part: number, all: number): string {
-  return all === 0 ? '-' : `${Math.round((100 * part) / all)}%`;
+  return all < LEAST_MS ? '-' : `${Math.round((100 * part) / all)}%`;
 }
 
 /** What a job has cost, for its description. */
