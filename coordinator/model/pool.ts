@@ -59,9 +59,14 @@ const MAX_DOUBLINGS = 10;
 /** The cooling after one more failure. Without chance: a replay must find the same. */
 export function cooled(pool: Pool, failure: Pick<Cooling, 'fault' | 'message'>, at: EpochMs): Cooling {
   const failureCount = (pool.cooling?.failureCount ?? 0) + 1;
-  const { firstMs, maxMs } = failure.fault === 'quota' || failure.fault === 'capacity' ? PASSING : LASTING;
+  const { firstMs, maxMs } = isLasting(failure.fault) ? LASTING : PASSING;
   const pauseMs = Math.min(maxMs, firstMs * 2 ** Math.min(failureCount - 1, MAX_DOUBLINGS));
   return { ...failure, failureCount, since: at, until: at + pauseMs };
+}
+
+/** Does it not pass by itself? */
+export function isLasting(fault: InstanceFault): boolean {
+  return fault !== 'quota' && fault !== 'capacity';
 }
 
 /** Weight of the newest observation in what is learnt. */

@@ -18,6 +18,7 @@ const POOLS = `
   node: {cpus: 64, memory: 256GiB}
   max: 2
   warm: 1
+  prices: {onPerHour: 5}
 `;
 
 interface Pool {
@@ -25,6 +26,8 @@ interface Pool {
   readonly counts: Readonly<Record<'on' | 'starting' | 'suspended', number>>;
   readonly totals: { readonly powerOnCount: number };
 }
+
+t.setTimeout(180_000);
 
 t.test('a job has a machine started, which is parked and resumed, whatever ails another pool', async (t) => {
   const cluster = await startCluster({ agents: 0 });

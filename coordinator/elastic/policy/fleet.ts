@@ -2,7 +2,7 @@ import type { EpochMs } from '../../../shared/clock.js';
 import type { DemandClass } from '../../model/demand.js';
 import { slotsOnEmpty } from '../../model/feasible.js';
 import type { Instance } from '../../model/instance.js';
-import type { Pool } from '../../model/pool.js';
+import { isLasting, type Pool } from '../../model/pool.js';
 import type { ClusterView } from '../../model/state.js';
 import { isUsable } from '../../scheduler/slot.js';
 
@@ -110,12 +110,21 @@ function orderedAtOnce({ pool, count, unansweredCount }: Fleet): number {
 
 const GROWTH = 0.5;
 
-/** The fleets that may serve a demand: its home, where a task costs least, then where that falls back to. */
+/**
+ * The fleets that may serve a demand: its home, where a task costs least, then where that falls back to. One that a person
+ * has to mend is nobody's home as long as there is another.
+ */
 export function fleetsFor(demand: DemandClass, fleets: readonly Fleet[]): readonly Fleet[] {
   const able = fleets.filter(({ pool }) => pool.intake.kind === 'enabled' && slotsOnEmpty(demand, pool.nodeClass) > 0);
   const priceOf = ({ pool }: Fleet): number => pool.spec.prices.onPerHour / slotsOnEmpty(demand, pool.nodeClass);
-  const [home] = able.toSorted((left, right) => priceOf(left) - priceOf(right));
+  const [home] = able.toSorted(
+    (left, right) => Number(isBroken(left)) - Number(isBroken(right)) || priceOf(left) - priceOf(right),
+  );
   if (!home) return [];
   const others = home.pool.spec.fallback.flatMap((name) => able.filter(({ pool }) => pool.spec.name === name));
   return [home, ...others];
+}
+
+function isBroken({ pool: { cooling } }: Fleet): boolean {
+  return cooling !== null && isLasting(cooling.fault);
 }
