@@ -69,6 +69,8 @@ t.test('a pool is scaled, disabled, cordoned and enabled by hand', async (t) => 
   const server = await serverOf(t);
   await put(server, 'small', SMALL);
   t.match(await berth(server, 'pools', 'scale', 'small', '2'), '0 small has at least 2 on\n');
+  await ordered(server, 1);
+  await server.engine.handle({ type: 'machineCreated', instanceId: MACHINE, ref: 'vm-7' });
   await ordered(server, 2);
   t.match(await show(server, 'small'), { requested: 2, counts: { starting: 2 } });
   const tooMany = /^64 berth: pool small has at most 3 machines, not 4\n {2}hint: raise its max/;

@@ -163,6 +163,12 @@ t.test('the report tells how long jobs waited and what machines did', async (t) 
   t.match(shown, /Jobs +3: 1 finished \(0 failed\), 1 running, 1 waiting/);
   t.match(shown, /POOL +NODE-HOURS .*\nsmall +0\.00 /);
   t.match((await berth(server, 'report', '-o', 'json')).slice(2), /^\{\n {2}"from"/);
+  const folder = mkdtempSync(join(tmpdir(), 'berth-report-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  await berth(server, 'report', '--since', '1h', '--svg', join(folder, 'hour.svg'));
+  const drawing = readFileSync(join(folder, 'hour.svg'), 'utf8');
+  for (const word of ['<svg', 'Jobs by state', 'running', 'waiting', 'Nodes by state', 'busy']) t.match(drawing, word);
+  t.match(await berth(server, 'report', '--svg', join(folder, 'no', 'where.svg')), /^64 berth: --svg: ENOENT/);
   t.match(await berth(server, 'report', '--since', 'yesterday'), /since: "yesterday" is neither 10m nor/);
   t.match(
     await berth(server, 'report', '--until', '8d'),
