@@ -3,6 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
+import { readAccounting, readQueue } from '../../coordinator/hpc/backends/slurm/slurm-tables.js';
+import { complaintOf, readJobs } from '../../coordinator/hpc/backends/slurm-rest/rest-answers.js';
 import { planOwnScript } from '../../coordinator/hpc/own-script.js';
 import { mapPath } from '../../coordinator/hpc/paths.js';
 import { planJob } from '../../coordinator/hpc/plan-job.js';
@@ -189,4 +191,62 @@ t.test('shared paths are mapped by the longest mapping, and nothing leaves them'
   ];
   const pairs = ['/data', '/data/x', '/data/hot/y', '/database', '/data/../etc'].map((path) => mapPath(paths, path));
   t.same(pairs, ['/net/d', '/net/d/x', '/ssd/y', undefined, undefined]);
+});
+
+t.test('what Slurm says of a job is read for what it is, in the queue and in accounting', async (t) => {
+  // As squeue of 22.05 printed them for real jobs; the states that no test can bring about are from its manual.
+  const line = (state: string, status: number, more = '0|n1|x|None|'): string => `7|7|N/A|${state}|${status}|${more}`;
+  const read = (text: string): unknown => {
+    const job = readQueue(text).get('7');
+    return [job?.state, job?.outcome?.kind ?? null];
+  };
+  t.same(read(line('TIMEOUT', 15)), ['ended', 'timed-out']);
+  t.same(read(line('OUT_OF_MEMORY', 9)), ['ended', 'out-of-memory']);
+  t.same(read(line('NODE_FAIL', 0)), ['ended', 'node-failed']);
+  t.same(read(line('PREEMPTED', 0)), ['ended', 'preempted']);
+  t.same(read(line('CANCELLED', 15)), ['ended', 'canceled']);
+  t.same(read(line('COMPLETING', 0)), ['completing', null]);
+  t.same(read(line('SOMETHING_NEW', 0)), ['running', null], 'a new word ends nothing');
+  t.same(readQueue(line('FAILED', 9)).get('7')?.outcome, { kind: 'failed', exitCode: null, signal: 9 });
+  t.match(readQueue(line('PENDING', 0, '1||x|BeginTime|')).get('7'), {
+    requeueCount: 1,
+    reason: 'BeginTime',
+    nodes: '',
+  });
+  const array = ['13|9|0|COMPLETED|0|0|n1|x|None|', '9|9|1|FAILED|768|0|n2|x|NonZeroExitCode|', ''].join('\n');
+  t.match(readQueue(array).get('9'), { state: 'ended', nodes: 'n1,n2', outcome: { kind: 'failed', exitCode: 3 } });
+  const accounting = readAccounting('5|CANCELLED by 1000|0:15|n1|x|None\n6_2|FAILED|4:0|n[1-2]|y|None\n');
+  t.same(accounting.get('5')?.outcome, { kind: 'canceled' });
+  t.match(accounting.get('6'), { tag: 'y', outcome: { kind: 'failed', exitCode: 4 }, tasks: [{ index: 2 }] });
+});
+
+t.test('newer answers of slurmrestd are read like older ones', async (t) => {
+  const older = { job_id: 6, array_job_id: 5, array_task_id: 1, job_state: 'FAILED', exit_code: 768, restart_cnt: 0 };
+  const set = (number: number): object => ({ set: true, infinite: false, number });
+  const newer = {
+    job_id: 6,
+    array_job_id: set(5),
+    array_task_id: set(1),
+    job_state: ['FAILED'],
+    exit_code: { status: ['ERROR'], return_code: set(3), signal: { id: { set: false, number: 0 } } },
+    restart_cnt: 0,
+  };
+  const waiting = { job_id: 5, array_job_id: 5, array_task_id: null, array_task_string: '2-4%2', job_state: 'PENDING' };
+  for (const ended of [older, newer]) {
+    const jobs = [ended, waiting].map((job) => ({
+      ...job,
+      name: 'x',
+      user_name: 'ann',
+      nodes: '',
+      state_reason: 'None',
+    }));
+    const job = readJobs({ jobs: [...jobs, { ...jobs[0], job_id: 9, array_job_id: 0, user_name: 'bob' }] }, 'ann');
+    t.same([...job.keys()], ['5'], 'jobs of others are none of ours');
+    t.match(job.get('5'), {
+      state: 'running',
+      tasks: [{ index: 1, outcome: { exitCode: 3 } }, { index: 2 }, {}, { index: 4 }],
+    });
+  }
+  t.equal(complaintOf({ errors: [{ error_number: 2017, description: 'a', error: 'b' }] }), 'a: b');
+  t.equal(complaintOf({ errors: [] }), undefined);
 });
