@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { InstanceProvider, MachineState } from '../../coordinator/elastic/provider.js';
 import { loadProvider } from '../../coordinator/elastic/provider-kinds.js';
+import { machinesIn } from '../../coordinator/elastic/providers/libvirt/domain.js';
 import { MachineFolders } from '../../coordinator/elastic/providers/process/machine-folders.js';
 import { findProcesses, signalProcesses } from '../../coordinator/elastic/providers/process/machine-processes.js';
 import { processProvider } from '../../coordinator/elastic/providers/process/process-provider.js';
@@ -129,6 +130,29 @@ t.test('a folder that a provider cannot have is a matter of configuration', asyn
     fault: 'configuration',
     message: /ENOTDIR/,
   });
+});
+
+t.test('machines are found in what virsh prints, by their names', (t) => {
+  const listing = [
+    ' 49   berth-berth-d8a6b927fde8-i1   running   burst',
+    ' 50   berth-lab-i7                  running   burst',
+    ' 51   berth-lab-i8                  paused    small',
+    ' -    berth-lab-i12                 saved     burst',
+    ' -    berth-lab-i13                 shut off   burst',
+    ' -    berth-lab-2-i1                running   burst',
+    ' -    berth-lab-web                 running',
+    ' 52   web                           running',
+  ].join('\n');
+  t.strictSame(
+    machinesIn(listing, 'lab', 'suspending').map(({ ref, pool, state }) => [ref, pool, state]),
+    [
+      ['berth-lab-i7', 'burst', 'running'],
+      ['berth-lab-i8', 'small', 'suspending'],
+      ['berth-lab-i12', 'burst', 'suspended'],
+      ['berth-lab-i13', 'burst', 'suspended'],
+    ],
+  );
+  t.end();
 });
 
 t.test('a wrong setting is named with its value and its remedy, all of them at once', async (t) => {
