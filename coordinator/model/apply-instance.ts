@@ -48,7 +48,7 @@ export function nodeIdle(state: ClusterState, nodeId: NodeId, at: EpochMs): void
   if (id) state.instances.set(id, { ...instanceOf(state, id), busyUntil: at });
 }
 
-/** Its node is here. How long that took is learnt, and the pool may order again at once. */
+/** Its node is here. How long that took is learnt; an order that was granted since a refusal ends the pool's pauses. */
 export function instanceJoined(state: ClusterState, { instanceId }: EventOf<'instance.joined'>, at: EpochMs): void {
   const before = instanceOf(state, instanceId);
   const instance = moved(state, instanceId, { kind: 'joined', since: at });
@@ -56,10 +56,17 @@ export function instanceJoined(state: ClusterState, { instanceId }: EventOf<'ins
   const node = present(state.nodes.get(instance.nodeId), `node of ${instanceId}`);
   if (node.intake.kind === 'closing') nodeIntakeChanged(state, node.id, { kind: 'open' });
   changePool(state, instance.pool, (pool) => ({
-    cooling: null,
+    cooling: isOver(pool, before, at) ? null : pool.cooling,
     nodeClass: node.nodeClass,
     times: timesAfter(pool, before, at),
   }));
+}
+
+/** That a parked machine came back says nothing of new ones, unless it was itself what had been refused. */
+function isOver({ cooling }: Pool, { phase, requestedAt }: Instance, at: EpochMs): boolean {
+  if (cooling === null) return true;
+  if (phase.kind === 'booting') return requestedAt >= cooling.since;
+  return phase.kind === 'resuming' && phase.since >= cooling.until && at >= cooling.until;
 }
 
 function timesAfter({ times }: Pool, { phase, requestedAt }: Instance, at: EpochMs): Pool['times'] {
