@@ -4,7 +4,7 @@ import type { ClusterView } from '../model/state.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
 import type { ElasticPlan } from './policy/decision.js';
 import { Draft } from './policy/draft.js';
-import { type Fleet, sourceOf } from './policy/fleet.js';
+import { ANSWER_MS, type Fleet, sourceOf } from './policy/fleet.js';
 import { isAboveFloors, keepFloors } from './policy/floors.js';
 import { type Ahead, lookAhead, type Place, waitingTasks } from './policy/look-ahead.js';
 import { forecast, horizonOf, idleSince, isWorthAhead, isWorthKeeping, spellOf, WAIT_WORTH } from './policy/worth.js';
@@ -33,6 +33,7 @@ const MIN_LEAD_MS = 10_000;
  */
 export function scale(view: ClusterView, policy: ElasticPolicy, now: EpochMs): ElasticPlan {
   const draft = new Draft(view, waitingTasks(view, policy.planning, now), now);
+  if (draft.fleets.some(({ unansweredCount }) => unansweredCount > 0)) draft.lookAgainAt(now + ANSWER_MS);
   keepFloors(draft);
   serveWaiting(draft);
   for (const { pool } of draft.fleets) prepare(view, draft, pool.spec.name);

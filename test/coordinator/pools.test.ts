@@ -218,6 +218,6 @@ t.test('a task for which no machine comes says why', async (t) => {
   );
   await put(server, 'small', { ...SMALL, idle: '7m' });
   t.match(await reason(), /small/, 'a changed pool tries again');
-  await server.submit({ command: ['true'], resources: { cpus: 9 } });
+  await server.submit({ command: ['true'], resources: { cpus: 9 }, allowFutureNodes: true });
   t.match((await server.get('/v1/jobs/j2')).body, { waitingReason: /no node has joined yet/ });
 });

@@ -20,7 +20,7 @@ export interface Fleet {
   readonly parking: readonly Coming[];
   /** Of machines that exist or are on their way, in whatever phase. */
   readonly count: number;
-  /** Orders to make one that the provider has not answered. */
+  /** Orders to make one that the provider has not answered yet, though it still may. */
   readonly unansweredCount: number;
   /** Orders to make one that have just been decided. */
   readonly orderedCount: number;
@@ -60,7 +60,7 @@ function fleetOf(
     suspended: inPhase('suspended'),
     parking: inPhase('stopping').flatMap((instance) => parkingOf(pool, instance, now)),
     count: machines.length,
-    unansweredCount: inPhase('requested').length,
+    unansweredCount: inPhase('requested').filter(({ phase }) => now < phase.since + ANSWER_MS).length,
     orderedCount: 0,
   };
 }
@@ -109,6 +109,8 @@ function orderedAtOnce({ pool, count, unansweredCount }: Fleet): number {
 }
 
 const GROWTH = 0.5;
+/** An order that is not answered for longer holds up no other. */
+export const ANSWER_MS = 5_000;
 
 /**
  * The fleets that may serve a demand: its home, where a task costs least, then where that falls back to. One that a person

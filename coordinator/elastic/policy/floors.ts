@@ -10,7 +10,8 @@ export function keepFloors(draft: Draft): void {
   for (const { pool } of draft.fleets) {
     const { name } = pool.spec;
     for (let fleet = draft.fleet(name); fleet && isBelowRequest(fleet); fleet = draft.fleet(name)) {
-      if (!draft.order(fleet, 'request')) break;
+      // What a person has asked for is not felt out one by one.
+      if (!draft.order({ ...fleet, unansweredCount: 0 }, 'request')) break;
     }
     for (let fleet = draft.fleet(name); fleet && isBelowWarm(draft.places, fleet); fleet = draft.fleet(name)) {
       if (!draft.order(fleet, 'warm')) break;
