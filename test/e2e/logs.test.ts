@@ -5,6 +5,7 @@ import { startCluster } from '../kit/cluster.js';
 import { until } from '../kit/until.js';
 
 // What a person sees of tasks' output, by the real client.
+t.setTimeout(120_000);
 const cluster = await startCluster();
 t.teardown(() => cluster.stop());
 const { berth, folder } = cluster;
@@ -118,7 +119,8 @@ t.test(
     writeFileSync(go, '');
     const output = join(own.folder, 'n1', 'process', 'output', `${jobId}.0#1.out`);
     const total = 'begin\n\nend\n'.length + 12 * 1024 ** 2;
-    await until('it has written all', () => statSync(output).size === total);
+    // It has that name once the agent has looked at it.
+    await until('it has written all', () => statSync(output, { throwIfNoEntry: false })?.size === total);
     await until('the node has less', () => statSync(output).blocks * 512 <= 4 * 1024 ** 2);
     await own.coordinator.start();
     writeFileSync(finish, '');
