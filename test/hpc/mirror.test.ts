@@ -51,6 +51,15 @@ t.test('tasks of an array are one remote job, and end each as it does', async (t
   const { site, parts } = aBench(t);
   const coordinator = await MirrorCoordinator.begin(parts);
   t.teardown(() => coordinator.close());
+  const retry = { maxAttempts: 2, backoffMs: 0, on: ['exited' as const] };
+  const command = 'test $BERTH_TASK_COUNT = 2 && test -e $0 || { touch $0; exit 9; }';
+  const again = aRemoteJob(command.replaceAll('$0', join(parts.folder, 'again.$BERTH_TASK_INDEX')), {
+    array: '0-1',
+    retry,
+  });
+  const expected = ['exited 9', 'exited 0', 'exited 9', 'exited 0'];
+  t.same(await coordinator.endsOf(await coordinator.submit(again)), expected, 'a part of it knows of the whole');
+  site.calls.length = 0;
   const jobId = await coordinator.submit(aRemoteJob('exit $BERTH_TASK_INDEX', { array: '0-9' }));
   const ends = await coordinator.endsOf(jobId);
   t.same(

@@ -22,14 +22,18 @@ export function submissionOf({ spec, step, indexes, tag }: Portion, target: HpcT
   if (run.kind === 'script' && /^#SBATCH\s/m.test(run.script)) {
     const unfit = beside(step, target);
     if (unfit) return unfit;
-    const submission = planOwnScript(run.script, target, tag);
-    if (isRefusal(submission) || !isArray) return submission;
-    return { ...submission, options: { ...submission.options, array: indexes } };
+    return only(planOwnScript(run.script, target, tag), isArray ? indexes : undefined);
   }
   const { target: _, ...own } = step;
-  const alone = { ...own, needs: [], array: isArray ? indexes : '0' };
+  const alone = { ...own, needs: [] };
   // Holding a job and the order of jobs are this coordinator's own affair, and done with by now.
-  return planJob({ ...spec, hold: false, priority: SPEC_DEFAULTS.priority, steps: [alone] }, target, tag);
+  const whole = planJob({ ...spec, hold: false, priority: SPEC_DEFAULTS.priority, steps: [alone] }, target, tag);
+  return only(whole, isArray ? indexes : undefined);
+}
+
+/** The same for some of its tasks, which know of all of them nevertheless. */
+function only(whole: Submission | Refusal, array: string | undefined): Submission | Refusal {
+  return isRefusal(whole) || array === undefined ? whole : { ...whole, options: { ...whole.options, array } };
 }
 
 /** What goes with a script whose directives say it all. */
