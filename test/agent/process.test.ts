@@ -100,7 +100,7 @@ t.test('kill -9 of the agent harms no task, and the next agent brings its end an
   await until('its end', () => node.coordinator.ends.has(id));
   t.match(node.coordinator.ends.get(id), { kind: 'exited', exitCode: 5 });
   t.equal(readFileSync(node.path('witness'), 'utf8'), 'ran\n', 'it ran once');
-  await until('its output', () => node.coordinator.complete.includes(id));
+  await until('its output', () => node.coordinator.complete.includes(id) && node.coordinator.errors.has(id));
   t.equal(node.coordinator.output.get(id)?.toString(), 'begin\nend\n');
   t.equal(node.coordinator.errors.get(id)?.toString(), '\n', 'it does not see the environment of the agent');
 });
