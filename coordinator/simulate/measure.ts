@@ -1,6 +1,7 @@
 import type { MachineState } from '../../shared/figure/cluster-figure.js';
 import type { Span } from '../../shared/figure/steps.js';
 import type { PoolSpec } from '../../shared/pool.js';
+import { type WaitFigures, waitFigures } from '../../shared/wait-figures.js';
 
 /** What became of a scenario, in milliseconds from its beginning. */
 export interface History {
@@ -62,13 +63,6 @@ export interface JobFigures {
   readonly refusal?: string;
 }
 
-export interface WaitFigures {
-  readonly mean: number;
-  readonly p50: number;
-  readonly p95: number;
-  readonly max: number;
-}
-
 const HOUR_MS = 3_600_000;
 /** Six significant digits behind the point are more than a simulation knows. */
 const ROUNDING = 1_000_000;
@@ -124,18 +118,8 @@ function waitsOf(jobs: readonly JobHistory[]): Measures['waits'] {
 }
 
 function figuresOf(waits: readonly number[]): WaitFigures {
-  const sorted = [...waits].sort((left, right) => left - right);
-  return {
-    mean: rounded(sorted.reduce((sum, wait) => sum + wait, 0) / sorted.length),
-    p50: quantile(sorted, 0.5),
-    p95: quantile(sorted, 0.95),
-    max: sorted.at(-1) ?? 0,
-  };
-}
-
-/** The smallest value that this share of all does not exceed (nearest rank). */
-function quantile(sorted: readonly number[], share: number): number {
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
+  const figures = waitFigures(waits);
+  return { ...figures, mean: rounded(figures.mean) };
 }
 
 function maxQueueOf(jobs: readonly JobHistory[]): number {

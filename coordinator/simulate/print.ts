@@ -1,5 +1,6 @@
+import type { WaitFigures } from '../../shared/wait-figures.js';
 import { type Column, renderFields, renderTable, type TableScreen } from '../view/format/table.js';
-import type { Measures, WaitFigures } from './measure.js';
+import type { Measures } from './measure.js';
 
 interface WaitRow extends WaitFigures {
   readonly kind: string;
