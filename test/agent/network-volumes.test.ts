@@ -151,7 +151,7 @@ t.test(
   'a server that hangs or refuses fails the start with its cause, and holds up nothing else',
   { skip },
   async (t) => {
-    const { open, server, clock, mounted } = aNode(t);
+    const { open, server, clock, mounted, asked } = aNode(t);
     const staging = open();
     server('refuses');
     const because = (reason: RegExp) => ({ code: 'unreachable', message: reason });
@@ -162,7 +162,7 @@ t.test(
     server('hangs');
     const hanging = staged(staging, first);
     hanging.catch(() => {});
-    await until('it is being mounted', () => clock.nextAt() !== undefined && isRunning('sleep 600'));
+    await until('it is being mounted', () => asked().length === 2);
     server('works');
     await staged(staging, second, 'share', { writable: true });
     await clock.advance(31_000);
