@@ -27,21 +27,42 @@ export async function readPart(sftp: SFTPWrapper, path: string, part: FilePart):
   }
 }
 
+/** All packets of a piece are under way at once: one after the other, each would cost a round trip. */
 async function readAll(sftp: SFTPWrapper, handle: Buffer, { offset, maxBytes }: FilePart): Promise<Uint8Array> {
   const bytes = Buffer.alloc(Math.min(maxBytes, HPC_LIMITS.maxPieceBytes));
-  let filled = 0;
-  while (filled < bytes.length) {
-    const size = Math.min(MAX_PACKET_BYTES, bytes.length - filled);
-    const count = await promised<number>((done) => sftp.read(handle, bytes, filled, size, offset + filled, done)).catch(
-      (error: unknown) => {
-        if (statusOf(error) === END_OF_FILE) return 0;
-        throw error;
-      },
-    );
-    if (count === 0) break;
-    filled += count;
-  }
-  return bytes.subarray(0, filled);
+  const counts = await Promise.all(
+    packetsOf(bytes.length).map(({ from, size }) => readPacket(sftp, { handle, bytes, from, size, at: offset + from })),
+  );
+  // What comes behind a packet that was not filled is read the next time, from its end on.
+  const short = counts.findIndex((count, position) => count < (packetsOf(bytes.length)[position]?.size ?? 0));
+  return short < 0 ? bytes : bytes.subarray(0, short * MAX_PACKET_BYTES + (counts[short] ?? 0));
+}
+
+interface Packet {
+  readonly from: number;
+  readonly size: number;
+}
+
+interface PacketRead extends Packet {
+  readonly handle: Buffer;
+  readonly bytes: Buffer;
+  /** In the file. */
+  readonly at: number;
+}
+
+function readPacket(sftp: SFTPWrapper, { handle, bytes, from, size, at }: PacketRead): Promise<number> {
+  return promised<number>((done) => sftp.read(handle, bytes, from, size, at, done)).catch((error: unknown) => {
+    if (statusOf(error) === END_OF_FILE) return 0;
+    throw error;
+  });
+}
+
+function packetsOf(byteCount: number): Packet[] {
+  const count = Math.ceil(byteCount / MAX_PACKET_BYTES);
+  return Array.from({ length: count }, (_, position) => {
+    const from = position * MAX_PACKET_BYTES;
+    return { from, size: Math.min(MAX_PACKET_BYTES, byteCount - from) };
+  });
 }
 
 export async function writePart(
@@ -54,10 +75,11 @@ export async function writePart(
     const handle = await opened(sftp, path, offset === 0 ? 'w' : 'r+', mode);
     try {
       const whole = Buffer.from(bytes);
-      for (let from = 0; from < bytes.length; from += MAX_PACKET_BYTES) {
-        const size = Math.min(MAX_PACKET_BYTES, bytes.length - from);
-        await promised<void>((done) => sftp.write(handle, whole, from, size, offset + from, done as never));
-      }
+      await Promise.all(
+        packetsOf(whole.length).map(({ from, size }) =>
+          promised<void>((done) => sftp.write(handle, whole, from, size, offset + from, done as never)),
+        ),
+      );
       if (offset === 0) await promised<void>((done) => sftp.fchmod(handle, mode, done as never));
     } finally {
       await promised<void>((done) => sftp.close(handle, done as never));
