@@ -143,17 +143,24 @@ export class ContainerLife {
     let wasAway = answer !== 'started';
     let isExact = attached !== null && !wasAway;
     let from: LogPosition = { since: null, base: NO_BYTES };
-    // Asked while its output still comes: by the time that is whole, the answer to this is mostly here.
-    let early = attached ? this.#ended(run) : null;
-    early?.catch(() => {});
+    // Asked while its output still comes: by the time that is whole, the answer to this is mostly here. If it is not, it is
+    // asked anew, for a daemon that is killed answers never, and does not even hang up.
+    let early: ContainerInspectInfo | undefined;
+    if (attached) {
+      this.#ended(run).then(
+        (found) => {
+          early = found;
+        },
+        () => {},
+      );
+    }
     try {
       if (attached) await this.#drain(writer, attached, NO_BYTES);
       while (!closing.aborted) {
         try {
           if (!isExact) await this.#drainLogs(run, writer, from);
           const cutAt = clock.now();
-          const ended = early ?? this.#ended(run);
-          early = null;
+          const ended = early === undefined ? this.#ended(run) : Promise.resolve(early);
           const { State, Config } = await ended.catch((error: unknown) => {
             if (faultKind(error) === 'down') from = { since: cutAt, base: spool.outputBytes(run.id) };
             throw error;
