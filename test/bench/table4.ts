@@ -65,8 +65,9 @@ async function submitInTime({ id, type, atSeconds }: Arrival): Promise<string> {
     constraints: [`label:pool=${type}`],
     ...(isLarge ? { exclusive: true } : {}),
   };
-  const { id: jobId } = await ask<{ id: string }>('POST', '/v1/jobs', { name: type, labels: { table4: id }, ...step });
-  return jobId;
+  const body = { name: type, labels: { table4: id }, ...step };
+  const { job } = await ask<{ job: JobDocument }>('POST', '/v1/jobs', body);
+  return job.id;
 }
 
 async function finished(jobIds: readonly string[]): Promise<readonly JobDocument[]> {
