@@ -17,7 +17,7 @@ export interface PoolSpec {
   readonly onIdle: PowerOff;
   /** Machines that are made in quiet times and parked suspended, so that the next need resumes instead of booting. */
   readonly predeploy: number;
-  /** Its nodes hold one task at a time. */
+  /** Its nodes are given to one task at a time, which has to ask for a node to itself. */
   readonly exclusive: boolean;
   /** Pools that are tried, in this order, while this one cannot have a machine. */
   readonly fallback: readonly string[];

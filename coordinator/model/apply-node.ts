@@ -1,6 +1,7 @@
 import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
+import type { PoolSpec } from '../../shared/pool.js';
 import type { EventOf } from './events.js';
 import { INTAKE_TRANSITIONS, LINK_TRANSITIONS, type Node, type NodeIntake, type NodeLink } from './node.js';
 import type { ClusterState } from './state.js';
@@ -18,7 +19,7 @@ export function nodeRegistered(state: ClusterState, event: EventOf<'node.registe
     registeredAt: known?.registeredAt ?? at,
     link: known?.link ?? { kind: 'connected', since: at },
     intake: known?.intake ?? { kind: 'open' },
-    nodeClass: state.classes.nodeClassOf(inventory),
+    nodeClass: state.classes.nodeClassOf(inventory, poolOfNode(state, nodeId)),
   };
   put(state, node);
   state.index.accounts.nodeChanged(known?.inventory, inventory);
@@ -48,6 +49,20 @@ export function nodeRemoved(state: ClusterState, event: EventOf<'node.removed'>)
   state.index.accounts.nodeChanged(nodeOf(state, event.nodeId).inventory, undefined);
   state.nodes.delete(event.nodeId);
   state.index.nodeChanges.note(event.nodeId);
+}
+
+/** What a pool's specification says of its nodes counts for those that are there too. */
+export function poolOfNodesChanged(state: ClusterState, pool: PoolSpec): void {
+  for (const instance of state.instances.values()) {
+    const node = instance.pool === pool.name && state.nodes.get(instance.nodeId);
+    if (node) put(state, { ...node, nodeClass: state.classes.nodeClassOf(node.inventory, pool) });
+  }
+}
+
+function poolOfNode(state: ClusterState, nodeId: NodeId): PoolSpec | undefined {
+  const instanceId = state.index.instanceByNode.get(nodeId);
+  const instance = instanceId && state.instances.get(instanceId);
+  return instance && state.pools.get(instance.pool)?.spec;
 }
 
 function put(state: ClusterState, node: Node): void {

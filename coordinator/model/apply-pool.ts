@@ -1,6 +1,7 @@
 import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
 import { POOL_LABEL, type PoolSpec } from '../../shared/pool.js';
+import { poolOfNodesChanged } from './apply-node.js';
 import type { EventOf } from './events.js';
 import type { NodeClass } from './node.js';
 import { NO_TOTALS, type Pool, type PoolIntake } from './pool.js';
@@ -9,7 +10,10 @@ import type { ClusterState } from './state.js';
 /** A pool is new, or wanted otherwise: what was learnt of machines that are made differently is forgotten. */
 export function poolDefined(state: ClusterState, { spec, by }: EventOf<'pool.defined'>): void {
   const known = state.pools.get(spec.name);
-  const isSameKind = known !== undefined && JSON.stringify(known.spec.node) === JSON.stringify(spec.node);
+  const isSameKind =
+    known !== undefined &&
+    known.spec.exclusive === spec.exclusive &&
+    JSON.stringify(known.spec.node) === JSON.stringify(spec.node);
   state.pools.set(spec.name, {
     spec,
     definedBy: by,
@@ -20,11 +24,13 @@ export function poolDefined(state: ClusterState, { spec, by }: EventOf<'pool.def
     nodeClass: isSameKind ? known.nodeClass : expectedClass(state, spec),
     totals: known?.totals ?? NO_TOTALS,
   });
+  if (known && known.spec.exclusive !== spec.exclusive) poolOfNodesChanged(state, spec);
 }
 
 /** As one of its nodes will be, by its specification. */
-export function expectedClass(state: ClusterState, { name, node }: PoolSpec): NodeClass {
-  return state.classes.nodeClassOf({ ...node, labels: { ...node.labels, [POOL_LABEL]: name } });
+export function expectedClass(state: ClusterState, spec: PoolSpec): NodeClass {
+  const { name, node } = spec;
+  return state.classes.nodeClassOf({ ...node, labels: { ...node.labels, [POOL_LABEL]: name } }, spec);
 }
 
 export function poolRemoved(state: ClusterState, { pool }: EventOf<'pool.removed'>): void {

@@ -1,6 +1,7 @@
 import type { Constraint, StepSpec, TargetName } from '../../shared/job-spec/spec.js';
 import type { VolumeMount } from '../../shared/job-spec/staging-spec.js';
 import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
+import type { PoolSpec } from '../../shared/pool.js';
 import type { GpuDemand, GpuDevice, Resources } from '../../shared/resources.js';
 import type { Inventory, NodeDriver, Volume } from '../../shared/wire/messages.js';
 import { PLACE_AT_TARGET } from './mirror.js';
@@ -67,7 +68,7 @@ export class ClassTable {
     return intern(this.#nodes, JSON.parse(key) as Omit<NodeClass, 'key'>);
   }
 
-  nodeClassOf(inventory: Inventory): NodeClass {
+  nodeClassOf(inventory: Inventory, pool?: Pick<PoolSpec, 'exclusive'>): NodeClass {
     const { capacity, gpus, labels, attributes, drivers, volumes } = inventory;
     return intern(this.#nodes, {
       capacity,
@@ -76,6 +77,7 @@ export class ClassTable {
       attributes: sorted(attributes),
       drivers,
       ...(volumes === undefined ? {} : { volumes }),
+      ...(pool?.exclusive ? { exclusive: true as const } : {}),
     });
   }
 }

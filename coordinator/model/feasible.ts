@@ -17,6 +17,8 @@ import type { NodeClass } from './node.js';
 /** What keeps an empty node of a class from ever holding a task of a demand. */
 export type Obstacle =
   | { readonly kind: 'driver'; readonly driver: string }
+  /** Its pool gives it to one task at a time, and the task would share. */
+  | { readonly kind: 'exclusive' }
   | { readonly kind: 'volume'; readonly volume: string; readonly lacks: 'all' | 'writing' }
   | { readonly kind: 'constraint'; readonly constraint: Constraint; readonly actual: string | undefined }
   | { readonly kind: Exclude<Dimension, 'gpu'>; readonly needed: number; readonly available: number }
@@ -39,6 +41,7 @@ const LABEL_PREFIX = 'label:';
 /** The first obstacle, or undefined when an empty node of the class could hold the task. Pure. Cost: O(constraints + GPUs). */
 export function obstacleTo(demand: DemandClass, node: NodeClass): Obstacle | undefined {
   if (!node.drivers.includes(demand.driver)) return { kind: 'driver', driver: demand.driver };
+  if (node.exclusive && !demand.exclusive) return { kind: 'exclusive' };
   const volume = volumeObstacle(demand, node);
   if (volume) return volume;
   for (const constraint of demand.constraints) {
@@ -133,6 +136,8 @@ export function describeObstacle(obstacle: Obstacle): string {
   switch (obstacle.kind) {
     case 'driver':
       return `it has no ${obstacle.driver} driver`;
+    case 'exclusive':
+      return 'its pool gives its nodes to one task at a time, which has to ask for one: --exclusive';
     case 'volume':
       return obstacle.lacks === 'all'
         ? `it has no volume "${obstacle.volume}"`

@@ -66,4 +66,6 @@ export interface NodeClass {
   readonly attributes: Readonly<Record<string, string>>;
   readonly drivers: readonly string[];
   readonly volumes?: readonly Volume[];
+  /** Its pool gives it to one task at a time; absent where tasks share. */
+  readonly exclusive?: true;
 }

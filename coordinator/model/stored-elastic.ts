@@ -1,4 +1,5 @@
 import { putInstance, remindOfSilence } from './apply-instance.js';
+import { poolOfNodesChanged } from './apply-node.js';
 import { wakeAt } from './apply-pool.js';
 import type { Instance } from './instance.js';
 import { isSilent } from './node.js';
@@ -31,6 +32,7 @@ export function storedElastic(view: ClusterView): { elastic?: StoredElastic } {
 export function restoreElastic(state: ClusterState, { pools, instances, nextInstanceSequence }: StoredElastic): void {
   for (const pool of pools) restorePool(state, pool);
   for (const instance of instances) restoreInstance(state, instance);
+  for (const { spec } of state.pools.values()) if (spec.exclusive) poolOfNodesChanged(state, spec);
   state.nextInstanceSequence = nextInstanceSequence;
 }
 

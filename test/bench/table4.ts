@@ -22,7 +22,7 @@ interface Arrival {
 
 interface JobDocument {
   readonly id: string;
-  readonly state: string;
+  readonly outcome: string | null;
   readonly startedAt: string | null;
   readonly finishedAt: string | null;
 }
@@ -74,7 +74,7 @@ async function finished(jobIds: readonly string[]): Promise<readonly JobDocument
   const giveUpAt = beganAt + (GIVE_UP_FACTOR * WINDOW_HOURS * 3_600_000) / speedup;
   for (;;) {
     const documents = await Promise.all(jobIds.map((id) => ask<JobDocument>('GET', `/v1/jobs/${id}`)));
-    const left = documents.filter(({ state }) => !['succeeded', 'failed', 'canceled'].includes(state));
+    const left = documents.filter(({ outcome }) => outcome === null);
     if (left.length === 0) return documents;
     if (Date.now() > giveUpAt) throw new Error(`${left.length} jobs have not finished: ${left.map(({ id }) => id)}`);
     await pause(POLL_MS);
@@ -82,7 +82,7 @@ async function finished(jobIds: readonly string[]): Promise<readonly JobDocument
 }
 
 function runOf(arrival: Arrival, job: JobDocument | undefined): Run {
-  if (job?.state !== 'succeeded') throw new Error(`${arrival.id} has ${job?.state ?? 'no job'}`);
+  if (job?.outcome !== 'succeeded') throw new Error(`${arrival.id} has ${job?.outcome ?? 'not ended'}`);
   const sinceBegin = (time: string | null): number => ((Date.parse(time ?? '') - beganAt) / 1_000) * speedup;
   const waitSeconds = Math.max(0, sinceBegin(job.startedAt) - arrival.atSeconds);
   return { arrival, waitSeconds, endSeconds: sinceBegin(job.finishedAt) };

@@ -34,7 +34,7 @@ export const LOOK_AHEAD = {
   maxWaiting: 500,
   /** How long a task runs of whose kind none has ended yet. */
   unknownRunMs: 15 * 60_000,
-  /** A task that has run for longer than expected will run for this part of that still. */
+  /** A task that has run for longer than expected will run for this part of that still, and for as long as it is late. */
   overdueShare: 0.2,
   /** A task that will never start waits for so long, for the sake of sums. */
   neverMs: 24 * 3_600_000,
@@ -48,7 +48,8 @@ export function placesNow(view: ClusterView, now: EpochMs): Place[] {
       if (!allocation) return [];
       const expectedMs = expectedRunMs(view, allocation.ref.jobId, allocation.ref.step);
       const startedAt = allocation.startedAt ?? allocation.committedAt;
-      const at = Math.max(startedAt + expectedMs, now + LOOK_AHEAD.overdueShare * expectedMs);
+      const lateMs = Math.max(0, now - startedAt - expectedMs);
+      const at = Math.max(startedAt + expectedMs, now + Math.max(LOOK_AHEAD.overdueShare * expectedMs, lateMs));
       return [{ at, share: shareOf(node, allocation) }];
     });
     const instanceId = view.index.instanceByNode.get(node.id);
