@@ -244,7 +244,8 @@ t.test('the table of settings has every one of them, and the pools beside it are
     const rows = `${every}${clouds.find((part) => part.startsWith(`\`${name}\``)) ?? ''}`;
     for (const setting of Object.keys(schema)) t.ok(rows.includes(`\`${setting}\``), `${name}: ${setting}`);
   }
-  const pools = parsePoolsText(/```yaml\n([\s\S]*?)```/.exec(readme)?.[1] ?? '');
+  const [, example = ''] = readme.split('### One pool of each');
+  const pools = parsePoolsText(/```yaml\n([\s\S]*?)```/.exec(example)?.[1] ?? '');
   if (isRefusal(pools)) return t.fail(pools.detail);
   const world = { stateDir: '/nowhere', secret: () => undefined, environment: {}, clock: systemClock };
   for (const { provider } of pools) {

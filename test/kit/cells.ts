@@ -9,7 +9,10 @@ export function cellGroups(directory: string): string[] {
   const cells = join(directory, 'cells');
   if (!existsSync(cells)) return [];
   return readdirSync(cells).flatMap((name) => {
-    const { folders } = JSON.parse(readFileSync(join(cells, name, 'cell.json'), 'utf8')) as { folders: string[][] };
+    const file = join(cells, name, 'cell.json');
+    // One that was used for a single task is taken away while we look.
+    if (!existsSync(file)) return [];
+    const { folders } = JSON.parse(readFileSync(file, 'utf8')) as { folders: string[][] };
     return folders.map(([, folder = '']) => join(folder, `berth-${name}`));
   });
 }
