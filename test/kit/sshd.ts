@@ -23,7 +23,7 @@ export interface Sshd {
 
 /** @param env  what sessions find in their environment */
 export async function startSshd(t: Pick<Test, 'teardown'>, env: Readonly<Record<string, string>>): Promise<Sshd> {
-  const installed = spawnSync('scripts/sshd-install', { encoding: 'utf8' });
+  const installed = spawnSync('scripts/batch-install', { encoding: 'utf8' });
   if (installed.status !== 0) throw new Error(`sshd cannot be had: ${installed.stderr}`);
   const folder = mkdtempSync(join(tmpdir(), 'berth-sshd-'));
   for (const name of ['host', 'user']) {
