@@ -29,6 +29,9 @@ const PHASES = {
 } as const;
 type Phase = keyof typeof PHASES;
 
+/** A node whose daemon has just been killed offers no containers for a moment; what is submitted then waits for it. */
+const RUN = ['run', '-d', '--allow-future-nodes'] as const;
+
 async function openScene(t: Test, dockerFlags: readonly string[]): Promise<Scene> {
   const daemon = startDocker(t, dockerFlags);
   const registry = await startRegistry(t);
@@ -68,7 +71,7 @@ async function lost(t: Test, { cluster, daemon }: Scene, agents: readonly Daemon
   const watch = new CommandWatch(`sleep\0${nap}`);
   t.teardown(() => watch.stop());
   const command = ['sh', '-c', `echo begun; sleep ${nap}`];
-  const submitted = await cluster.berth(['run', '-d', '--retry', '1', '--image', 'busybox:local', '--', ...command]);
+  const submitted = await cluster.berth([...RUN, '--retry', '1', '--image', 'busybox:local', '--', ...command]);
   const jobId = submitted.stdout.trim();
   await until('the command runs', () => watch.seen.size > 0);
   daemon.kill();
@@ -102,7 +105,7 @@ async function killAt(t: Test, scene: Scene, { victim, phase, round }: Round): P
   const reached = phase === 'running' ? undefined : dockerTells(daemon, PHASES[phase]);
   const script =
     phase === 'stopping' ? `trap '' TERM; echo begun; sleep ${nap}; echo done` : `echo begun; sleep ${nap}; echo done`;
-  const submitted = await berth(['run', '-d', '--image', 'busybox:local', '--', 'sh', '-c', script]);
+  const submitted = await berth([...RUN, '--image', 'busybox:local', '--', 'sh', '-c', script]);
   const jobId = submitted.stdout.trim();
   if (phase === 'stopping' || phase === 'running') await until('the command runs', () => watch.seen.size > 0);
   if (phase === 'stopping') await berth(['cancel', jobId, '--reason', 'test']);
@@ -131,7 +134,7 @@ async function wholeOutput(t: Test, scene: Scene): Promise<void> {
   const { berth } = scene.cluster;
   const count = 5_000;
   const script = `i=0; while [ $i -lt ${count} ]; do echo line $i; i=$((i+1)); usleep 1500; done; printf 'no end of line'`;
-  const submitted = await berth(['run', '-d', '--image', 'busybox:local', '--', 'sh', '-c', script]);
+  const submitted = await berth([...RUN, '--image', 'busybox:local', '--', 'sh', '-c', script]);
   for (const victim of ['agent', 'daemon', 'agent'] as const) {
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     await killAndRestart(scene, victim);
@@ -153,7 +156,7 @@ async function killedPull(t: Test, scene: Scene, victim: 'agent' | 'daemon'): Pr
   const image = await registry.publish(daemon, `pulled-${victim}:1`);
   registry.layerRequests = 0;
   registry.layerBytes = 0;
-  const submitted = await cluster.berth(['run', '-d', '--image', image, '--', 'cat', '/what']);
+  const submitted = await cluster.berth([...RUN, '--image', image, '--', 'cat', '/what']);
   await until('the pull has begun', () => registry.layerRequests > 0);
   await killAndRestart(scene, victim);
   registry.layerBytes = Number.POSITIVE_INFINITY;
