@@ -2,6 +2,7 @@ import { assertNever } from '../../../shared/assert.js';
 import { type AllocationEnd, type StopReason, signalName } from '../../../shared/outcome.js';
 import type { MirrorOutcome } from '../mirror.js';
 import type { RemoteJob, RemoteTask } from '../remote-job.js';
+import { isArray, type Member, type RemoteWork } from './remote-work.js';
 
 /** What is known of the attempt whose remote task has ended. */
 export interface Attempt {
@@ -46,4 +47,12 @@ function failed({ exitCode, signal }: MirrorOutcome & { readonly kind: 'failed' 
 /** Of an array the task, else the job itself; undefined while nothing is known of it. */
 export function taskOf(job: RemoteJob, index: number, isArray: boolean): Omit<RemoteTask, 'index'> | undefined {
   return isArray ? job.tasks.find((task) => task.index === index) : job;
+}
+
+/** How a task has ended; undefined while it has not. */
+export function outcomeOf(work: RemoteWork, { index }: Member): MirrorOutcome | undefined {
+  const { phase, job } = work.mirror;
+  const task = job ? taskOf(job, index, isArray(work)) : undefined;
+  if (task?.state === 'ended' && task.outcome) return task.outcome;
+  return phase.kind === 'ended' ? phase.outcome : undefined;
 }

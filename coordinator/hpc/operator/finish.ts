@@ -1,9 +1,10 @@
 import { type Clock, sleep } from '../../../shared/clock.js';
 import type { Log } from '../../../shared/log.js';
 import type { ReportedEnd } from '../../../shared/wire/messages.js';
-import { asHpcError } from '../backend.js';
+import { asHpcError, type RemoteFiles } from '../backend.js';
 import type { MirrorOutcome } from '../mirror.js';
 import { WORKSPACES_FOLDER } from '../submission.js';
+import type { HpcTarget } from '../target.js';
 import { endOf } from './ends.js';
 import type { Output } from './output.js';
 import type { Member, RemoteWork } from './remote-work.js';
@@ -60,6 +61,22 @@ export async function finish(
     stderrBytes: member.kept.stderr ?? 0,
     ...(fetched ? { staging: fetched.record } : {}),
   };
+}
+
+export interface RemovalMeans {
+  readonly files: RemoteFiles;
+  readonly target: HpcTarget;
+  readonly log: Log;
+}
+
+/** The work directory of a job goes with the end of its last task, unless it is to be kept. */
+export async function removeFiles(
+  { submission: { work }, hasFailed }: RemoteWork,
+  { files, target, log }: RemovalMeans,
+  signal: AbortSignal,
+): Promise<void> {
+  if (target.keep === 'always' || (target.keep === 'failed' && hasFailed)) return;
+  await files.remove(work, signal).catch((error: unknown) => log.warn('a work directory stays', { work, error }));
 }
 
 async function bring(

@@ -71,6 +71,15 @@ export function stopMember(work: RemoteWork, member: Member, wanted: { reason: S
   if (areAll) work.mirror = wantCancel(work.mirror, wanted.now);
 }
 
+export function isArray({ submission }: RemoteWork): boolean {
+  return submission.options.array !== undefined;
+}
+
+/** Null before it has one. */
+export function remoteIdOf({ mirror: { phase } }: RemoteWork): string | null {
+  return phase.kind === 'watching' || phase.kind === 'ended' ? phase.remoteId : null;
+}
+
 /** What is told of an attempt before it has ended. */
 export interface RemoteState {
   readonly isWaiting: boolean;

@@ -1,4 +1,4 @@
-import type { Cancel, Clock, EpochMs } from '../../../shared/clock.js';
+import type { Clock, EpochMs } from '../../../shared/clock.js';
 import type { AllocationId, NodeId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
 import type { StopReason } from '../../../shared/outcome.js';
@@ -8,13 +8,14 @@ import type { Input } from '../../engine/inputs.js';
 import { asHpcError, type HpcBackend } from '../backend.js';
 import type { MirrorOutcome, MirrorTrouble } from '../mirror.js';
 import { afterStep, type MirrorResult, type MirrorStep, nextStep } from '../mirror-policy.js';
-import { judge, performStep } from '../perform-step.js';
 import type { HpcTarget } from '../target.js';
-import { taskOf } from './ends.js';
-import { finish } from './finish.js';
+import { outcomeOf } from './ends.js';
+import { finish, removeFiles } from './finish.js';
+import { cancelTasks, changesOf, followOutput, lookAtAll } from './follow.js';
 import { Output, type OutputSink } from './output.js';
-import { type Member, type RemoteState, type RemoteWork, stateOf, stopMember } from './remote-work.js';
-import { stageIn } from './staging.js';
+import { type Member, type RemoteState, type RemoteWork, remoteIdOf, stateOf, stopMember } from './remote-work.js';
+import { takeStep } from './submit.js';
+import { Works } from './works.js';
 
 export interface SiteOptions {
   readonly target: HpcTarget;
@@ -30,13 +31,9 @@ export interface SiteOptions {
 export const SITE_LIMITS = {
   /** Submissions and cancellations between two looks at the states. */
   stepsPerRound: 8,
-  /** Running tasks whose output is followed between two looks. */
-  followedPerRound: 16,
   followMs: 2_000,
   /** What is set up wrongly may be mended meanwhile. */
   checkAgainMs: 10_000,
-  /** A cancellation of one task of an array is repeated after this. */
-  cancelAgainMs: 10_000,
 } as const;
 
 /**
@@ -46,8 +43,7 @@ export const SITE_LIMITS = {
 export class Site {
   readonly #options: SiteOptions;
   readonly #output: Output;
-  readonly #works = new Map<string, RemoteWork>();
-  readonly #byAllocation = new Map<AllocationId, RemoteWork>();
+  readonly #works = new Works();
   readonly #stop = new AbortController();
   #trouble: MirrorTrouble | null = null;
   #checked: { readonly at: EpochMs; readonly found: Promise<string | undefined> } | undefined;
@@ -62,8 +58,7 @@ export class Site {
   }
 
   add(work: RemoteWork): void {
-    this.#works.set(work.submission.tag, work);
-    for (const { allocationId } of work.members.values()) this.#byAllocation.set(allocationId, work);
+    this.#works.add(work);
     this.#wake();
     if (!this.#isRunning) void this.#run();
   }
@@ -86,18 +81,16 @@ export class Site {
 
   /** False when the attempt is none of this site's. */
   stop(allocationId: AllocationId, reason: StopReason): boolean {
-    const work = this.#byAllocation.get(allocationId);
-    const member = work && memberOf(work, allocationId);
-    if (!work || !member) return false;
-    stopMember(work, member, { reason, now: this.#options.clock.now() });
+    const found = this.#works.find(allocationId);
+    if (!found) return false;
+    stopMember(found.work, found.member, { reason, now: this.#options.clock.now() });
     this.#wake();
     return true;
   }
 
   stateOf(allocationId: AllocationId): RemoteState | undefined {
-    const work = this.#byAllocation.get(allocationId);
-    const member = work && memberOf(work, allocationId);
-    return work && member && stateOf(work, member.index, this.#options.nodeId);
+    const found = this.#works.find(allocationId);
+    return found && stateOf(found.work, found.member.index, this.#options.nodeId);
   }
 
   async close(): Promise<void> {
@@ -132,7 +125,7 @@ export class Site {
     }
     const now = due.slice(0, SITE_LIMITS.stepsPerRound);
     await Promise.all(now.map(({ work, step }) => this.#take(work, step)));
-    await this.#cancelTasks();
+    if (await cancelTasks(this.#works, this.#options, this.#stop.signal)) this.#lookAt = clock.now();
     if (mustLook && clock.now() >= this.#lookAt) await this.#look();
     if (clock.now() >= this.#followAt) await this.#follow();
     return due.length > 0;
@@ -143,53 +136,25 @@ export class Site {
   }
 
   async #take(work: RemoteWork, step: MirrorStep): Promise<void> {
-    const { backend } = this.#options;
-    const { submission } = work;
-    const failed = step.kind === 'submit' ? await this.#stageIn(work, step) : undefined;
-    // While files were brought, somebody may have wanted it not to happen.
-    if (step.kind === 'submit' && work.mirror.phase.kind !== 'submitting') return;
-    const remote = { backend, submission, before: work.mirror.job };
-    await this.#advance(work, failed ?? (await performStep(step, remote, this.#stop.signal)));
+    const result = await takeStep(work, step, this.#options, this.#stop.signal);
+    if (result) await this.#advance(work, result);
   }
 
-  async #stageIn(work: RemoteWork, step: MirrorStep): Promise<MirrorResult | undefined> {
-    const { backend, artifacts } = this.#options;
-    try {
-      await stageIn({ files: backend.files, artifacts }, work, this.#stop.signal);
-      return undefined;
-    } catch (error) {
-      const { kind, message } = asHpcError(error, 'bringing files');
-      return { kind: 'failed', step, error: { kind, message } };
-    }
-  }
-
-  /** The states of all jobs, by one call. */
   async #look(): Promise<void> {
     const { backend, clock, target } = this.#options;
-    const watched = new Map<string, RemoteWork>();
-    for (const work of this.#works.values()) {
-      if (work.mirror.phase.kind === 'watching') watched.set(work.mirror.phase.remoteId, work);
-    }
-    const signal = this.#stop.signal;
     this.#lookAt = clock.now() + target.period.minMs;
-    try {
-      const jobs = await backend.statusOf([...watched.keys()], signal);
-      for (const [id, work] of watched) {
-        const remote = { backend, submission: work.submission, before: work.mirror.job };
-        await this.#advance(work, { kind: 'status', job: await judge(jobs.get(id), remote, signal) });
-      }
-    } catch (error) {
-      signal.throwIfAborted();
-      const { kind, message } = asHpcError(error, 'looking at jobs');
-      for (const [remoteId, work] of watched) {
-        await this.#advance(work, { kind: 'failed', step: { kind: 'poll', remoteId }, error: { kind, message } });
-      }
-    }
+    await lookAtAll(this.#works, backend, (work, result) => this.#advance(work, result), this.#stop.signal);
+  }
+
+  async #follow(): Promise<void> {
+    const { clock, target } = this.#options;
+    this.#followAt = clock.now() + Math.max(SITE_LIMITS.followMs, target.period.minMs);
+    await followOutput(this.#works, this.#output, this.#stop.signal);
   }
 
   async #advance(work: RemoteWork, result: MirrorResult): Promise<void> {
     const { clock, target, engine, nodeId, log } = this.#options;
-    const idBefore = idOf(work);
+    const idBefore = remoteIdOf(work);
     work.mirror = afterStep(work.mirror, result, { now: clock.now(), period: target.period });
     const { trouble } = work.mirror;
     if (trouble && trouble.kind !== this.#trouble?.kind) {
@@ -200,7 +165,7 @@ export class Site {
       });
     }
     if (trouble || result.kind !== 'failed') this.#trouble = trouble;
-    const remoteId = idOf(work);
+    const remoteId = remoteIdOf(work);
     const { tag } = work.submission;
     if (remoteId !== null && remoteId !== idBefore) {
       await engine.handle({ type: 'mirrorQueued', tag, remoteId, nodeId });
@@ -211,96 +176,32 @@ export class Site {
 
   /** Tells the engine what has changed, and takes care of tasks that have ended. */
   async #report(work: RemoteWork): Promise<void> {
+    const { nodeId, clock, engine } = this.#options;
     const inputs: Input[] = [];
     for (const member of work.members.values()) {
       if (member.isFinishing) continue;
-      inputs.push(...this.#changesOf(work, member));
+      inputs.push(...changesOf(work, member, { nodeId, now: clock.now() }));
       const outcome = outcomeOf(work, member);
       if (!outcome) continue;
       member.isFinishing = true;
       void this.#finish(work, member, outcome);
     }
-    if (inputs.length > 0) await this.#options.engine.handleAll(inputs);
-  }
-
-  #changesOf(work: RemoteWork, member: Member): Input[] {
-    const { clock, nodeId } = this.#options;
-    const { allocationId, index } = member;
-    const { job } = work.mirror;
-    const task = job ? taskOf(job, index, isArray(work)) : undefined;
-    const inputs: Input[] = [];
-    if (!task) return inputs;
-    if (task.nodes !== member.nodes || task.requeueCount !== member.requeueCount) {
-      const { nodes, requeueCount } = task;
-      Object.assign(member, { nodes, requeueCount });
-      inputs.push({ type: 'mirrorMoved', allocationId, nodes, requeueCount });
-    }
-    if (member.startedAt === null && (task.state === 'running' || task.state === 'completing')) {
-      member.startedAt = clock.now();
-      inputs.push({ type: 'agentReported', nodeId, report: { allocationId, phase: 'running', ageMs: 0 } });
-    }
-    return inputs;
+    if (inputs.length > 0) await engine.handleAll(inputs);
   }
 
   async #finish(work: RemoteWork, member: Member, outcome: MirrorOutcome): Promise<void> {
-    const { backend, artifacts, clock, log, engine, nodeId } = this.#options;
-    const means = { output: this.#output, carrier: { files: backend.files, artifacts }, clock, log };
+    const { backend, artifacts, clock, log, engine, nodeId, target } = this.#options;
+    const { files } = backend;
+    const means = { output: this.#output, carrier: { files, artifacts }, clock, log };
     const { allocationId } = member;
     try {
       const end = await finish({ work, member, outcome }, means, this.#stop.signal);
       await engine.handle({ type: 'agentReported', nodeId, report: { allocationId, phase: 'ended', end, ageMs: 0 } });
       work.hasFailed ||= outcome.kind !== 'completed';
-      work.members.delete(member.index);
-      this.#byAllocation.delete(allocationId);
-      if (work.members.size === 0) await this.#forget(work);
+      const hasMore = this.#works.removeMember(work, member);
+      if (!hasMore) await removeFiles(work, { files, target, log }, this.#stop.signal);
     } catch (error) {
       if (!this.#stop.signal.aborted) log.warn('the end of a remote task is not recorded', { allocationId, error });
-    }
-  }
-
-  async #forget(work: RemoteWork): Promise<void> {
-    const { target, backend, log } = this.#options;
-    this.#works.delete(work.submission.tag);
-    const isKept = target.keep === 'always' || (target.keep === 'failed' && work.hasFailed);
-    if (isKept) return;
-    const removal = backend.files.remove(work.submission.work, this.#stop.signal);
-    await removal.catch((error: unknown) => log.warn('a work directory stays', { work: work.submission.work, error }));
-  }
-
-  /** Tasks that are to go while others of their array stay. */
-  async #cancelTasks(): Promise<void> {
-    const { backend, clock, target } = this.#options;
-    for (const work of this.#works.values()) {
-      const { mirror } = work;
-      if (mirror.phase.kind !== 'watching' || mirror.cancel || !isArray(work)) continue;
-      for (const member of work.members.values()) {
-        if (member.stopReason === null || member.isFinishing || clock.now() < member.cancelAt) continue;
-        member.cancelAt = clock.now() + SITE_LIMITS.cancelAgainMs;
-        const id = `${mirror.phase.remoteId}${target.backend === 'sge' ? '.' : '_'}${member.index}`;
-        // Asked again until the task has ended; what stands in the way shows at the next look.
-        await backend.cancel(id, this.#stop.signal).catch(() => {});
-        this.#lookAt = clock.now();
-      }
-    }
-  }
-
-  /** Some of what running tasks have written since, those first that were not looked at for longest. */
-  async #follow(): Promise<void> {
-    const { clock, target } = this.#options;
-    this.#followAt = clock.now() + Math.max(SITE_LIMITS.followMs, target.period.minMs);
-    let count = 0;
-    for (const work of [...this.#works.values()]) {
-      if (count >= SITE_LIMITS.followedPerRound) return;
-      this.#works.delete(work.submission.tag);
-      this.#works.set(work.submission.tag, work);
-      for (const member of [...work.members.values()]) {
-        if (member.startedAt === null || member.isFinishing || count >= SITE_LIMITS.followedPerRound) continue;
-        count += 1;
-        work.members.delete(member.index);
-        work.members.set(member.index, member);
-        // What cannot be read now is read the next time; the job's state tells of lasting trouble.
-        await this.#output.follow(work, member, this.#stop.signal).catch(() => {});
-      }
     }
   }
 
@@ -315,32 +216,11 @@ export class Site {
     }
     if (this.#isPaused()) until = this.#trouble?.retryAt ?? until;
     return new Promise((resolve) => {
-      const cancel: Cancel = clock.after(Math.max(1, until - now), resolve);
+      const cancel = clock.after(Math.max(1, until - now), resolve);
       this.#wake = () => {
         cancel();
         resolve();
       };
     });
   }
-}
-
-function memberOf({ members }: RemoteWork, allocationId: AllocationId): Member | undefined {
-  for (const member of members.values()) if (member.allocationId === allocationId) return member;
-  return undefined;
-}
-
-function isArray({ submission }: RemoteWork): boolean {
-  return submission.options.array !== undefined;
-}
-
-function idOf({ mirror: { phase } }: RemoteWork): string | null {
-  return phase.kind === 'watching' || phase.kind === 'ended' ? phase.remoteId : null;
-}
-
-/** How the task has ended; undefined while it has not. */
-function outcomeOf(work: RemoteWork, { index }: Member): MirrorOutcome | undefined {
-  const { phase, job } = work.mirror;
-  const task = job ? taskOf(job, index, isArray(work)) : undefined;
-  if (task?.state === 'ended' && task.outcome) return task.outcome;
-  return phase.kind === 'ended' ? phase.outcome : undefined;
 }
