@@ -1,3 +1,4 @@
+import { didYouMean } from '../../../shared/suggest.js';
 import { ProviderError, type ProviderFault } from '../provider.js';
 
 /** What a cloud's error code means. */
@@ -24,6 +25,21 @@ export function faultOf(row: FaultRow, words: CloudWords, settings: Readonly<Rec
   const place = setting === undefined ? '' : `${setting}${value === undefined ? '' : ` ${JSON.stringify(value)}`}: `;
   const text = words.message === '' ? words.code : `${words.message.replace(/\.\s*$/, '')} (${words.code})`;
   return new ProviderError(fault, `${place}${text}${remedy === undefined ? '' : `; ${remedy}`}`);
+}
+
+/**
+ * The error to throw for a setting that names what the cloud does not have.
+ *
+ * @param remedy what a person can do, or the names of what there is
+ */
+export function noSuch(
+  setting: string,
+  value: string,
+  { remedy, cause }: { readonly remedy: string | readonly string[]; readonly cause?: unknown },
+): ProviderError {
+  const advice =
+    typeof remedy === 'string' ? `; ${remedy}` : didYouMean(value, remedy) || `; there are ${remedy.join(', ')}`;
+  return new ProviderError('configuration', `${setting} "${value}": there is no such ${setting}${advice}`, cause);
 }
 
 /** What an answer means whose code no table has. */

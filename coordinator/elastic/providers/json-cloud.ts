@@ -68,9 +68,16 @@ export class JsonCloud {
     try {
       return (await this.ask({ method: 'GET', url }, signal)).document;
     } catch (error) {
-      if (error instanceof CloudError && error.status === 404) return undefined;
+      if (isAbsence(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Resolves also when there is no such thing any more. */
+  async remove(url: string, signal: AbortSignal, more: Pick<JsonOrder, 'answerMs'> = {}): Promise<void> {
+    await this.ask({ method: 'DELETE', url, ...more }, signal).catch((error: unknown) => {
+      if (!isAbsence(error)) throw error;
+    });
   }
 
   refusal(words: CloudWords, status: number): CloudError {
@@ -101,6 +108,10 @@ export class CloudError extends ProviderError {
     this.code = code;
     this.status = status;
   }
+}
+
+export function isAbsence(error: unknown): boolean {
+  return error instanceof CloudError && error.status === 404;
 }
 
 function typeOf(body: unknown): Readonly<Record<string, string>> {

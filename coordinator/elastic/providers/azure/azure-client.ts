@@ -7,6 +7,7 @@ import type { CloudWords } from '../faults.js';
 import { watch } from '../http.js';
 import { type Json, JsonCloud, type JsonReply, listOf, recordOf, textOf } from '../json-cloud.js';
 import { askForToken } from '../oauth.js';
+import { allPages } from '../pages.js';
 import { azureRowOf } from './azure-faults.js';
 
 export interface AzureOptions {
@@ -25,7 +26,6 @@ interface ServicePrincipal {
 
 const VARIABLES = ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'] as const;
 const REMEDY = 'check tenant, appId and password of the service principal';
-const MAX_PAGES = 100;
 const ACCEPTED = 202;
 
 /** Azure Resource Manager, as a service principal. */
@@ -65,15 +65,10 @@ export class AzureClient {
 
   /** All pages of a list. */
   async list(url: string, signal: AbortSignal): Promise<readonly Json[]> {
-    const found: Json[] = [];
-    let next: string | undefined = url;
-    for (let page = 0; next !== undefined; page += 1) {
-      if (page === MAX_PAGES) throw new ProviderError('unavailable', `the list has more than ${MAX_PAGES} pages`);
-      const { document }: JsonReply = await this.cloud.ask({ method: 'GET', url: this.#ours(next) }, signal);
-      found.push(...listOf(document, 'value'));
-      next = textOf(document, 'nextLink');
-    }
-    return found;
+    return allPages<Json, string>(async (next = url) => {
+      const { document } = await this.cloud.ask({ method: 'GET', url: this.#ours(next) }, signal);
+      return { items: listOf(document, 'value'), next: textOf(document, 'nextLink') };
+    });
   }
 
   /** Follows an order that was accepted until it has failed, has been carried out, or takes long. */

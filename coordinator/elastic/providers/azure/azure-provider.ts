@@ -1,4 +1,3 @@
-import { didYouMean } from '../../../../shared/suggest.js';
 import {
   type CreateOrder,
   type Machine,
@@ -7,9 +6,10 @@ import {
   type ProviderFactory,
   type ProviderTraits,
 } from '../../provider.js';
-import { guarded } from '../cloud-provider.js';
+import { cloudProvider, type FoundMachine } from '../cloud-provider.js';
 import { inBatches } from '../concurrency.js';
-import { CloudError, type Json, listOf, recordOf, textOf, textsIn } from '../json-cloud.js';
+import { noSuch } from '../faults.js';
+import { CloudError, isAbsence, type Json, listOf, recordOf, textOf, textsIn } from '../json-cloud.js';
 import { readProviderSettings } from '../provider-settings.js';
 import { machineNameOf, machineOf } from '../tags.js';
 import { AzureClient } from './azure-client.js';
@@ -27,16 +27,7 @@ export const azureProvider: ProviderFactory = (given, world) => {
   const settings = readProviderSettings('azure', AZURE_SETTINGS, given);
   const { endpoint = ENDPOINT, tokenEndpoint = TOKEN_ENDPOINT, credentials } = settings;
   const client = new AzureClient({ endpoint, tokenEndpoint, secretName: credentials, world, settings: given });
-  const azure = { client, settings };
-  return guarded({
-    traits: TRAITS,
-    check: (signal) => check(azure, signal),
-    create: (order, signal) => create(azure, order, signal),
-    list: (cluster, signal) => list(azure, cluster, signal),
-    suspend: (ref, signal) => suspend(azure, ref, signal),
-    resume: (ref, signal) => resume(azure, ref, signal),
-    terminate: (ref, signal) => terminate(azure, ref, signal),
-  });
+  return cloudProvider({ client, settings }, TRAITS, { check, create, list, find, suspend, resume, terminate });
 };
 
 interface Azure {
@@ -68,10 +59,7 @@ async function check({ client, settings }: Azure, signal: AbortSignal): Promise<
   const ask = (url: string) => client.cloud.ask({ method: 'GET', url }, signal);
   const locations = await client.list(client.url(`/subscriptions/${subscription}/locations`, LOCATIONS_API), signal);
   const places = locations.map((each) => textOf(each, 'name') ?? '');
-  if (!places.includes(location)) {
-    const hint = didYouMean(location, places) || '; az account list-locations names them';
-    throw new ProviderError('configuration', `location "${location}": this subscription has no such location${hint}`);
-  }
+  if (!places.includes(location)) throw noSuch('location', location, { remedy: places });
   await ask(client.url(groupPath(settings), GROUPS_API));
   await ask(client.url(subnet, '2023-09-01')).catch(blame('subnet', subnet, 'name one that exists'));
   const compute = `/subscriptions/${subscription}/providers/Microsoft.Compute`;
@@ -82,11 +70,9 @@ async function check({ client, settings }: Azure, signal: AbortSignal): Promise<
     signal,
   );
   const names = skus.filter((sku) => sku.resourceType === 'virtualMachines').map((sku) => sku.name);
-  if (!names.includes(size))
-    throw new ProviderError(
-      'configuration',
-      `size "${size}": ${location} has no such size; az vm list-sizes names them`,
-    );
+  if (!names.includes(size)) {
+    throw noSuch('size', size, { remedy: `az vm list-sizes --location ${location} names them` });
+  }
 }
 
 /** The versions of a published image: its newest need not be asked for. */
@@ -98,13 +84,12 @@ function urnPath(place: string, urn: string): string {
 
 /** A thing that is not there is a setting that is wrong. */
 function blame(setting: string, value: string, remedy: string): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof CloudError && error.status === 404)) throw error;
-    throw new ProviderError('configuration', `${setting} "${value}": there is no such thing; ${remedy}`, error);
+  return (cause) => {
+    throw isAbsence(cause) ? noSuch(setting, value, { remedy, cause }) : cause;
   };
 }
 
-async function create(azure: Azure, order: CreateOrder, signal: AbortSignal): Promise<{ readonly ref: string }> {
+async function create(azure: Azure, order: CreateOrder, signal: AbortSignal): Promise<string> {
   const { cloud } = azure.client;
   const name = machineNameOf(order);
   const url = machineUrl(azure, name);
@@ -118,16 +103,16 @@ async function create(azure: Azure, order: CreateOrder, signal: AbortSignal): Pr
     if (!(error instanceof ProviderError) || error.fault === 'unavailable') throw error;
     // What could not be placed is there all the same, as a machine that failed.
     await terminate(azure, name, signal);
-    throw error.fault === 'not-found' ? new ProviderError('configuration', error.message, error) : error;
+    throw error;
   }
-  return { ref: name };
+  return name;
 }
 
 /** A machine of the name is there. One that failed by itself is removed, so that the next try makes it anew. */
-async function takeUp(azure: Azure, name: string, signal: AbortSignal): Promise<{ readonly ref: string }> {
+async function takeUp(azure: Azure, name: string, signal: AbortSignal): Promise<string> {
   const found = await azure.client.cloud.find(machineUrl(azure, name), signal);
   const state = textOf(found, 'properties', 'provisioningState');
-  if (found !== undefined && state !== 'Failed' && state !== 'Deleting') return { ref: name };
+  if (found !== undefined && state !== 'Failed' && state !== 'Deleting') return name;
   if (state === 'Failed') await terminate(azure, name, signal);
   throw new ProviderError('unavailable', `machine ${name} is being removed; then it can be made again`);
 }
@@ -168,31 +153,22 @@ async function stateOf(azure: Azure, machine: Json, signal: AbortSignal): Promis
   return codes.map((code) => POWER[code]).find((state) => state !== undefined) ?? 'starting';
 }
 
-/** Throws `not-found`. */
-async function find(azure: Azure, ref: string, signal: AbortSignal): Promise<MachineState> {
+async function find(azure: Azure, ref: string, signal: AbortSignal): Promise<FoundMachine | undefined> {
   const machine = await azure.client.cloud.find(machineUrl(azure, ref), signal);
   const state = machine && (await stateOf(azure, machine, signal));
-  if (state !== undefined && state !== 'terminating') return state;
-  throw new ProviderError('not-found', `there is no machine ${ref} any more`);
+  return state && { ref, state };
 }
 
-async function suspend(azure: Azure, ref: string, signal: AbortSignal): Promise<void> {
-  const state = await find(azure, ref, signal);
-  if (state === 'suspended' || state === 'suspending') return;
+async function suspend(azure: Azure, { ref }: FoundMachine, signal: AbortSignal): Promise<void> {
   await azure.client.cloud.ask({ method: 'POST', url: machineUrl(azure, ref, '/deallocate') }, signal);
 }
 
-async function resume(azure: Azure, ref: string, signal: AbortSignal): Promise<void> {
-  const state = await find(azure, ref, signal);
-  if (state === 'running' || state === 'starting') return;
-  if (state === 'suspending') throw new ProviderError('unavailable', `machine ${ref} is still being deallocated`);
+async function resume(azure: Azure, { ref }: FoundMachine, signal: AbortSignal): Promise<void> {
   const reply = await azure.client.cloud.ask({ method: 'POST', url: machineUrl(azure, ref, '/start') }, signal);
   // Whether there is room for it is only found out while it starts.
   await azure.client.follow(reply, signal);
 }
 
-async function terminate(azure: Azure, ref: string, signal: AbortSignal): Promise<void> {
-  await azure.client.cloud.ask({ method: 'DELETE', url: machineUrl(azure, ref) }, signal).catch((error: unknown) => {
-    if (!(error instanceof CloudError && error.status === 404)) throw error;
-  });
+function terminate(azure: Azure, ref: string, signal: AbortSignal): Promise<void> {
+  return azure.client.cloud.remove(machineUrl(azure, ref), signal);
 }

@@ -12,8 +12,8 @@ import {
   type ProviderFactory,
   type ProviderTraits,
 } from '../../provider.js';
-import { guarded } from '../cloud-provider.js';
 import { flagSetting } from '../cloud-settings.js';
+import { guarded } from '../provider-call.js';
 import { durationSetting, type ProviderSettings, readProviderSettings, textSetting } from '../provider-settings.js';
 import { FixedMachines, machinesSetting } from './fixed-machines.js';
 import { CREATE_PLACEHOLDERS, type HookParts, hookRunnerOf, hookSetting, MACHINE_PLACEHOLDERS } from './hook.js';

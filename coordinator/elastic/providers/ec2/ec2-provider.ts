@@ -1,4 +1,3 @@
-import { didYouMean } from '../../../../shared/suggest.js';
 import {
   type CreateOrder,
   type Machine,
@@ -7,15 +6,16 @@ import {
   type ProviderFactory,
   type ProviderTraits,
 } from '../../provider.js';
-import { guarded } from '../cloud-provider.js';
+import { cloudProvider, type FoundMachine } from '../cloud-provider.js';
+import { noSuch } from '../faults.js';
 import { isUnknownHost } from '../http.js';
+import { allPages } from '../pages.js';
 import { readProviderSettings } from '../provider-settings.js';
 import { machineOf, TAGS } from '../tags.js';
 import { awsKeys } from './ec2-credentials.js';
 import { EC2_SETTINGS, type Ec2Settings, machineParameters, orderParameters } from './ec2-machine.js';
 import { Ec2Error, Ec2Query, type Element } from './ec2-query.js';
 
-const MAX_PAGES = 100;
 const PAGE_SIZE = 1_000;
 
 /** Amazon EC2, and what speaks its language. Suspending is stopping, with the memory on disk where `hibernate` is set. */
@@ -29,16 +29,8 @@ export const ec2Provider: ProviderFactory = (given, world) => {
     settings: given,
     clock: world.clock,
   });
-  const cloud = { query, settings };
-  return guarded({
-    traits: traitsOf(settings),
-    check: (signal) => check(cloud, signal),
-    create: (order, signal) => create(cloud, order, signal),
-    list: (cluster, signal) => list(cloud, cluster, signal),
-    suspend: (ref, signal) => suspend(cloud, ref, signal),
-    resume: (ref, signal) => resume(cloud, ref, signal),
-    terminate: (ref, signal) => terminate(cloud, ref, signal),
-  });
+  const orders = { check, create, list, find, suspend, resume, terminate };
+  return cloudProvider({ query, settings }, traitsOf(settings), orders);
 };
 
 interface Ec2 {
@@ -62,19 +54,12 @@ function endpointOf(region: string): string {
 
 async function check({ query, settings }: Ec2, signal: AbortSignal): Promise<void> {
   const { region, image, instanceType, subnet } = settings;
-  const regions = await query.ask('DescribeRegions', {}, signal).catch((error: unknown) => {
-    if (!isUnknownHost(error)) throw error;
-    throw new ProviderError(
-      'configuration',
-      `region "${region}": its endpoint's host is unknown; check its name`,
-      error,
-    );
+  const regions = await query.ask('DescribeRegions', {}, signal).catch((cause: unknown) => {
+    if (!isUnknownHost(cause)) throw cause;
+    throw noSuch('region', region, { remedy: "its endpoint's host is unknown; check its name", cause });
   });
   const names = regions.items('regionInfo').map((each) => each.text('regionName') ?? '');
-  if (!names.includes(region)) {
-    const hint = didYouMean(region, names) || `; it knows ${names.join(', ')}`;
-    throw new ProviderError('configuration', `region "${region}": this account has no such region${hint}`);
-  }
+  if (!names.includes(region)) throw noSuch('region', region, { remedy: names });
   await query.ask('DescribeImages', { 'ImageId.1': image }, signal);
   await query.ask('DescribeInstanceTypes', { 'InstanceType.1': instanceType }, signal);
   if (subnet !== undefined) await query.ask('DescribeSubnets', { 'SubnetId.1': subnet }, signal);
@@ -86,17 +71,17 @@ function passRehearsal(error: unknown): void {
   if (!(error instanceof Ec2Error && error.code === 'DryRunOperation')) throw error;
 }
 
-async function create(cloud: Ec2, order: CreateOrder, signal: AbortSignal): Promise<{ readonly ref: string }> {
+async function create(cloud: Ec2, order: CreateOrder, signal: AbortSignal): Promise<string> {
   try {
     const made = await cloud.query.ask('RunInstances', orderParameters(cloud.settings, order), signal);
     const [instance] = made.items('instancesSet');
-    return { ref: refOf(instance) };
+    return refOf(instance);
   } catch (error) {
     // The token was used with another join ticket: the machine was ordered before.
     if (!(error instanceof Ec2Error && error.code === 'IdempotentParameterMismatch')) throw error;
     const found = (await list(cloud, order.cluster, signal)).find(({ instanceId }) => instanceId === order.instanceId);
     if (found === undefined) throw error;
-    return { ref: found.ref };
+    return found.ref;
   }
 }
 
@@ -114,23 +99,16 @@ const STATES: Readonly<Record<string, MachineState>> = {
   'shutting-down': 'terminating',
 };
 
-async function list({ query }: Ec2, cluster: string, signal: AbortSignal): Promise<Machine[]> {
+async function list({ query }: Ec2, cluster: string, signal: AbortSignal): Promise<readonly Machine[]> {
   const states = Object.keys(STATES).map((state, at) => [`Filter.2.Value.${at + 1}`, state] as const);
   const filters = { 'Filter.1.Name': `tag:${TAGS.cluster}`, 'Filter.1.Value.1': cluster };
-  const wish = { ...filters, 'Filter.2.Name': 'instance-state-name', ...Object.fromEntries(states) };
-  const machines: Machine[] = [];
-  let next: string | undefined;
-  for (let page = 0; page < MAX_PAGES; page += 1) {
-    const answer = await query.ask(
-      'DescribeInstances',
-      { ...wish, MaxResults: `${PAGE_SIZE}`, NextToken: next },
-      signal,
-    );
-    machines.push(...instancesIn(answer).flatMap((each) => toMachine(each, cluster)));
-    next = answer.text('nextToken') || undefined;
-    if (next === undefined) return machines;
-  }
-  throw new ProviderError('unavailable', `the list of machines has more than ${MAX_PAGES} pages`);
+  const size = { MaxResults: `${PAGE_SIZE}` };
+  const wish = { ...filters, ...size, 'Filter.2.Name': 'instance-state-name', ...Object.fromEntries(states) };
+  return allPages<Machine, string>(async (mark) => {
+    const answer = await query.ask('DescribeInstances', { ...wish, NextToken: mark }, signal);
+    const items = instancesIn(answer).flatMap((each) => toMachine(each, cluster));
+    return { items, next: answer.text('nextToken') || undefined };
+  });
 }
 
 function instancesIn(answer: Element): readonly Element[] {
@@ -150,31 +128,26 @@ function stateOf(instance: Element): MachineState | undefined {
   return STATES[instance.text('instanceState', 'name') ?? ''];
 }
 
-/** Throws `not-found` for one that is gone, which is listed for an hour still. */
-async function find({ query }: Ec2, ref: string, signal: AbortSignal): Promise<Element & { readonly ref?: string }> {
+interface FoundInstance extends FoundMachine {
+  /** As it was made, whatever the settings say by now. */
+  readonly hibernates: boolean;
+}
+
+/** One that is gone is listed for an hour still, and then an error. */
+async function find({ query }: Ec2, ref: string, signal: AbortSignal): Promise<FoundInstance | undefined> {
   const [instance] = instancesIn(await query.ask('DescribeInstances', { 'InstanceId.1': ref }, signal));
   const state = instance && stateOf(instance);
-  if (instance !== undefined && state !== undefined && state !== 'terminating') return instance;
-  throw new ProviderError('not-found', `there is no instance ${ref} any more`);
+  return state && { ref, state, hibernates: instance.text('hibernationOptions', 'configured') === 'true' };
 }
 
-async function suspend(cloud: Ec2, ref: string, signal: AbortSignal): Promise<void> {
-  const instance = await find(cloud, ref, signal);
-  const state = stateOf(instance);
-  if (state === 'suspended' || state === 'suspending') return;
-  // As it was made, whatever the settings say by now.
-  const hibernates = instance.text('hibernationOptions', 'configured') === 'true';
-  await cloud.query.ask('StopInstances', { 'InstanceId.1': ref, Hibernate: hibernates ? 'true' : undefined }, signal);
+async function suspend({ query }: Ec2, { ref, hibernates }: FoundInstance, signal: AbortSignal): Promise<void> {
+  await query.ask('StopInstances', { 'InstanceId.1': ref, Hibernate: hibernates ? 'true' : undefined }, signal);
 }
 
-async function resume(cloud: Ec2, ref: string, signal: AbortSignal): Promise<void> {
-  const state = stateOf(await find(cloud, ref, signal));
-  if (state === 'running' || state === 'starting') return;
-  await cloud.query.ask('StartInstances', { 'InstanceId.1': ref }, signal);
+async function resume({ query }: Ec2, { ref }: FoundInstance, signal: AbortSignal): Promise<void> {
+  await query.ask('StartInstances', { 'InstanceId.1': ref }, signal);
 }
 
 async function terminate({ query }: Ec2, ref: string, signal: AbortSignal): Promise<void> {
-  await query.ask('TerminateInstances', { 'InstanceId.1': ref }, signal).catch((error: unknown) => {
-    if (!(error instanceof ProviderError && error.fault === 'not-found')) throw error;
-  });
+  await query.ask('TerminateInstances', { 'InstanceId.1': ref }, signal);
 }

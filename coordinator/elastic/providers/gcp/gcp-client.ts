@@ -8,6 +8,7 @@ import type { CloudWords } from '../faults.js';
 import { watch } from '../http.js';
 import { type Json, JsonCloud, listOf, recordOf, textOf } from '../json-cloud.js';
 import { askForToken } from '../oauth.js';
+import { allPages } from '../pages.js';
 import { gcpRowOf } from './gcp-faults.js';
 
 export interface GcpOptions {
@@ -32,7 +33,6 @@ const GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const ASSERTION_LIFE_S = 3_600;
 const REMEDY = "check the service account's key, and that this machine has the right time";
 const VARIABLE = 'GOOGLE_APPLICATION_CREDENTIALS';
-const MAX_PAGES = 100;
 
 /** Compute Engine, as a service account. */
 export class GcpClient {
@@ -62,16 +62,11 @@ export class GcpClient {
 
   /** All pages of a list. */
   async list(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<readonly Json[]> {
-    const found: Json[] = [];
-    let pageToken: string | undefined;
-    for (let page = 0; page < MAX_PAGES; page += 1) {
+    return allPages<Json, string>(async (pageToken) => {
       const url = this.url(path, pageToken === undefined ? query : { ...query, pageToken });
       const { document } = await this.cloud.ask({ method: 'GET', url }, signal);
-      found.push(...listOf(document, 'items'));
-      pageToken = textOf(document, 'nextPageToken');
-      if (pageToken === undefined) return found;
-    }
-    throw new ProviderError('unavailable', `the list has more than ${MAX_PAGES} pages`);
+      return { items: listOf(document, 'items'), next: textOf(document, 'nextPageToken') };
+    });
   }
 
   /** Follows an operation until it has failed, is done, or takes long. Throws what its error means. */

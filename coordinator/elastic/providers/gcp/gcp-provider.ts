@@ -1,4 +1,3 @@
-import { didYouMean } from '../../../../shared/suggest.js';
 import { userDataOf } from '../../bootstrap.js';
 import {
   type CreateOrder,
@@ -8,7 +7,7 @@ import {
   type ProviderFactory,
   type ProviderTraits,
 } from '../../provider.js';
-import { guarded } from '../cloud-provider.js';
+import { cloudProvider, type FoundMachine } from '../cloud-provider.js';
 import {
   AGENT_SETTINGS,
   addressSetting,
@@ -18,7 +17,8 @@ import {
   nameSetting,
   plainSetting,
 } from '../cloud-settings.js';
-import { CloudError, type Json, listOf, recordOf, textOf } from '../json-cloud.js';
+import { noSuch } from '../faults.js';
+import { CloudError, isAbsence, type Json, listOf, recordOf, textOf } from '../json-cloud.js';
 import { countSetting, type ProviderValues, readProviderSettings } from '../provider-settings.js';
 import { machineNameOf, machineOf, slugOf, TAGS, tagsOf, tokenOf } from '../tags.js';
 import { GcpClient } from './gcp-client.js';
@@ -53,15 +53,7 @@ export const gcpProvider: ProviderFactory = (given, world) => {
   const { endpoint = ENDPOINT, tokenEndpoint = null, credentials } = settings;
   const client = new GcpClient({ endpoint, tokenEndpoint, secretName: credentials, world, settings: given });
   const gcp = { client, settings, zonePath: `projects/${settings.project}/zones/${settings.zone}` };
-  return guarded({
-    traits: TRAITS,
-    check: (signal) => check(gcp, signal),
-    create: (order, signal) => create(gcp, order, signal),
-    list: (cluster, signal) => list(gcp, cluster, signal),
-    suspend: (ref, signal) => suspend(gcp, ref, signal),
-    resume: (ref, signal) => resume(gcp, ref, signal),
-    terminate: (ref, signal) => terminate(gcp, ref, signal),
-  });
+  return cloudProvider(gcp, TRAITS, { check, create, list, find, suspend, resume, terminate });
 };
 
 interface Gcp {
@@ -82,12 +74,10 @@ async function check(gcp: Gcp, signal: AbortSignal): Promise<void> {
   const { client, settings, zonePath } = gcp;
   const { project, zone, machineType, image } = settings;
   if ((await client.cloud.find(client.url(zonePath), signal)) === undefined) {
-    const zones = await client.list(`projects/${project}/zones`, {}, signal).catch(blameProject(project));
-    const names = zones.map((each) => textOf(each, 'name') ?? '');
-    throw new ProviderError(
-      'configuration',
-      `zone "${zone}": there is no such zone${didYouMean(zone, names) || `; it knows ${names.join(', ')}`}`,
-    );
+    const zones = await client.list(`projects/${project}/zones`, {}, signal).catch((cause: unknown) => {
+      throw isAbsence(cause) ? noSuch('project', project, { remedy: 'gcloud projects list names them', cause }) : cause;
+    });
+    throw noSuch('zone', zone, { remedy: zones.map((each) => textOf(each, 'name') ?? '') });
   }
   const things = [
     [
@@ -100,22 +90,11 @@ async function check(gcp: Gcp, signal: AbortSignal): Promise<void> {
   ] as const;
   for (const [setting, value, path, remedy] of things) {
     if ((await client.cloud.find(client.url(path), signal)) !== undefined) continue;
-    throw new ProviderError('configuration', `${setting} "${value}": there is no such thing; ${remedy}`);
+    throw noSuch(setting, value, { remedy });
   }
 }
 
-function blameProject(project: string): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof CloudError && error.status === 404)) throw error;
-    throw new ProviderError(
-      'configuration',
-      `project "${project}": there is no such project; gcloud projects list names them`,
-      error,
-    );
-  };
-}
-
-async function create(gcp: Gcp, order: CreateOrder, signal: AbortSignal): Promise<{ readonly ref: string }> {
+async function create(gcp: Gcp, order: CreateOrder, signal: AbortSignal): Promise<string> {
   const { client, settings, zonePath } = gcp;
   const name = machineNameOf(order);
   const requestId = uuidOf(tokenOf(order.cluster, order.instanceId, order.join.token));
@@ -128,18 +107,15 @@ async function create(gcp: Gcp, order: CreateOrder, signal: AbortSignal): Promis
   } catch (error) {
     // Names are unique in a zone: it was made before, and the order that it was made by had another ticket.
     if (error instanceof CloudError && isAlready(error)) return await takeUp(gcp, name, signal);
-    if (!(error instanceof ProviderError && error.fault === 'not-found')) throw error;
-    throw new ProviderError('configuration', error.message, error);
+    throw error;
   }
-  return { ref: name };
+  return name;
 }
 
-async function takeUp(gcp: Gcp, name: string, signal: AbortSignal): Promise<{ readonly ref: string }> {
-  await statusOf(gcp, name, signal).catch((error: ProviderError) => {
-    if (error.fault !== 'not-found') throw error;
-    throw new ProviderError('unavailable', `machine ${name} is being removed; then it can be made again`, error);
-  });
-  return { ref: name };
+async function takeUp(gcp: Gcp, name: string, signal: AbortSignal): Promise<string> {
+  const found = await find(gcp, name, signal);
+  if (found !== undefined && found.state !== 'terminating') return name;
+  throw new ProviderError('unavailable', `machine ${name} is being removed; then it can be made again`);
 }
 
 function isAlready({ code }: CloudError): boolean {
@@ -184,48 +160,49 @@ const STATES: Readonly<Record<string, MachineState>> = {
   TERMINATED: 'suspended',
 };
 
+function stateOf(instance: Json): MachineState {
+  return STATES[String(instance.status)] ?? 'running';
+}
+
 async function list({ client, zonePath }: Gcp, cluster: string, signal: AbortSignal): Promise<Machine[]> {
   const filter = `labels.${TAGS.cluster}=${slugOf(cluster)}`;
   const found = await client.list(`${zonePath}/instances`, { filter, maxResults: PAGE_SIZE }, signal);
   return found.flatMap((instance) => {
     const items = listOf(recordOf(instance, 'metadata'), 'items');
     const tags = Object.fromEntries(items.map((item) => [textOf(item, 'key') ?? '', textOf(item, 'value') ?? '']));
-    const seen = { ref: textOf(instance, 'name') ?? '', state: STATES[String(instance.status)] ?? 'running' };
-    return machineOf(tags, cluster, seen) ?? [];
+    return machineOf(tags, cluster, { ref: textOf(instance, 'name') ?? '', state: stateOf(instance) }) ?? [];
   });
 }
 
-/** Its status as Google has it. Throws `not-found`. */
-async function statusOf({ client, zonePath }: Gcp, ref: string, signal: AbortSignal): Promise<string> {
-  const found = await client.cloud.find(client.url(`${zonePath}/instances/${encodeURIComponent(ref)}`), signal);
-  const status = textOf(found, 'status');
-  if (status !== undefined && status !== 'STOPPING') return status;
-  throw new ProviderError('not-found', `there is no machine ${ref} any more`);
+interface FoundInstance extends FoundMachine {
+  /** Switched off, not suspended: it has no memory to resume with. */
+  readonly isOff: boolean;
 }
 
-async function act({ client, zonePath }: Gcp, ref: string, verb: string, signal: AbortSignal): Promise<void> {
-  const url = client.url(`${zonePath}/instances/${encodeURIComponent(ref)}/${verb}`);
-  const { document } = await client.cloud.ask({ method: 'POST', url }, signal);
+async function find(gcp: Gcp, ref: string, signal: AbortSignal): Promise<FoundInstance | undefined> {
+  const found = await gcp.client.cloud.find(instanceUrl(gcp, ref), signal);
+  return found && { ref, state: stateOf(found), isOff: found.status === 'TERMINATED' };
+}
+
+function instanceUrl({ client, zonePath }: Gcp, ref: string, verb = ''): string {
+  return client.url(`${zonePath}/instances/${encodeURIComponent(ref)}${verb}`);
+}
+
+function suspend(gcp: Gcp, { ref }: FoundInstance, signal: AbortSignal): Promise<void> {
+  return act(gcp, ref, 'suspend', signal);
+}
+
+function resume(gcp: Gcp, { ref, isOff }: FoundInstance, signal: AbortSignal): Promise<void> {
+  return act(gcp, ref, isOff ? 'start' : 'resume', signal);
+}
+
+function terminate(gcp: Gcp, ref: string, signal: AbortSignal): Promise<void> {
+  return gcp.client.cloud.remove(instanceUrl(gcp, ref), signal);
+}
+
+async function act(gcp: Gcp, ref: string, verb: string, signal: AbortSignal): Promise<void> {
+  const { client, zonePath } = gcp;
+  const { document } = await client.cloud.ask({ method: 'POST', url: instanceUrl(gcp, ref, `/${verb}`) }, signal);
   // Whether the guest can be suspended, or whether there is room for it again, shows only while it is done.
   await client.follow(document, zonePath, signal);
-}
-
-async function suspend(gcp: Gcp, ref: string, signal: AbortSignal): Promise<void> {
-  const status = await statusOf(gcp, ref, signal);
-  if (status === 'SUSPENDED' || status === 'SUSPENDING' || status === 'TERMINATED') return;
-  await act(gcp, ref, 'suspend', signal);
-}
-
-async function resume(gcp: Gcp, ref: string, signal: AbortSignal): Promise<void> {
-  const status = await statusOf(gcp, ref, signal);
-  if (status === 'SUSPENDING') throw new ProviderError('unavailable', `machine ${ref} is still being suspended`);
-  if (status === 'SUSPENDED') await act(gcp, ref, 'resume', signal);
-  if (status === 'TERMINATED') await act(gcp, ref, 'start', signal);
-}
-
-async function terminate({ client, zonePath }: Gcp, ref: string, signal: AbortSignal): Promise<void> {
-  const url = client.url(`${zonePath}/instances/${encodeURIComponent(ref)}`);
-  await client.cloud.ask({ method: 'DELETE', url }, signal).catch((error: unknown) => {
-    if (!(error instanceof CloudError && error.status === 404)) throw error;
-  });
 }

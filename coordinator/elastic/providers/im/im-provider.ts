@@ -8,7 +8,7 @@ import {
   type ProviderFactory,
   type ProviderTraits,
 } from '../../provider.js';
-import { guarded } from '../cloud-provider.js';
+import { cloudProvider, type FoundMachine } from '../cloud-provider.js';
 import {
   AGENT_SETTINGS,
   addressSetting,
@@ -18,16 +18,7 @@ import {
   plainSetting,
 } from '../cloud-settings.js';
 import { inBatches, OneAtATime } from '../concurrency.js';
-import {
-  CloudError,
-  type Json,
-  type JsonCloud,
-  type JsonOrder,
-  listOf,
-  recordOf,
-  textOf,
-  textsIn,
-} from '../json-cloud.js';
+import { type Json, type JsonCloud, type JsonOrder, listOf, recordOf, textOf, textsIn } from '../json-cloud.js';
 import { type ProviderValues, readProviderSettings, textSetting } from '../provider-settings.js';
 import { machineNameOf, machineOf, TAGS, type Tags } from '../tags.js';
 import { imCloud } from './im-client.js';
@@ -67,18 +58,9 @@ export const imProvider: ProviderFactory = (given, world) => {
     cloud: imCloud({ secretName: settings.credentials, world, settings: given }),
     settings,
     tags: new Map<string, Tags>(),
+    making: new OneAtATime<string>(),
   };
-  const making = new OneAtATime<{ readonly ref: string }>();
-  return guarded({
-    traits: TRAITS,
-    // Only the cloud behind it can tell whether there is such an image; it is asked when a machine is made.
-    check: async (signal) => void (await infrastructures(im, signal)),
-    create: (order, signal) => making.run(machineNameOf(order), () => create(im, order, signal)),
-    list: (cluster, signal) => list(im, cluster, signal),
-    suspend: (ref, signal) => suspend(im, ref, signal),
-    resume: (ref, signal) => resume(im, ref, signal),
-    terminate: (ref, signal) => terminate(im, ref, signal),
-  });
+  return cloudProvider(im, TRAITS, { check, create, list, find, suspend, resume, terminate });
 };
 
 interface Im {
@@ -86,6 +68,7 @@ interface Im {
   readonly settings: ImSettings;
   /** Of infrastructures, by id; empty for those of others. They never change. */
   readonly tags: Map<string, Tags>;
+  readonly making: OneAtATime<string>;
 }
 
 const TRAITS: ProviderTraits = {
@@ -123,11 +106,20 @@ function idIn(uri: string | undefined): string | undefined {
   return /\/infrastructures\/([\w-]+)$/.exec(uri ?? '')?.[1];
 }
 
-async function create(im: Im, order: CreateOrder, signal: AbortSignal): Promise<{ readonly ref: string }> {
+/** Only the cloud behind it can tell whether there is such an image; it is asked when a machine is made. */
+async function check(im: Im, signal: AbortSignal): Promise<void> {
+  await infrastructures(im, signal);
+}
+
+function create(im: Im, order: CreateOrder, signal: AbortSignal): Promise<string> {
+  return im.making.run(machineNameOf(order), () => make(im, order, signal));
+}
+
+async function make(im: Im, order: CreateOrder, signal: AbortSignal): Promise<string> {
   const wish = wishOf(im.settings, order.shape);
   const known = (await list(im, order.cluster, signal)).find(({ instanceId }) => instanceId === order.instanceId);
   const ref = known?.ref ?? (await makeEmpty(im, emptyRadl(wish, order), signal));
-  if (known !== undefined && (await statesOf(im, known.ref, signal))?.length !== 0) return { ref };
+  if (known !== undefined && (await statesOf(im, known.ref, signal))?.length !== 0) return ref;
   try {
     const body = machineRadl(wish, userDataOf(order, agentSourceOf(im.settings)));
     await ask(im, 'POST', `/${ref}`, { signal, body });
@@ -135,7 +127,7 @@ async function create(im: Im, order: CreateOrder, signal: AbortSignal): Promise<
     if (error instanceof ProviderError && error.fault !== 'unavailable') await terminate(im, ref, signal);
     throw error;
   }
-  return { ref };
+  return ref;
 }
 
 async function makeEmpty(im: Im, body: string, signal: AbortSignal): Promise<string> {
@@ -201,25 +193,19 @@ async function stateOf(im: Im, id: string, signal: AbortSignal): Promise<Machine
   return state === undefined ? 'starting' : STATES[state];
 }
 
-/** Throws `not-found`. */
-async function liveState(im: Im, ref: string, signal: AbortSignal): Promise<MachineState> {
+async function find(im: Im, ref: string, signal: AbortSignal): Promise<FoundMachine | undefined> {
   const state = await stateOf(im, ref, signal);
-  if (state !== undefined && state !== 'terminating') return state;
-  throw new ProviderError('not-found', `there is no infrastructure ${ref} any more`);
+  return state && { ref, state };
 }
 
-async function suspend(im: Im, ref: string, signal: AbortSignal): Promise<void> {
-  if ((await liveState(im, ref, signal)) === 'suspended') return;
+async function suspend(im: Im, { ref }: FoundMachine, signal: AbortSignal): Promise<void> {
   await ask(im, 'PUT', `/${ref}/stop`, { signal });
 }
 
-async function resume(im: Im, ref: string, signal: AbortSignal): Promise<void> {
-  if ((await liveState(im, ref, signal)) !== 'suspended') return;
+async function resume(im: Im, { ref }: FoundMachine, signal: AbortSignal): Promise<void> {
   await ask(im, 'PUT', `/${ref}/start`, { signal });
 }
 
-async function terminate(im: Im, ref: string, signal: AbortSignal): Promise<void> {
-  await ask(im, 'DELETE', `/${ref}`, { signal }).catch((error: unknown) => {
-    if (!(error instanceof CloudError && error.status === 404)) throw error;
-  });
+function terminate({ cloud, settings }: Im, ref: string, signal: AbortSignal): Promise<void> {
+  return cloud.remove(`${settings.endpoint}/infrastructures/${ref}`, signal, { answerMs: ORDER_MS });
 }

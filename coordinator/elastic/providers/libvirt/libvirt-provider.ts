@@ -10,8 +10,8 @@ import {
   type ProviderFactory,
   type ProviderTraits,
 } from '../../provider.js';
-import { guarded } from '../cloud-provider.js';
 import { AGENT_SETTINGS, agentSourceOf, nameSetting } from '../cloud-settings.js';
+import { guarded } from '../provider-call.js';
 import { choiceSetting, type ProviderSettings, readProviderSettings, textSetting } from '../provider-settings.js';
 import { type DomainSettings, domainNameOf, domainXml, machinesIn, volumesOf } from './domain.js';
 import { seedDisk } from './seed-disk.js';

@@ -1,8 +1,7 @@
-import { didYouMean } from '../../../../shared/suggest.js';
 import { ProviderError, type ProviderWorld } from '../../provider.js';
 import { Bearer, type Grant } from '../bearer.js';
 import { secretOf } from '../credentials.js';
-import type { CloudWords, FaultRow } from '../faults.js';
+import { type CloudWords, type FaultRow, noSuch } from '../faults.js';
 import { exchange, isSuccess, jsonOf } from '../http.js';
 import { type Json, JsonCloud, listOf, recordOf, textOf } from '../json-cloud.js';
 
@@ -134,11 +133,7 @@ function endpointOf(catalogue: readonly Json[], type: string, { region, interfac
       `interface "${interfaceName}": the catalogue has no ${type} service there`,
     );
   }
-  const hint = didYouMean(region, regions);
-  throw new ProviderError(
-    'configuration',
-    `region "${region}": unknown; the catalogue has ${regions.join(', ')}${hint}`,
-  );
+  throw noSuch('region', region, { remedy: regions });
 }
 
 /** `{"itemNotFound": {"code": 404, "message": "…"}}`: the code is the key. */

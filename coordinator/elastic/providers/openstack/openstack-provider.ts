@@ -6,17 +6,18 @@ import {
   type ProviderFactory,
   type ProviderTraits,
 } from '../../provider.js';
-import { guarded } from '../cloud-provider.js';
+import { cloudProvider, type FoundMachine } from '../cloud-provider.js';
 import { OneAtATime } from '../concurrency.js';
+import { noSuch } from '../faults.js';
 import { watch } from '../http.js';
-import { CloudError, type Json, listOf, recordOf, textOf, textsIn } from '../json-cloud.js';
+import { type Json, listOf, recordOf, textOf, textsIn } from '../json-cloud.js';
+import { allPages } from '../pages.js';
 import { readProviderSettings } from '../provider-settings.js';
 import { machineNameOf, machineOf, machinePrefixOf } from '../tags.js';
 import { OpenStackClient } from './openstack-client.js';
 import { loginOf, OPENSTACK_SETTINGS, type OpenStackSettings, serverDocument } from './openstack-server.js';
 import { stateOf, taskOf, wakingVerbOf } from './server-states.js';
 
-const MAX_PAGES = 100;
 const PAGE_SIZE = 500;
 
 /** OpenStack's compute service. Suspending is shelving, or, where it is set so, keeping the memory on the host. */
@@ -25,24 +26,18 @@ export const openstackProvider: ProviderFactory = (given, world) => {
   const { authUrl, region, interface: interfaceName = 'public', credentials } = settings;
   const login = loginOf(settings);
   const options = { authUrl, region, interfaceName, login, secretName: credentials, world, settings: given };
-  const openstack = { client: new OpenStackClient(options), settings, clock: world.clock };
-  // Nova has no idempotency token: the look for a machine that is there and its making must not overlap.
-  const making = new OneAtATime<{ readonly ref: string }>();
-  return guarded({
-    traits: TRAITS[settings.suspendBy ?? 'shelve'],
-    check: (signal) => check(openstack, signal),
-    create: (order, signal) => making.run(machineNameOf(order), () => create(openstack, order, signal)),
-    list: (cluster, signal) => list(openstack, cluster, signal),
-    suspend: (ref, signal) => suspend(openstack, ref, signal),
-    resume: (ref, signal) => resume(openstack, ref, signal),
-    terminate: (ref, signal) => terminate(openstack, ref, signal),
-  });
+  const client = new OpenStackClient(options);
+  const openstack = { client, settings, clock: world.clock, making: new OneAtATime<string>() };
+  const orders = { check, create, list, find, suspend, resume, terminate };
+  return cloudProvider(openstack, TRAITS[settings.suspendBy ?? 'shelve'], orders);
 };
 
 interface OpenStack {
   readonly client: OpenStackClient;
   readonly settings: OpenStackSettings;
   readonly clock: Clock;
+  /** Nova has no idempotency token: the look for a machine that is there and its making must not overlap. */
+  readonly making: OneAtATime<string>;
 }
 
 const TRAITS: Readonly<Record<'shelve' | 'suspend', ProviderTraits>> = {
@@ -78,7 +73,7 @@ async function imageId({ client, settings }: OpenStack, signal: AbortSignal): Pr
   if (second !== undefined)
     throw new ProviderError('configuration', `image "${image}": several have this name; give the id of one`);
   if (found !== undefined) return found;
-  throw new ProviderError('configuration', `image "${image}": there is no such image; openstack image list names them`);
+  throw noSuch('image', image, { remedy: 'openstack image list names them' });
 }
 
 async function flavorId({ client, settings }: OpenStack, signal: AbortSignal): Promise<string> {
@@ -87,29 +82,24 @@ async function flavorId({ client, settings }: OpenStack, signal: AbortSignal): P
   const flavors = listOf((await client.cloud.ask({ method: 'GET', url }, signal)).document, 'flavors');
   const found = flavors.find(({ id, name }) => id === flavor || name === flavor);
   if (found !== undefined) return textOf(found, 'id') ?? flavor;
-  const names = flavors.map((each) => textOf(each, 'name')).join(', ');
-  throw new ProviderError('configuration', `flavor "${flavor}": there is no such flavor; the cloud has ${names}`);
+  throw noSuch('flavor', flavor, { remedy: flavors.map((each) => textOf(each, 'name') ?? '') });
 }
 
-async function create(
-  openstack: OpenStack,
-  order: CreateOrder,
-  signal: AbortSignal,
-): Promise<{ readonly ref: string }> {
+function create(openstack: OpenStack, order: CreateOrder, signal: AbortSignal): Promise<string> {
+  return openstack.making.run(machineNameOf(order), () => make(openstack, order, signal));
+}
+
+async function make(openstack: OpenStack, order: CreateOrder, signal: AbortSignal): Promise<string> {
   const { client } = openstack;
   const known = await machinesOf(openstack, order, signal);
-  if (known[0] !== undefined) return { ref: known[0].ref };
+  if (known[0] !== undefined) return known[0].ref;
   const [image, flavor] = await Promise.all([imageId(openstack, signal), flavorId(openstack, signal)]);
   const url = await client.url('compute', '/servers', signal);
   const body = { server: serverDocument(openstack.settings, order, { image, flavor }) };
-  const { document } = await client.cloud.ask({ method: 'POST', url, body }, signal).catch((error: unknown) => {
-    throw error instanceof CloudError && error.fault === 'not-found'
-      ? new ProviderError('configuration', error.message, error)
-      : error;
-  });
+  const { document } = await client.cloud.ask({ method: 'POST', url, body }, signal);
   const ref = textOf(document, 'server', 'id') ?? '';
   await untilPlaced(openstack, ref, signal);
-  return { ref: await keepOldest(openstack, order, { ref, signal }) };
+  return keepOldest(openstack, order, { ref, signal });
 }
 
 function machinesOf(
@@ -153,32 +143,30 @@ async function keepOldest(
 }
 
 /** The oldest first. */
-async function list({ client }: OpenStack, cluster: string, signal: AbortSignal): Promise<Machine[]> {
+async function list({ client }: OpenStack, cluster: string, signal: AbortSignal): Promise<readonly Machine[]> {
   const wish = {
     name: `^${machinePrefixOf(cluster)}`,
     sort_key: 'created_at',
     sort_dir: 'asc',
     limit: String(PAGE_SIZE),
   };
-  const machines: Machine[] = [];
-  let marker: string | undefined;
-  for (let page = 0; page < MAX_PAGES; page += 1) {
+  return allPages<Machine, string>(async (marker) => {
     const query = new URLSearchParams(marker === undefined ? wish : { ...wish, marker });
     const url = await client.url('compute', `/servers/detail?${query}`, signal);
     const { document } = await client.cloud.ask({ method: 'GET', url }, signal);
     const servers = listOf(document, 'servers');
-    for (const server of servers) {
-      const state = stateOf(server);
-      const tags = textsIn(recordOf(server, 'metadata'));
-      const ref = textOf(server, 'id') ?? '';
-      const machine = state === undefined ? undefined : machineOf(tags, cluster, { ref, state });
-      if (machine !== undefined) machines.push(machine);
-    }
-    const isLast = !listOf(document, 'servers_links').some(({ rel }) => rel === 'next');
-    if (isLast) return machines;
-    marker = textOf(servers.at(-1), 'id');
-  }
-  throw new ProviderError('unavailable', `the list of servers has more than ${MAX_PAGES} pages`);
+    const hasMore = listOf(document, 'servers_links').some(({ rel }) => rel === 'next');
+    return {
+      items: servers.flatMap((server) => toMachine(server, cluster) ?? []),
+      next: hasMore ? textOf(servers.at(-1), 'id') : undefined,
+    };
+  });
+}
+
+function toMachine(server: Json, cluster: string): Machine | undefined {
+  const state = stateOf(server);
+  const tags = textsIn(recordOf(server, 'metadata'));
+  return state && machineOf(tags, cluster, { ref: textOf(server, 'id') ?? '', state });
 }
 
 async function findServer({ client }: OpenStack, ref: string, signal: AbortSignal): Promise<Json | undefined> {
@@ -187,12 +175,14 @@ async function findServer({ client }: OpenStack, ref: string, signal: AbortSigna
   return found === undefined ? undefined : recordOf(found, 'server');
 }
 
-/** Throws `not-found`. */
-async function liveServer(openstack: OpenStack, ref: string, signal: AbortSignal): Promise<Json> {
+interface FoundServer extends FoundMachine {
+  readonly server: Json;
+}
+
+async function find(openstack: OpenStack, ref: string, signal: AbortSignal): Promise<FoundServer | undefined> {
   const server = await findServer(openstack, ref, signal);
   const state = server && stateOf(server);
-  if (server !== undefined && state !== undefined && state !== 'terminating') return server;
-  throw new ProviderError('not-found', `there is no server ${ref} any more`);
+  return state && { ref, state, server };
 }
 
 async function act({ client }: OpenStack, ref: string, verb: string, signal: AbortSignal): Promise<void> {
@@ -200,17 +190,11 @@ async function act({ client }: OpenStack, ref: string, verb: string, signal: Abo
   await client.cloud.ask({ method: 'POST', url, body: { [verb]: null } }, signal);
 }
 
-async function suspend(openstack: OpenStack, ref: string, signal: AbortSignal): Promise<void> {
-  const state = stateOf(await liveServer(openstack, ref, signal));
-  if (state === 'suspended' || state === 'suspending') return;
-  await act(openstack, ref, openstack.settings.suspendBy ?? 'shelve', signal);
+function suspend(openstack: OpenStack, { ref }: FoundServer, signal: AbortSignal): Promise<void> {
+  return act(openstack, ref, openstack.settings.suspendBy ?? 'shelve', signal);
 }
 
-async function resume(openstack: OpenStack, ref: string, signal: AbortSignal): Promise<void> {
-  const server = await liveServer(openstack, ref, signal);
-  const state = stateOf(server);
-  if (state === 'running' || state === 'starting') return;
-  if (state === 'suspending') throw new ProviderError('unavailable', `server ${ref} is still being suspended`);
+async function resume(openstack: OpenStack, { ref, server }: FoundServer, signal: AbortSignal): Promise<void> {
   const verb = wakingVerbOf(server);
   await act(openstack, ref, verb, signal);
   if (verb === 'unshelve') await untilUnshelved(openstack, ref, signal);
@@ -218,23 +202,18 @@ async function resume(openstack: OpenStack, ref: string, signal: AbortSignal): P
 
 /** Without a host that has room the server quietly stays shelved, with nothing being done to it. */
 async function untilUnshelved(openstack: OpenStack, ref: string, signal: AbortSignal): Promise<void> {
-  const server = await watch(
+  const found = await watch(
     async () => {
-      const found = await liveServer(openstack, ref, signal);
-      return taskOf(found) === 'unshelving' ? undefined : found;
+      const seen = (await findServer(openstack, ref, signal)) ?? {};
+      return taskOf(seen) === 'unshelving' ? undefined : seen;
     },
     { clock: openstack.clock, signal },
   );
-  if (server === undefined || stateOf(server) !== 'suspended') return;
-  throw new ProviderError(
-    'capacity',
-    `server ${ref} stays shelved: no host has room for flavor "${openstack.settings.flavor}"`,
-  );
+  if (found === undefined || stateOf(found) !== 'suspended') return;
+  const { flavor } = openstack.settings;
+  throw new ProviderError('capacity', `server ${ref} stays shelved: no host has room for flavor "${flavor}"`);
 }
 
 async function terminate({ client }: OpenStack, ref: string, signal: AbortSignal): Promise<void> {
-  const url = await client.url('compute', `/servers/${encodeURIComponent(ref)}`, signal);
-  await client.cloud.ask({ method: 'DELETE', url }, signal).catch((error: unknown) => {
-    if (!(error instanceof CloudError && error.status === 404)) throw error;
-  });
+  await client.cloud.remove(await client.url('compute', `/servers/${encodeURIComponent(ref)}`, signal), signal);
 }

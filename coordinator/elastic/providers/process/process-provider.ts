@@ -11,7 +11,7 @@ import {
   type ProviderTraits,
   type ProviderWorld,
 } from '../../provider.js';
-import { providerCall } from '../provider-call.js';
+import { guarded } from '../provider-call.js';
 import { durationSetting, type ProviderSettings, readProviderSettings, textsSetting } from '../provider-settings.js';
 import { MachineFolders, type MachineRecord, type Power } from './machine-folders.js';
 import { findProcesses, signalProcesses } from './machine-processes.js';
@@ -42,13 +42,14 @@ const GONE_POLL_MS = 50;
 /** Machines that are processes of this one: for trying out, and for tests. */
 export const processProvider: ProviderFactory = (settings, world) => {
   const given = readProviderSettings('process', SETTINGS, settings);
-  return new ProcessProvider({
+  const provider = new ProcessProvider({
     bootMs: given.bootDelay ?? 0,
     resumeMs: given.resumeDelay ?? 0,
     offMs: given.offDelay ?? 0,
     agentFlags: given.agentFlags ?? [],
     world,
   });
+  return guarded(provider);
 };
 
 /**
@@ -74,52 +75,44 @@ class ProcessProvider implements InstanceProvider {
     this.#folders = new MachineFolders(join(options.world.stateDir, 'machines'));
   }
 
-  check(signal: AbortSignal): Promise<void> {
-    return providerCall(signal, () => {
-      mkdirSync(this.#folders.root, { recursive: true, mode: 0o700 });
-      accessSync(this.#folders.root, constants.W_OK);
-      accessSync('/proc/self/stat', constants.R_OK);
-    });
+  async check(): Promise<void> {
+    mkdirSync(this.#folders.root, { recursive: true, mode: 0o700 });
+    accessSync(this.#folders.root, constants.W_OK);
+    accessSync('/proc/self/stat', constants.R_OK);
   }
 
-  create(order: CreateOrder, signal: AbortSignal): Promise<{ readonly ref: string }> {
-    return providerCall(signal, () => {
-      const ref = MachineFolders.refOf(order);
+  async create(order: CreateOrder): Promise<{ readonly ref: string }> {
+    const ref = MachineFolders.refOf(order);
+    const state = this.#settle(ref);
+    if (state === 'terminating') throw new ProviderError('unavailable', `${ref} is being terminated; ask again`);
+    if (state !== 'gone') return { ref };
+    this.#folders.make(ref, order, this.#power('on', this.#options.bootMs));
+    if (this.#settle(ref) !== 'gone') return { ref };
+    throw new ProviderError('capacity', 'this machine could not start one more process; is there a limit?');
+  }
+
+  async list(cluster: string): Promise<readonly Machine[]> {
+    return this.#folders.refs().flatMap((ref) => {
+      const order = this.#folders.read(ref)?.order;
       const state = this.#settle(ref);
-      if (state === 'terminating') throw new ProviderError('unavailable', `${ref} is being terminated; ask again`);
-      if (state !== 'gone') return { ref };
-      this.#folders.make(ref, order, this.#power('on', this.#options.bootMs));
-      if (this.#settle(ref) !== 'gone') return { ref };
-      throw new ProviderError('capacity', 'this machine could not start one more process; is there a limit?');
+      if (order?.cluster !== cluster || state === 'gone') return [];
+      return [{ ref, instanceId: order.instanceId, pool: order.pool, state }];
     });
   }
 
-  list(cluster: string, signal: AbortSignal): Promise<readonly Machine[]> {
-    return providerCall(signal, () =>
-      this.#folders.refs().flatMap((ref) => {
-        const order = this.#folders.read(ref)?.order;
-        const state = this.#settle(ref);
-        if (order?.cluster !== cluster || state === 'gone') return [];
-        return [{ ref, instanceId: order.instanceId, pool: order.pool, state }];
-      }),
-    );
+  async suspend(ref: string): Promise<void> {
+    this.#turn(ref, this.#power('suspended', this.#options.offMs));
   }
 
-  suspend(ref: string, signal: AbortSignal): Promise<void> {
-    return providerCall(signal, () => this.#turn(ref, this.#power('suspended', this.#options.offMs)));
+  async resume(ref: string): Promise<void> {
+    this.#turn(ref, this.#power('on', this.#options.resumeMs));
   }
 
-  resume(ref: string, signal: AbortSignal): Promise<void> {
-    return providerCall(signal, () => this.#turn(ref, this.#power('on', this.#options.resumeMs)));
-  }
-
-  terminate(ref: string, signal: AbortSignal): Promise<void> {
-    return providerCall(signal, () => {
-      const record = this.#folders.read(ref);
-      if (record === undefined || record.power.want === 'off') return;
-      this.#folders.write(ref, { ...record, power: this.#power('off', this.#options.offMs) });
-      this.#settle(ref);
-    });
+  async terminate(ref: string): Promise<void> {
+    const record = this.#folders.read(ref);
+    if (record === undefined || record.power.want === 'off') return;
+    this.#folders.write(ref, { ...record, power: this.#power('off', this.#options.offMs) });
+    this.#settle(ref);
   }
 
   #power(want: Power['want'], delayMs: number): Power {
