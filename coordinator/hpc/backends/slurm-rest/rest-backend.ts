@@ -138,7 +138,6 @@ class RestClient {
 
   async #send({ method, path, body }: Call, signal: AbortSignal): Promise<{ status: number; body: Buffer }> {
     const { endpoint, user } = this.#target;
-    // slurmrestd closes connections that it has answered on an error, so that none is kept.
     const headers = {
       'x-slurm-user-name': user ?? '',
       'x-slurm-user-token': await this.#credential.read(),
@@ -170,7 +169,7 @@ function errorOf(status: number, body: Buffer): HpcError {
   return new HpcError(slurmErrorKind(complaint), complaint);
 }
 
-/** A server without a database has no such address, or says that it has none. */
+/** A server without a database has no such address, or says that it has none. A broken answer says nothing. */
 async function account(
   client: RestClient,
   { user, path }: { readonly user: string; readonly path: string },
@@ -179,10 +178,13 @@ async function account(
   try {
     return readJobs(await client.call({ method: 'GET', path: `/slurmdb/VERSION${path}` }, signal), user);
   } catch (error) {
-    if (error instanceof HpcError && (error.kind === 'credentials' || error.message.includes('slurmrestd answers 5')))
-      throw error;
-    return new Map();
+    if (error instanceof HpcError && (error.kind === 'unknown-job' || hasNoAccounting(error.message))) return new Map();
+    throw error;
   }
+}
+
+function hasNoAccounting(message: string): boolean {
+  return message === 'slurmrestd answers 404' || /accounting storage is disabled|not found/i.test(message);
 }
 
 async function checkSite(client: RestClient, target: HpcTarget, signal: AbortSignal): ReturnType<HpcBackend['check']> {
