@@ -59,8 +59,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
   });
   const targets = {
     ...{ cluster, version: VERSION, targets: config.targets, environment: config.environment },
-    ...{ logs, artifacts, clock: systemClock, log },
-    secret: (namespace: string, name: string) => secretText(secrets.valueOf(namespace, name)),
+    ...{ logs, artifacts, secrets, clock: systemClock, log },
   };
   try {
     const parts = {

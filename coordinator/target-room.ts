@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/clock.js';
 import type { Log } from '../shared/log.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
+import type { SecretSource } from './engine/grants.js';
 import { HpcError } from './hpc/backend.js';
 import { openBackend } from './hpc/backends/open-backend.js';
 import { MirrorOperator, type MirrorOperatorOptions } from './hpc/operator/mirror-operator.js';
@@ -12,8 +13,7 @@ export interface TargetRoomOptions {
   readonly targets: readonly TargetSpec[];
   readonly cluster: string;
   readonly version: string;
-  /** The value of a secret of a namespace; undefined when it has none of that name. */
-  readonly secret: (namespace: string, name: string) => string | undefined;
+  readonly secrets: SecretSource;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly logs: OutputSink;
   readonly artifacts: ArtifactStore;
@@ -26,7 +26,7 @@ const PASSED_ON = /^(PATH|HOME|USER|LOGNAME|LANG|LC_[A-Z]+|TZ|SLURM_CONF|SGE_[A-
 
 /** What speaks to remote batch systems, put together for an engine. */
 export function operateTargets(options: TargetRoomOptions, engine: MirrorOperatorOptions['engine']): MirrorOperator {
-  const { secret, environment, ...same } = options;
+  const { secrets, environment, ...same } = options;
   const env = Object.fromEntries(
     Object.entries(environment).flatMap(([name, value]) =>
       PASSED_ON.test(name) && value !== undefined ? [[name, value] as const] : [],
@@ -35,15 +35,15 @@ export function operateTargets(options: TargetRoomOptions, engine: MirrorOperato
   return new MirrorOperator({
     ...same,
     engine,
-    hasSecret: (namespace, name) => secret(namespace, name) !== undefined,
+    secrets,
     open: (target, namespace) =>
       openBackend(target, {
         clock: options.clock,
         env,
         sshAgentSocket: environment.SSH_AUTH_SOCK,
         secret: async (name) => {
-          const value = secret(namespace, name);
-          if (value !== undefined) return value;
+          const value = secrets.valueOf(namespace, name);
+          if (value !== undefined) return Buffer.from(value).toString('utf8');
           throw new HpcError('credentials', `namespace ${namespace} has no secret "${name}"`);
         },
       }),

@@ -30,3 +30,18 @@ export function registrySecretOf(image: string): string {
   const isHost = rest.length > 0 && (/[.:]/.test(host) || host === 'localhost');
   return `registry:${isHost ? host : DEFAULT_REGISTRY}`;
 }
+
+const QUOTE = 0x27;
+const ESCAPED_QUOTE = Buffer.from("'\\''");
+
+/** `export NAME='value'` and a line's end, for a shell to read, byte for byte; null is an empty value. */
+export function exportLine(name: string, value: Uint8Array | null): Buffer {
+  const parts: Uint8Array[] = [Buffer.from(`export ${name}='`)];
+  let from = 0;
+  const bytes = value ?? new Uint8Array(0);
+  for (let at = bytes.indexOf(QUOTE); at !== -1; at = bytes.indexOf(QUOTE, from)) {
+    parts.push(bytes.subarray(from, at), ESCAPED_QUOTE);
+    from = at + 1;
+  }
+  return Buffer.concat([...parts, bytes.subarray(from), Buffer.from("'\n")]);
+}

@@ -13,6 +13,7 @@ import {
 import { dirname, join } from 'node:path';
 import { AppError } from '../../shared/errors.js';
 import type { AllocationId } from '../../shared/ids.js';
+import { exportLine } from '../../shared/secrets.js';
 import type { SecretGrant, StartOrder } from '../../shared/wire/messages.js';
 
 /** File systems that are in memory alone, by the magic number that statfs(2) has for them: tmpfs and ramfs. */
@@ -92,7 +93,8 @@ export class SecretFolder {
     const files = secrets.filter(({ file }) => file !== undefined);
     const variables = secrets.filter(({ env }) => env !== undefined);
     for (const { file = '', value } of files) this.#writeFile(join(directory, file), value ?? '');
-    if (variables.length > 0) this.#writeFile(envFile, Buffer.concat(variables.map(exportOf)));
+    if (variables.length > 0)
+      this.#writeFile(envFile, Buffer.concat(variables.map(({ env = '', value }) => exportLine(env, value))));
     return {
       directory: files.length > 0 ? directory : null,
       envFile: variables.length > 0 ? envFile : null,
@@ -173,19 +175,4 @@ function nearestOf(path: string): string {
 
 function isInMemory(path: string): boolean {
   return IN_MEMORY.has(statfsSync(path).type);
-}
-
-const QUOTE = 0x27;
-const ESCAPED_QUOTE = Buffer.from("'\\''");
-
-/** `export NAME='value'`, byte for byte. */
-function exportOf({ env = '', value }: SecretGrant): Buffer {
-  const parts: Uint8Array[] = [Buffer.from(`export ${env}='`)];
-  let from = 0;
-  const bytes = value ?? new Uint8Array(0);
-  for (let at = bytes.indexOf(QUOTE); at !== -1; at = bytes.indexOf(QUOTE, from)) {
-    parts.push(bytes.subarray(from, at), ESCAPED_QUOTE);
-    from = at + 1;
-  }
-  return Buffer.concat([...parts, bytes.subarray(from), Buffer.from("'\n")]);
 }

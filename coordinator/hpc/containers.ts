@@ -10,6 +10,8 @@ export interface ContainerCommand {
   /** Of variables that the task is to see. */
   readonly names: readonly string[];
   readonly hasGpus: boolean;
+  /** Whether the task has secrets as files, in the folder BERTH_SECRETS_DIR. */
+  readonly hasSecretFiles: boolean;
   /** Where the command starts, within the container; null for the workspace. */
   readonly workdir: string | null;
   /** A shell command within the container. */
@@ -17,22 +19,29 @@ export interface ContainerCommand {
 }
 
 /** The shell command that runs a command in a container. The current folder is the workspace, which it sees. */
-export function inContainer({ runtime, image, names, hasGpus, workdir, command }: ContainerCommand): string {
+export function inContainer(container: ContainerCommand): string {
+  const { runtime, image, names, hasGpus, hasSecretFiles, workdir, command } = container;
   const start = workdir === null ? `"${workspaceIn(runtime)}"` : quote(workdir);
   switch (runtime) {
     case 'apptainer':
     case 'singularity': {
       const gpus = hasGpus ? ' --nv' : '';
-      return `${runtime} exec${gpus} --bind "$PWD" --pwd ${start} ${quote(imageUrl(image))} ${command}`;
+      const secrets = hasSecretFiles ? ` --bind "$BERTH_SECRETS_DIR:$BERTH_SECRETS_DIR:ro"` : '';
+      return `${runtime} exec${gpus} --bind "$PWD"${secrets} --pwd ${start} ${quote(imageUrl(image))} ${command}`;
     }
     case 'podman': {
       const gpus = hasGpus ? ' --device nvidia.com/gpu=all' : '';
       // Without a value, podman takes the variable's own: nothing of it is in the arguments.
-      const env = names.map((name) => ` --env ${quote(name)}`).join('');
-      return `podman run --rm${gpus}${env} --volume "$PWD:$PWD" --workdir ${start} --entrypoint '' ${quote(image)} ${command}`;
+      const places = hasSecretFiles ? ['BERTH_WORKSPACE', 'BERTH_SECRETS_DIR'] : ['BERTH_WORKSPACE'];
+      const env = [...names, ...places].map((name) => ` --env ${quote(name)}`).join('');
+      const secrets = hasSecretFiles ? ` --volume "$BERTH_SECRETS_DIR:$BERTH_SECRETS_DIR:ro"` : '';
+      return `podman run --rm${gpus}${env} --volume "$PWD:$PWD"${secrets} --workdir ${start} --entrypoint '' ${quote(image)} ${command}`;
     }
-    case 'charliecloud':
-      return `ch-run --bind "$PWD:${workspaceIn(runtime)}" --cd ${start} ${quote(image)} -- ${command}`;
+    case 'charliecloud': {
+      const own = ` --bind "$PWD:${workspaceIn(runtime)}" --set-env=BERTH_WORKSPACE=${workspaceIn(runtime)}`;
+      const secrets = hasSecretFiles ? ` --bind "$BERTH_SECRETS_DIR:/mnt/1" --set-env=BERTH_SECRETS_DIR=/mnt/1` : '';
+      return `ch-run${own}${secrets} --cd ${start} ${quote(image)} -- ${command}`;
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import { dialectOf, placeOf, workFolder } from './plan-job.js';
 import { batchScript, DIALECTS } from './script.js';
 import { type Submission, type SubmitOptions, TASK_FILE } from './submission.js';
 import type { HpcTarget } from './target.js';
+import { identityOf, placesOf, type RemoteName, type TaskOf } from './task-identity.js';
 
 /**
  * The submission of a batch script that the user wrote for the site itself.
@@ -12,7 +13,11 @@ import type { HpcTarget } from './target.js';
  * The script runs from a file, byte for byte as it is; its directives are those of the job. Account and partition of
  * the target stand in for directives that it lacks.
  */
-export function planOwnScript(text: string, target: HpcTarget, tag: string): Submission | Refusal {
+export function planOwnScript(
+  text: string,
+  target: HpcTarget,
+  name: RemoteName & { readonly of?: TaskOf },
+): Submission | Refusal {
   if (!text.startsWith('#!')) {
     const shown = JSON.stringify(text.split('\n', 1)[0]?.slice(0, 60) ?? '');
     return refuse(
@@ -28,6 +33,7 @@ export function planOwnScript(text: string, target: HpcTarget, tag: string): Sub
   const directives = directivesOf(text, target);
   const array = arrayOf(directives);
   if (isRefusal(array)) return array;
+  const { tag, of } = name;
   const work = workFolder(target, tag);
   const script = batchScript({
     dialect: dialectOf(target),
@@ -36,6 +42,8 @@ export function planOwnScript(text: string, target: HpcTarget, tag: string): Sub
     directives,
     setup: '',
     env: {},
+    identity: identityOf(name, target, of),
+    secrets: placesOf(of?.step.secrets),
     workdir: null,
     inputs: 'in-place',
     links: [],

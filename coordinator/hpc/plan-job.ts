@@ -1,20 +1,20 @@
 import { isRefusal, type Problem, type Refusal, refuse } from '../../shared/errors.js';
 import { type JobSpec, SPEC_DEFAULTS, type StepSpec } from '../../shared/job-spec/spec.js';
 import type { InputSpec } from '../../shared/job-spec/staging-spec.js';
-import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
 import { inContainer, interpreterOf, workspaceIn } from './containers.js';
 import { mapPath } from './paths.js';
 import { quoteArgv } from './quote.js';
 import { batchScript, type Dialect } from './script.js';
 import { type Submission, type SubmitOptions, TASK_FILE } from './submission.js';
 import type { HpcTarget } from './target.js';
+import { identityOf, placesOf, type RemoteName } from './task-identity.js';
 
 /**
  * The submission that runs a job of one step at a target.
  *
  * Refuses, with all of it together, what a remote batch system cannot be asked for: nothing is accepted and ignored.
  */
-export function planJob(spec: JobSpec, target: HpcTarget, tag: string): Submission | Refusal {
+export function planJob(spec: JobSpec, target: HpcTarget, name: RemoteName): Submission | Refusal {
   const [step] = spec.steps;
   if (!step || spec.steps.length > 1) {
     const detail = `a job at hpc/${target.name} has one step, and this one has ${spec.steps.length}: submit each by itself`;
@@ -29,6 +29,7 @@ export function planJob(spec: JobSpec, target: HpcTarget, tag: string): Submissi
     const detail = problems.map(({ field, message }) => `${field}: ${message}`).join('\n');
     return refuse('unsupported-field', detail, { problems });
   }
+  const { tag } = name;
   const work = workFolder(target, tag);
   const script = batchScript({
     dialect: dialectOf(target),
@@ -36,7 +37,9 @@ export function planJob(spec: JobSpec, target: HpcTarget, tag: string): Submissi
     work,
     directives: [],
     setup: target.setup,
-    env: taskEnv(spec, step),
+    env: resourceEnv(step),
+    identity: identityOf(name, target, { spec, step }),
+    secrets: placesOf(step.secrets),
     workdir: step.image !== null ? null : mappedWorkdir(step, target),
     inputs: step.array !== '0' && (step.inputs ?? []).length > 0 ? 'copied' : 'in-place',
     links: linksOf(step, target),
@@ -64,7 +67,6 @@ function unsupported(spec: JobSpec, step: StepSpec): Problem[] {
   add('hold', spec.hold, 'is not for a remote job; submit it when it may start');
   add('priority', spec.priority !== SPEC_DEFAULTS.priority, 'is decided by the remote system; remove it');
   add('gang', step.gang === true, 'is not for a remote job; use the launcher of the site, such as srun');
-  add('secrets', (step.secrets ?? []).length > 0, 'cannot be passed on: batch scripts are readable for others');
   add('user', step.user !== undefined, 'is the account at the remote system; remove it');
   add('constraints', step.constraints.length > 0, 'speak of nodes of this cluster; choose a partition in the target');
   add('volumes', (step.volumes ?? []).length > 0, 'are of nodes of this cluster; map a shared path in the target');
@@ -108,10 +110,25 @@ function mappedWorkdir({ workdir }: StepSpec, { paths }: HpcTarget): string | nu
   return workdir === null || paths.length === 0 ? workdir : (mapPath(paths, workdir) ?? workdir);
 }
 
-function taskEnv(spec: JobSpec, step: StepSpec): Record<string, string> {
-  const own = { BERTH_JOB_NAME: spec.name, BERTH_STEP: step.name, BERTH_TASK_COUNT: String(taskCountOf(step)) };
-  return { ...step.env, ...own };
+function resourceEnv({ env, resources: { cpuMillis, memoryMiB } }: StepSpec): Record<string, string> {
+  return { ...env, BERTH_CPUS: String(cpuMillis / 1_000), BERTH_MEMORY_MIB: String(memoryMiB) };
 }
+
+/** What a container is to see of the variables that every script sets. */
+const BERTH_VARIABLES = [
+  'BERTH_JOB_ID',
+  'BERTH_JOB_NAME',
+  'BERTH_STEP',
+  'BERTH_TASK_ID',
+  'BERTH_TASK_INDEX',
+  'BERTH_TASK_COUNT',
+  'BERTH_ATTEMPT',
+  'BERTH_ALLOCATION_ID',
+  'BERTH_NODE',
+  'BERTH_CPUS',
+  'BERTH_MEMORY_MIB',
+  'BERTH_HPC_JOB',
+];
 
 function commandOf(step: StepSpec, { container }: HpcTarget): string {
   const { image, run, workdir } = step;
@@ -124,8 +141,16 @@ function commandOf(step: StepSpec, { container }: HpcTarget): string {
     run.kind === 'command'
       ? quoteArgv(run.argv)
       : `${interpreterOf(run.script)} "${workspaceIn(container)}/${TASK_FILE}" ${quoteArgv(run.args)}`.trim();
-  const names = [...Object.keys(step.env), 'BERTH_HPC_JOB', 'BERTH_TASK_INDEX', 'BERTH_JOB_NAME'];
-  return inContainer({ runtime: container, image, names, hasGpus: step.resources.gpus !== null, workdir, command });
+  const secrets = (step.secrets ?? []).flatMap(({ env }) => env ?? []);
+  return inContainer({
+    runtime: container,
+    image,
+    names: [...Object.keys(step.env), ...secrets, ...BERTH_VARIABLES],
+    hasGpus: step.resources.gpus !== null,
+    hasSecretFiles: placesOf(step.secrets).hasFiles,
+    workdir,
+    command,
+  });
 }
 
 function optionsOf(step: StepSpec, target: HpcTarget): SubmitOptions {

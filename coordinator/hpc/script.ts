@@ -2,7 +2,16 @@ import { type Refusal, refuse } from '../../shared/errors.js';
 import { SYSTEM_FAILURE_EXIT } from '../../shared/outcome.js';
 import { quote } from './quote.js';
 import { HPC_LIMITS } from './remote-job.js';
-import { INPUTS_FOLDER, MARKS_FOLDER, outputFile, TASK_FILE, WORKSPACES_FOLDER } from './submission.js';
+import {
+  INPUTS_FOLDER,
+  MARKS_FOLDER,
+  outputFile,
+  SECRETS_ENV_FILE,
+  SECRETS_FILES_FOLDER,
+  TASK_FILE,
+  WORKSPACES_FOLDER,
+} from './submission.js';
+import type { SecretPlaces, TaskIdentity } from './task-identity.js';
 
 /** How the systems tell a job who it is, and what their directives begin with. */
 export const DIALECTS = {
@@ -30,6 +39,8 @@ export interface BatchScript {
   /** Commands of the site, such as `module load apptainer`. */
   readonly setup: string;
   readonly env: Readonly<Record<string, string>>;
+  readonly identity: TaskIdentity;
+  readonly secrets: SecretPlaces;
   /** Where the command starts; null for a workspace of the task's own. */
   readonly workdir: string | null;
   /** Whether the inputs are copied into each task's workspace, or lie in the only one already. */
@@ -50,7 +61,8 @@ export interface BatchScript {
  * - Output goes to files of its own, whatever the system's rules for names are.
  * - It leaves its exit status in its work directory, where it is found when the system has forgotten the job.
  *
- * Written for a POSIX shell. Values are quoted, never expanded; nothing of the environment is in any argument.
+ * Written for a POSIX shell. Values are quoted, never expanded; nothing of the environment is in any argument. Secrets
+ * are not here: it reads them from the work directory, last of all, so that only the task's own command has them.
  */
 export function batchScript(script: BatchScript): string | Refusal {
   const { id, index } = DIALECTS[script.dialect];
@@ -73,12 +85,8 @@ finish() {
   exit "$1"
 }
 ${workspace(script)}
-export BERTH_HPC_JOB="$id" BERTH_TASK_INDEX="$index"
-${Object.entries(script.env)
-  .map(([name, value]) => `export ${name}=${quote(value)}\n`)
-  .join(
-    '',
-  )}${script.setup === '' ? '' : `${script.setup}\n`}${program(script.program)}# The shell outlives a signal that is meant for the task, to say how that ended.
+${variables(script)}
+${script.setup === '' ? '' : `${script.setup}\n`}${program(script.program)}${secrets(script.secrets)}# The shell outlives a signal that is meant for the task, to say how that ended.
 trap : TERM INT HUP XCPU USR1 USR2
 ${script.command}
 finish "$?"
@@ -87,6 +95,25 @@ finish "$?"
   if (byteCount <= HPC_LIMITS.maxScriptBytes) return text;
   const detail = `the batch script has ${byteCount} bytes; a system takes ${HPC_LIMITS.maxScriptBytes} at most: put what is large into "inputs"`;
   return refuse('payload-too-large', detail);
+}
+
+function variables({ env, identity }: BatchScript): string {
+  const { taskPrefix, attempt } = identity;
+  const constant = Object.entries({ ...env, ...identity.env }).map(([name, value]) => `export ${name}=${quote(value)}`);
+  return [
+    ...constant,
+    'export BERTH_HPC_JOB="$id" BERTH_TASK_INDEX="$index"',
+    `export BERTH_TASK_ID=${quote(taskPrefix)}"$index" BERTH_ALLOCATION_ID=${quote(taskPrefix)}"$index"${quote(`#${attempt}`)}`,
+  ].join('\n');
+}
+
+function secrets({ hasFiles, hasVariables }: SecretPlaces): string {
+  const file = `"$work/${SECRETS_ENV_FILE}"`;
+  return [
+    ...(hasFiles ? [`export BERTH_SECRETS_DIR="$work/${SECRETS_FILES_FOLDER}"\n`] : []),
+    // A shell ends at once when it is to read a file that is not there.
+    ...(hasVariables ? [`[ -r ${file} ] && . ${file} || finish ${SYSTEM_FAILURE_EXIT}\n`] : []),
+  ].join('');
 }
 
 function workspace({ workdir, inputs, links }: BatchScript): string {

@@ -36,6 +36,10 @@ export const INPUTS_FOLDER = 'in';
 export const WORKSPACES_FOLDER = 'files';
 /** A script of the user's, in the workspace; no pattern without a dot takes it for an output. */
 export const TASK_FILE = '.berth-task';
+/** See secret-files.ts. */
+export const SECRETS_FOLDER = 'secrets';
+export const SECRETS_FILES_FOLDER = `${SECRETS_FOLDER}/files`;
+export const SECRETS_ENV_FILE = `${SECRETS_FOLDER}/env.sh`;
 /** See marks.ts. */
 export const MARKS_FOLDER = 'marks';
 /** The id of what was submitted, written under the lock of `submit`. */

@@ -99,7 +99,7 @@ class Site {
     });
     if (isRefusal(spec)) throw new Error(spec.detail);
     const tag = `t${process.pid}-${tagCount}`;
-    const submission = planJob(spec, this.target(partition === undefined ? {} : { partition }), tag);
+    const submission = planJob(spec, this.target(partition === undefined ? {} : { partition }), { tag });
     if (isRefusal(submission)) throw new Error(submission.detail);
     return submission;
   }

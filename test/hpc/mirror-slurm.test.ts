@@ -78,12 +78,12 @@ async function anArray(t: Test, { berth, api, detach }: Bench): Promise<void> {
 
 async function ownScript(t: Test, { berth, slurm }: Bench): Promise<void> {
   const script = join(slurm.folder, 'own.sh');
-  writeFileSync(
-    script,
-    '#!/bin/bash\n#SBATCH --comment=mine --begin=now\necho $SLURM_JOB_ID on $SLURM_JOB_PARTITION\n',
-  );
-  const result = await berth(['run', '--target', 'hpc/lab', script]);
-  t.match(result, { exitCode: 0, stdout: /^\d+ on main\n$/ }, result.stderr);
+  const says = 'echo $SLURM_JOB_ID on $SLURM_JOB_PARTITION, $BERTH_TASK_ID $(printf %s "$TOKEN" | wc -c)';
+  writeFileSync(script, `#!/bin/bash\n#SBATCH --comment=mine --begin=now\n${says}\nscontrol show job $SLURM_JOB_ID\n`);
+  await berth(['secrets', 'set', 'token'], { input: 'a-value-that-nobody-sees' });
+  const result = await berth(['run', '--target', 'hpc/lab', '--secret', 'token=env:TOKEN', script]);
+  t.match(result, { exitCode: 0, stdout: /^\d+ on main, j\d+\.0 24\n/ }, result.stderr);
+  t.notMatch(result.stdout, /a-value-that-nobody-sees/, 'the system is not told');
 }
 
 async function wrongJobs(t: Test, { berth, slurm }: Bench): Promise<void> {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -67,6 +68,60 @@ t.test('tasks of an array are one remote job, and end each as it does', async (t
     Array.from({ length: 10 }, (_, index) => `exited ${index}`),
   );
   t.equal(site.calls.filter((call) => call === 'submit').length, 1);
+});
+
+t.test('a task is told what it is, by the names that it has on a node', async (t) => {
+  const { parts } = aBench(t);
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  const names = [
+    'JOB_ID',
+    'TASK_ID',
+    'TASK_INDEX',
+    'TASK_COUNT',
+    'ATTEMPT',
+    'ALLOCATION_ID',
+    'NODE',
+    'CPUS',
+    'MEMORY_MIB',
+  ];
+  const command = `echo ${names.map((name) => `$BERTH_${name}`).join(' ')}; exit $((2 - $BERTH_ATTEMPT))`;
+  const retry = { maxAttempts: 2, backoffMs: 0, on: ['exited' as const] };
+  const jobId = await coordinator.submit(aRemoteJob(command, { array: '3-4', retry }));
+  await coordinator.endsOf(jobId);
+  for (const [index, attempt] of [3, 4].flatMap((each) => [[each, 1] as const, [each, 2] as const])) {
+    const id = `${jobId}.${index}#${attempt}`;
+    const said = `${jobId} ${jobId}.${index} ${index} 2 ${attempt} ${id} hpc/site`;
+    t.match(await coordinator.output(id), new RegExp(`^${said} [0-9.]+ \\d+\n$`), id);
+  }
+});
+
+t.test('secrets reach a task as variables and files, are nowhere else, and go with it', async (t) => {
+  const { site, parts } = aBench(t, { keep: 'always' });
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  const places = '"$BERTH_SECRETS_DIR/key" "$BERTH_SECRETS_DIR/../env.sh"';
+  const command = `stat -c %a ${places}; { printf %s "$TOKEN"; cat "$BERTH_SECRETS_DIR/key"; } | sha256sum; exit 3`;
+  const secrets = [
+    { name: 'token', env: 'TOKEN' },
+    { name: 'key', file: 'key' },
+  ];
+  const jobId = await coordinator.submit(aRemoteJob(command, { array: '0-1', secrets }));
+  t.same(await coordinator.endsOf(jobId), ['exited 3', 'exited 3']);
+  const sum = createHash('sha256').update("it's tokenit's key").digest('hex');
+  t.equal(await coordinator.output(`${jobId}.1#1`), `600\n600\n${sum}  -\n`);
+  const files = readdirSync(parts.folder, { recursive: true, withFileTypes: true }).filter((each) => each.isFile());
+  const holding = files.filter((each) => readFileSync(join(each.parentPath, each.name)).includes("it's"));
+  t.same(holding, [], 'neither the site nor the log has a value');
+  t.ok(
+    files.some(({ name }) => name === 'job.sh'),
+    'though the work directory is kept',
+  );
+
+  site.calls.length = 0;
+  const unfit = aRemoteJob('true', { secrets: [{ name: 'binary', env: 'BINARY' }] });
+  t.match(await coordinator.endsOf(await coordinator.submit(unfit)), [/^rejected the secret "binary" has a NUL byte/]);
+  t.notOk(site.calls.includes('submit'));
 });
 
 t.test('cancel reaches a job that runs there, and what it wrote is kept', async (t) => {

@@ -28,7 +28,7 @@ function problems(value: unknown): string {
 }
 
 function plan(input: Record<string, unknown>, target = aTarget()): Submission | Refusal {
-  return planJob(taken(parseJobSpec(input)), target, 'tag');
+  return planJob(taken(parseJobSpec(input)), target, { tag: 'tag' });
 }
 
 t.test('a shell receives any argument as it was', async () => {
@@ -97,9 +97,12 @@ t.test('containers are run by what the site has', async (t) => {
   t.equal(run('apptainer'), `apptainer exec --bind "$PWD" --pwd "$PWD" 'docker://python:3.12' 'python' '-V'`);
   t.match(
     run('podman'),
-    /^podman run --rm --env 'A' .*--volume "\$PWD:\$PWD" --workdir "\$PWD" --entrypoint '' 'python:3.12' 'python' '-V'$/,
+    /^podman run --rm --env 'A' .*--env 'BERTH_WORKSPACE' --volume "\$PWD:\$PWD" --workdir "\$PWD" --entrypoint '' 'python:3.12' 'python' '-V'$/,
   );
-  t.equal(run('charliecloud'), `ch-run --bind "$PWD:/mnt/0" --cd "/mnt/0" 'python:3.12' -- 'python' '-V'`);
+  t.equal(
+    run('charliecloud'),
+    `ch-run --bind "$PWD:/mnt/0" --set-env=BERTH_WORKSPACE=/mnt/0 --cd "/mnt/0" 'python:3.12' -- 'python' '-V'`,
+  );
   t.match(problems(plan(step)), /image: hpc\/slurm-local has no "container"/);
 });
 
@@ -109,12 +112,11 @@ t.test('what a remote system cannot be asked for is refused by name, all of it t
     priority: 'high',
     gang: true,
     constraints: ['arch = x64'],
-    secrets: [{ name: 's', env: 'S' }],
     resources: { gpus: { share: 0.5 } },
     workdir: '/home/x',
   };
   const text = problems(plan(input, aTarget({ paths: [{ local: '/data', remote: '/net/data' }] })));
-  for (const field of ['priority', 'gang', 'constraints', 'secrets', 'resources.gpus', 'workdir']) {
+  for (const field of ['priority', 'gang', 'constraints', 'resources.gpus', 'workdir']) {
     t.match(text, `${field}: `, field);
   }
   const steps = [
@@ -131,7 +133,7 @@ t.test(
     const text =
       "#!/bin/bash\n# mine\n#SBATCH -p long\n#SBATCH --array=3-4%1\n\necho 'it'\"'\"'s' \\\n $0\n#SBATCH --late\n";
     const target = aTarget({ stagingRoot: folder, account: 'lab', partition: 'main' });
-    const { script, options, work } = taken(planOwnScript(text, target, 'tag'));
+    const { script, options, work } = taken(planOwnScript(text, target, { tag: 'tag' }));
     t.same(options, { account: 'lab', array: '3-4', maxParallel: 1 });
     t.same(script.split('\n').slice(0, 3), ['#!/bin/sh', '#SBATCH -p long', '#SBATCH --array=3-4%1']);
     mkdirSync(work);
@@ -142,10 +144,10 @@ t.test(
     t.equal(readFileSync(join(work, 'out.0'), 'utf8'), `it's ${work}/files/0/.berth-task\n`);
 
     t.match(
-      problems(planOwnScript('#SBATCH -n 1\necho x\n', target, 'tag')),
+      problems(planOwnScript('#SBATCH -n 1\necho x\n', target, { tag: 'tag' })),
       /line 1: "#SBATCH -n 1" is no interpreter; .*#!\/bin\/bash/,
     );
-    t.match(problems(planOwnScript('#!/bin/sh\r\nx\r\n', target, 'tag')), /Windows line ends/);
+    t.match(problems(planOwnScript('#!/bin/sh\r\nx\r\n', target, { tag: 'tag' })), /Windows line ends/);
   },
 );
 

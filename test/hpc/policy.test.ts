@@ -221,7 +221,7 @@ t.test(
 t.test('a whole life of a mirror at a site that fails on the way leaves one job', async (t) => {
   const site = new FakeSite();
   const target = aTarget({ stagingRoot: temporaryFolder(t) });
-  const submission = planJob(taken(parseJobSpec({ script: 'exit 3' })), target, 'life');
+  const submission = planJob(taken(parseJobSpec({ script: 'exit 3' })), target, { tag: 'life' });
   if (isRefusal(submission)) throw new Error(submission.detail);
   const backend = site.open();
   const signal = new AbortController().signal;

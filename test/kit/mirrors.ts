@@ -15,10 +15,13 @@ import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { NO_LIMITS } from '../../shared/limits.js';
 import { silentLog } from '../../shared/log.js';
 import { systemRandom } from '../../shared/random.js';
+import { secretKey } from '../../shared/secrets.js';
 import { oneStep } from './builders.js';
 import { until } from './until.js';
 
 const LEASE_MS = 60_000;
+const SECRETS = ['token', 'key', 'binary'];
+const LIMITS = { ...NO_LIMITS, secretKeys: new Set(SECRETS.map((name) => secretKey('default', name))) };
 
 export interface MirrorParts {
   readonly folder: string;
@@ -46,8 +49,8 @@ export class MirrorCoordinator {
     const engine = await Engine.open({
       ...base,
       store: new SqliteStore({ stateDir: folder }),
-      rules: { nodeLeaseMs: LEASE_MS, limits: NO_LIMITS },
-      planning: { ...DEFAULT_PLAN_POLICY, limits: NO_LIMITS },
+      rules: { nodeLeaseMs: LEASE_MS, limits: LIMITS },
+      planning: { ...DEFAULT_PLAN_POLICY, limits: LIMITS },
       pricing: new ImmediatePricing(),
       perform: (effects) => operator?.perform(effects),
       onFailure: (error) => {
@@ -60,7 +63,7 @@ export class MirrorCoordinator {
       ...{ engine, targets, open, logs, artifacts, clock: systemClock, log: silentLog },
       cluster: 'berth-test',
       version: 'test',
-      hasSecret: (_namespace, name) => name !== 'missing',
+      secrets: { valueOf: (_namespace, name) => secretOf(name) },
     });
     operator = made;
     await made.begin();
@@ -103,6 +106,11 @@ export class MirrorCoordinator {
     await this.engine.close();
     await this.logs.close();
   }
+}
+
+function secretOf(name: string): Uint8Array | undefined {
+  if (!SECRETS.includes(name)) return undefined;
+  return Buffer.from(name === 'binary' ? '\0' : `it's ${name}`);
 }
 
 function endText(end: object & { readonly kind: string }): string {

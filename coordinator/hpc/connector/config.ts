@@ -4,8 +4,10 @@ import { Command, CommanderError, Option } from 'commander';
 import { systemClock } from '../../../shared/clock.js';
 import { AppError } from '../../../shared/errors.js';
 import { NAME } from '../../../shared/ids.js';
+import type { SecretUse } from '../../../shared/job-spec/spec.js';
 import { SECRET_NAME } from '../../../shared/secrets.js';
 import { parseDuration } from '../../../shared/units.js';
+import type { SecretGrant } from '../../../shared/wire/messages.js';
 import { HpcError } from '../backend.js';
 import type { BackendMeans } from '../backends/means.js';
 import { TAG } from '../submission.js';
@@ -96,6 +98,14 @@ export function tagOf(name: string): string {
   throw new AppError('invalid-request', `--name: ${JSON.stringify(name)} cannot be a name; ${remedy}`);
 }
 
+/** What a job is given of the secrets, as their files are now. */
+export async function readGrants(
+  secretsDir: string | undefined,
+  secrets: readonly SecretUse[],
+): Promise<readonly SecretGrant[]> {
+  return Promise.all(secrets.map(async (use) => ({ ...use, value: await readSecret(secretsDir, use.name) })));
+}
+
 /** What backends get of this process. */
 export function readMeans(secretsDir: string | undefined): BackendMeans {
   const env = Object.fromEntries(
@@ -107,18 +117,18 @@ export function readMeans(secretsDir: string | undefined): BackendMeans {
     clock: systemClock,
     env,
     sshAgentSocket: process.env.SSH_AUTH_SOCK,
-    secret: (name) => readSecret(secretsDir, name),
+    secret: async (name) => (await readSecret(secretsDir, name)).toString('utf8'),
   };
 }
 
 /** Read anew each time: whoever renews a token writes it into its file. */
-async function readSecret(folder: string | undefined, name: string): Promise<string> {
+async function readSecret(folder: string | undefined, name: string): Promise<Buffer> {
   if (folder === undefined) {
     throw new HpcError('credentials', `the secret ${name} is needed: give --secrets-dir, with a file of that name`);
   }
   if (!SECRET_NAME.test(name)) throw new HpcError('configuration', `${JSON.stringify(name)} is no name of a secret`);
   try {
-    return await readFile(join(folder, name), 'utf8');
+    return await readFile(join(folder, name));
   } catch (error) {
     throw new HpcError('credentials', `the secret ${name}: ${(error as Error).message}`, { cause: error });
   }

@@ -1,10 +1,12 @@
 import type { Clock } from '../../../shared/clock.js';
 import { isAppError } from '../../../shared/errors.js';
 import { eachIndex, type RangeSet } from '../../../shared/ranges.js';
+import type { SecretGrant } from '../../../shared/wire/messages.js';
 import { asHpcError, type HpcBackend } from '../backend.js';
 import { type Mirror, type MirrorOutcome, newMirror, recovered } from '../mirror.js';
 import { afterStep, type MirrorResult, type MirrorStep, nextStep, wantCancel } from '../mirror-policy.js';
 import { indexesOf, performStep } from '../perform-step.js';
+import { removeSecrets } from '../secret-files.js';
 import type { HpcTarget } from '../target.js';
 import { Follower, type Print } from './follow.js';
 import type { LoadedJob } from './load-job.js';
@@ -15,6 +17,8 @@ import { stageIn, stageOut } from './staging.js';
 export interface ConnectorOptions {
   readonly target: HpcTarget;
   readonly job: LoadedJob;
+  /** The values of its secrets, asked for when they are sent. */
+  readonly grants: () => Promise<readonly SecretGrant[]>;
   readonly backend: HpcBackend;
   readonly clock: Clock;
   readonly file: RecordFile;
@@ -105,9 +109,9 @@ export class Connector {
 
   /** A fault of this side ends the run; one of the other side is trouble like any other. */
   async #stageIn(step: MirrorStep): Promise<MirrorResult | undefined> {
-    const { backend, job } = this.#options;
+    const { backend, job, grants } = this.#options;
     try {
-      await stageIn(backend.files, job, this.#stop.signal);
+      await stageIn(backend.files, { ...job, grants: await grants() }, this.#stop.signal);
       return undefined;
     } catch (error) {
       if (isAppError(error)) throw error;
@@ -150,6 +154,10 @@ export class Connector {
   }
 
   async #finish(outcome: MirrorOutcome): Promise<ConnectorEnd> {
+    const { files } = this.#options.backend;
+    const { submission, secrets } = this.#options.job;
+    const removal = (): Promise<void> => removeSecrets(files, submission, this.#stop.signal);
+    if (secrets.length > 0 && !this.#record.isFetched) await this.#late('the removal of its secrets', removal);
     if (outcome.kind === 'refused' || this.#record.isFetched) return { kind: 'ended', outcome, missing: [] };
     const { backend, job, outputFolder, say, target } = this.#options;
     const signal = this.#stop.signal;

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { AppError, isRefusal, type Problem, type Refusal } from '../../../shared/errors.js';
 import { isRecord } from '../../../shared/job-spec/findings.js';
+import type { SecretUse } from '../../../shared/job-spec/spec.js';
 import type { InputSpec, OutputSpec } from '../../../shared/job-spec/staging-spec.js';
 import { parseJobText } from '../../../shared/job-spec/text.js';
 import { planOwnScript } from '../own-script.js';
@@ -16,6 +17,7 @@ export interface LoadedJob {
   /** Files that must be brought there. */
   readonly uploads: readonly InputSpec[];
   readonly outputs: readonly OutputSpec[];
+  readonly secrets: readonly SecretUse[];
 }
 
 /** The target that a YAML file describes, with what flags say instead. Throws `invalid-request` with every problem. */
@@ -34,14 +36,14 @@ export async function loadTarget(path: string, over: Readonly<Record<string, unk
 export function loadJob(path: string, target: HpcTarget, tag: string): LoadedJob {
   const text = readText(path);
   if (isOwnScript(text, target)) {
-    return { submission: orThrow(planOwnScript(text, target, tag), path), uploads: [], outputs: [] };
+    return { submission: orThrow(planOwnScript(text, target, { tag }), path), uploads: [], outputs: [], secrets: [] };
   }
   const spec = orThrow(parseJobText(text, { fileName: basename(path) }), path);
-  const submission = orThrow(planJob(spec, target, tag), path);
+  const submission = orThrow(planJob(spec, target, { tag }), path);
   const [step] = spec.steps;
   const linked = new Set(step === undefined ? [] : linksOf(step, target).map(({ to }) => to));
   const uploads = (step?.inputs ?? []).filter(({ to }) => !linked.has(to));
-  return { submission, uploads, outputs: step?.outputs ?? [] };
+  return { submission, uploads, outputs: step?.outputs ?? [], secrets: step?.secrets ?? [] };
 }
 
 /** A script in the system's own terms, unless the system reads none from a script: then its lines are understood here. */

@@ -5,7 +5,7 @@ import { asHpcError, type HpcBackend, HpcError } from '../backend.js';
 import { openBackend } from '../backends/open-backend.js';
 import type { HpcErrorKind } from '../remote-job.js';
 import type { HpcTarget } from '../target.js';
-import { type CheckConfig, type RunConfig, readHpcCommand, readMeans, tagOf } from './config.js';
+import { type CheckConfig, type RunConfig, readGrants, readHpcCommand, readMeans, tagOf } from './config.js';
 import { Connector, type ConnectorEnd } from './connector.js';
 import { exitCodeOfEnd, sentenceOfEnd } from './exit-code.js';
 import type { Print } from './follow.js';
@@ -44,11 +44,15 @@ async function run(config: RunConfig): Promise<number> {
   const name = config.name ?? `run-${systemRandom.token(NAME_BYTES)}`;
   const job = loadJob(config.job, target, tagOf(name));
   checkUploads(job.uploads);
+  const grants = () => readGrants(config.secretsDir, job.secrets);
+  // One that is missing is told before anything is done.
+  await grants();
   const backend = openBackend(target, readMeans(config.secretsDir));
   const say = (line: string): void => console.error(`hpc/${target.name} ${name}: ${line}`);
   const connector = new Connector({
     target,
     job,
+    grants,
     backend,
     say,
     clock: systemClock,

@@ -3,9 +3,11 @@ import { AppError } from '../../../shared/errors.js';
 import { globMatches, hasWildcard } from '../../../shared/glob.js';
 import { INPUT_MODE, type InputSpec, type OutputSpec } from '../../../shared/job-spec/staging-spec.js';
 import { eachIndex } from '../../../shared/ranges.js';
+import type { SecretGrant } from '../../../shared/wire/messages.js';
 import type { RemoteFiles } from '../backend.js';
 import { indexesOf } from '../perform-step.js';
 import { localPath } from '../plan-job.js';
+import { writeSecrets } from '../secret-files.js';
 import { INPUTS_FOLDER, SCRIPT_FILE, type Submission, WORKSPACES_FOLDER } from '../submission.js';
 import type { LoadedJob } from './load-job.js';
 import { download, upload } from './transfer.js';
@@ -24,7 +26,7 @@ export function checkUploads(uploads: readonly InputSpec[]): void {
 /** Makes the work directory: inputs, then the script, which appears whole. May be repeated after any failure. */
 export async function stageIn(
   files: RemoteFiles,
-  { submission, uploads }: LoadedJob,
+  { submission, uploads, grants }: Pick<LoadedJob, 'submission' | 'uploads'> & { grants: readonly SecretGrant[] },
   signal: AbortSignal,
 ): Promise<void> {
   const { work, script } = submission;
@@ -37,6 +39,7 @@ export async function stageIn(
       await files.write(to, Buffer.from(input.source.content), { offset: 0, mode }, signal);
     }
   }
+  await writeSecrets(files, submission, grants, signal);
   await files.write(`${work}/${SCRIPT_FILE}.new`, Buffer.from(script), { offset: 0, mode: SCRIPT_MODE }, signal);
   await files.move(`${work}/${SCRIPT_FILE}.new`, `${work}/${SCRIPT_FILE}`, signal);
 }

@@ -3,6 +3,7 @@ import type { Log } from '../../../shared/log.js';
 import type { ReportedEnd } from '../../../shared/wire/messages.js';
 import { asHpcError, type RemoteFiles } from '../backend.js';
 import type { MirrorOutcome } from '../mirror.js';
+import { removeSecrets } from '../secret-files.js';
 import { WORKSPACES_FOLDER } from '../submission.js';
 import type { HpcTarget } from '../target.js';
 import { endOf } from './ends.js';
@@ -84,6 +85,9 @@ async function bring(
   { output, carrier }: FinishMeans,
   signal: AbortSignal,
 ): Promise<Fetched | undefined> {
+  // No task of it can begin any more; of an array this comes with the last one.
+  const isOver = work.mirror.phase.kind === 'ended';
+  if (isOver && work.secrets().length > 0) await removeSecrets(carrier.files, work.submission, signal);
   if (outcome.kind === 'refused') {
     await output.close(work, member, 'stdout');
     await output.close(work, member, 'stderr');

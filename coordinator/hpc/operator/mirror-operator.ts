@@ -6,6 +6,7 @@ import type { Log } from '../../../shared/log.js';
 import type { AllocationEnd } from '../../../shared/outcome.js';
 import { type Held, type Hello, PROTOCOL_VERSION } from '../../../shared/wire/messages.js';
 import type { ArtifactStore } from '../../artifacts/artifact-store.js';
+import { grantsOf, type SecretSource } from '../../engine/grants.js';
 import type { EngineHandle } from '../../engine/handle.js';
 import type { Effect } from '../../engine/inputs.js';
 import type { Allocation } from '../../model/allocation.js';
@@ -26,7 +27,7 @@ export interface MirrorOperatorOptions {
   readonly targets: readonly TargetSpec[];
   /** A backend with the credentials of a namespace. Opens no connection. */
   readonly open: (target: HpcTarget, namespace: string) => HpcBackend;
-  readonly hasSecret: (namespace: string, name: string) => boolean;
+  readonly secrets: SecretSource;
   /** What remote jobs of this coordinator are tagged with. */
   readonly cluster: string;
   readonly version: string;
@@ -84,7 +85,8 @@ export class MirrorOperator {
 
   /** A site that does not answer in time is waited for by the job. */
   async refuse(spec: JobSpec): Promise<Refusal | undefined> {
-    const { hasSecret, clock, targets } = this.#options;
+    const { secrets, clock, targets } = this.#options;
+    const hasSecret = (namespace: string, name: string): boolean => secrets.valueOf(namespace, name) !== undefined;
     const refusal = refuseTargets(spec, { targets, hasSecret });
     if (refusal) return refusal;
     for (const [position, { target }] of spec.steps.entries()) {
@@ -172,12 +174,13 @@ export class MirrorOperator {
   }
 
   #workOf({ job, step, inputs, allocations }: Group, tag: string, wasThere: boolean): RemoteWork | Refusal {
-    const { clock } = this.#options;
+    const { clock, secrets } = this.#options;
     const [first] = allocations;
     const spec = first && this.#targets.get(first.nodeId);
     if (!spec) throw new Error(`${first?.nodeId} is no target`);
     const { target } = spec;
-    const portion = { spec: job.spec, step: step.spec, indexes: indexesOfGroup(allocations), tag };
+    const name = { tag, jobId: job.id, attempt: first.ref.attempt };
+    const portion = { spec: job.spec, step: step.spec, indexes: indexesOfGroup(allocations), name };
     const submission = submissionOf(portion, target);
     if (isRefusal(submission)) return submission;
     const now = clock.now();
@@ -185,6 +188,7 @@ export class MirrorOperator {
     const work: RemoteWork = {
       submission,
       inputs,
+      secrets: () => grantsOf(secrets, job.spec.namespace, step.spec).secrets ?? [],
       outputs: step.spec.outputs ?? [],
       logLimitMiB: step.spec.logLimitMiB,
       members: new Map(allocations.map((allocation) => [allocation.ref.index, memberOf(allocation)])),

@@ -46,7 +46,7 @@ function refuseStep({ spec, step, position }: Place, { targets, hasSecret }: Kno
   const problems: readonly Problem[] = unreachableInputs(step, target);
   const [first] = problems;
   if (first) return refuse('unsupported-field', first.message, { problems });
-  const submission = submissionOf({ spec, step, indexes: step.array, tag: TAG_TO_COME }, target);
+  const submission = submissionOf({ spec, step, indexes: step.array, name: { tag: TAG_TO_COME } }, target);
   return isRefusal(submission) ? submission : undefined;
 }
 

@@ -2,7 +2,7 @@ import type { EpochMs } from '../../../shared/clock.js';
 import type { AllocationId } from '../../../shared/ids.js';
 import type { OutputSpec } from '../../../shared/job-spec/staging-spec.js';
 import type { StopReason } from '../../../shared/outcome.js';
-import type { InputOrder, LogStream } from '../../../shared/wire/messages.js';
+import type { InputOrder, LogStream, SecretGrant } from '../../../shared/wire/messages.js';
 import { lookingAgain, type Mirror, newMirror } from '../mirror.js';
 import { wantCancel } from '../mirror-policy.js';
 import type { Submission } from '../submission.js';
@@ -11,6 +11,8 @@ import type { Submission } from '../submission.js';
 export interface RemoteWork {
   readonly submission: Submission;
   readonly inputs: readonly InputOrder[];
+  /** Their values of now; asked for when they are sent, and not kept. */
+  readonly secrets: () => readonly SecretGrant[];
   readonly outputs: readonly OutputSpec[];
   readonly logLimitMiB: number | undefined;
   /** Attempts whose end has not been reported, by task index. */

@@ -1,11 +1,13 @@
 import { type StoredOutput, sha256OfUrl } from '../../../shared/artifact.js';
 import { globMatches, hasWildcard } from '../../../shared/glob.js';
 import { INPUT_MODE, type OutputSpec, STAGING_LIMITS } from '../../../shared/job-spec/staging-spec.js';
-import type { InputOrder, StagingRecord } from '../../../shared/wire/messages.js';
+import type { StagingRecord } from '../../../shared/wire/messages.js';
 import type { ArtifactStore } from '../../artifacts/artifact-store.js';
 import { HpcError, type RemoteFiles } from '../backend.js';
 import { HPC_LIMITS } from '../remote-job.js';
-import { INPUTS_FOLDER, SCRIPT_FILE, type Submission, WORKSPACES_FOLDER } from '../submission.js';
+import { writeSecrets } from '../secret-files.js';
+import { INPUTS_FOLDER, SCRIPT_FILE, WORKSPACES_FOLDER } from '../submission.js';
+import type { RemoteWork } from './remote-work.js';
 
 const SCRIPT_MODE = 0o700;
 
@@ -21,7 +23,7 @@ export interface Carrier {
  */
 export async function stageIn(
   { files, artifacts }: Carrier,
-  { submission, inputs }: { readonly submission: Submission; readonly inputs: readonly InputOrder[] },
+  { submission, inputs, secrets }: Pick<RemoteWork, 'submission' | 'inputs' | 'secrets'>,
   signal: AbortSignal,
 ): Promise<void> {
   const { work, script, options } = submission;
@@ -35,6 +37,7 @@ export async function stageIn(
     const sha256 = source.kind === 'url' ? sha256OfUrl(source.url) : undefined;
     if (sha256 !== undefined) await sendArtifact({ files, artifacts }, { sha256, to, mode }, signal);
   }
+  await writeSecrets(files, submission, secrets(), signal);
   await files.write(`${work}/${SCRIPT_FILE}.new`, Buffer.from(script), { offset: 0, mode: SCRIPT_MODE }, signal);
   await files.move(`${work}/${SCRIPT_FILE}.new`, `${work}/${SCRIPT_FILE}`, signal);
 }

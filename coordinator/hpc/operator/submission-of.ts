@@ -5,6 +5,7 @@ import { mapPath } from '../paths.js';
 import { dialectOf, localPath, planJob } from '../plan-job.js';
 import type { Submission } from '../submission.js';
 import type { HpcTarget } from '../target.js';
+import type { RemoteName } from '../task-identity.js';
 
 /** Some tasks of one step, as one remote job. */
 export interface Portion {
@@ -12,22 +13,22 @@ export interface Portion {
   readonly step: StepSpec;
   /** Task indexes in range notation. */
   readonly indexes: string;
-  readonly tag: string;
+  readonly name: RemoteName;
 }
 
 /** The submission for a part of a step; refuses what the target cannot be asked for. */
-export function submissionOf({ spec, step, indexes, tag }: Portion, target: HpcTarget): Submission | Refusal {
+export function submissionOf({ spec, step, indexes, name }: Portion, target: HpcTarget): Submission | Refusal {
   const { run } = step;
   const isArray = step.array !== '0';
   if (run.kind === 'script' && /^#SBATCH\s/m.test(run.script)) {
     const unfit = beside(step, target);
     if (unfit) return unfit;
-    return only(planOwnScript(run.script, target, tag), isArray ? indexes : undefined);
+    return only(planOwnScript(run.script, target, { ...name, of: { spec, step } }), isArray ? indexes : undefined);
   }
   const { target: _, ...own } = step;
   const alone = { ...own, needs: [] };
   // Holding a job and the order of jobs are this coordinator's own affair, and done with by now.
-  const whole = planJob({ ...spec, hold: false, priority: SPEC_DEFAULTS.priority, steps: [alone] }, target, tag);
+  const whole = planJob({ ...spec, hold: false, priority: SPEC_DEFAULTS.priority, steps: [alone] }, target, name);
   return only(whole, isArray ? indexes : undefined);
 }
 
