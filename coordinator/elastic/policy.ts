@@ -115,7 +115,8 @@ function letGo(view: ClusterView, draft: Draft, name: string): void {
     const fleet = draft.fleet(name);
     if (!fleet) return;
     const isParked = instance.why === 'predeploy' && instance.busyUntil === null && instance.powerOnCount === 1;
-    const dueAt = since + (isParked ? 0 : fleet.pool.spec.idleMs);
+    const isRetired = fleet.pool.intake.kind === 'retiring';
+    const dueAt = since + (isParked || isRetired ? 0 : fleet.pool.spec.idleMs);
     if (draft.now < dueAt) {
       draft.lookAgainAt(dueAt);
       continue;
