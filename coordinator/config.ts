@@ -36,6 +36,8 @@ export interface CoordinatorConfig {
   readonly targets: readonly TargetSpec[];
   /** Where the agents of new machines reach us; null: where we listen. */
   readonly publicUrl: string | null;
+  /** A file of the certificates (PEM) that they are to trust there; null: those of their system. */
+  readonly publicCa: string | null;
   /** Where providers may find credentials, as their own tools do. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly logLevel: string;
@@ -131,6 +133,11 @@ const SETTINGS = {
     placeholder: 'URL',
     help: 'where the agents of such machines reach this coordinator (where it listens)',
   },
+  publicCa: {
+    parse: parseText,
+    placeholder: 'FILE',
+    help: "certificates that they are to trust there (PEM; their system's own)",
+  },
   secretsKeyFile: {
     parse: parseText,
     placeholder: 'FILE',
@@ -167,6 +174,7 @@ export async function readCoordinatorConfig(
     pools: values.pools === undefined ? [] : await readPools(values.pools),
     targets: values.targets === undefined ? [] : await readTargets(values.targets),
     publicUrl: values.publicUrl ?? null,
+    publicCa: publicCaOf(values),
     environment: env,
     logLevel: values.logLevel ?? 'info',
     service: readServiceEnvironment(env, process.pid),
@@ -205,6 +213,14 @@ function tlsOf({ tlsCert, tlsKey }: GivenValues<typeof SETTINGS>): TlsFiles | nu
   if (tlsCert !== undefined && tlsKey !== undefined) return { certFile: tlsCert, keyFile: tlsKey };
   throw new AppError('invalid-request', `${tlsCert === undefined ? '--tls-cert' : '--tls-key'} is missing`, {
     hint: 'HTTPS needs both --tls-cert and --tls-key',
+  });
+}
+
+function publicCaOf({ publicCa, publicUrl, tlsCert }: GivenValues<typeof SETTINGS>): string | null {
+  if (publicCa === undefined) return null;
+  if (publicUrl === undefined ? tlsCert !== undefined : publicUrl.startsWith('https:')) return publicCa;
+  throw new AppError('invalid-request', `--public-ca: ${publicCa} is of no use without HTTPS`, {
+    hint: 'give --public-url https://HOST:PORT, or --tls-cert and --tls-key, or leave --public-ca out',
   });
 }
 

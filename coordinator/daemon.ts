@@ -19,7 +19,7 @@ import { aborted, Front, Life, type LifeOptions } from './life.js';
 import { MachineRoom } from './machine-room.js';
 import { BackgroundPricing } from './pricing/background-pricing.js';
 import { SecretStore } from './secrets/secret-store.js';
-import { readCertificate } from './tls.js';
+import { readCertificate, readPublicCa } from './tls.js';
 
 /** Pauses before the log is opened again after the store could not be written (P12). */
 const REOPEN = { firstMs: 1_000, maxMs: 30_000, factor: 2 } as const;
@@ -56,6 +56,7 @@ export async function runCoordinator(config: CoordinatorConfig, log: Log, stop: 
     secret: (name) => secretText(secrets.valueOf(PROVIDER_NAMESPACE, name)),
     environment: config.environment,
     url: () => config.publicUrl ?? addressOf(server),
+    ca: config.publicCa === null ? null : readPublicCa(config.publicCa),
   });
   const targets = {
     ...{ cluster, version: VERSION, targets: config.targets, environment: config.environment },

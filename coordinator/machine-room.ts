@@ -22,6 +22,8 @@ export interface MachineRoomOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Where agents reach us; asked when a machine is made. */
   readonly url: () => string;
+  /** The certificates (PEM) that they are to trust there; null: those of their system. */
+  readonly ca: string | null;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -42,11 +44,11 @@ export class MachineRoom {
   }
 
   operate(engine: MachineOperatorOptions['engine']): MachineOperator {
-    const { cluster, tickets, url, clock, random, log } = this.#options;
+    const { cluster, tickets, url, ca, clock, random, log } = this.#options;
     return new MachineOperator({
       ...{ engine, cluster, clock, random, log },
       providerOf: (spec) => this.#providerOf(spec),
-      ticketFor: (nodeId: NodeId) => ({ url: url(), token: tickets.issue(nodeId) }),
+      ticketFor: (nodeId: NodeId) => ({ url: url(), ca, token: tickets.issue(nodeId) }),
     });
   }
 

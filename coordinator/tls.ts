@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { AppError } from '../shared/errors.js';
@@ -20,6 +21,20 @@ export function readCertificate({ certFile, keyFile }: TlsFiles, log: Log): Serv
   }
   if ((statSync(keyFile).mode & OTHERS_MAY_READ) !== 0) log.warn('the TLS key can be read by everybody', { keyFile });
   return certificate;
+}
+
+/** The certificates that agents of new machines are to trust. Throws `invalid-request` that says what is wrong. */
+export function readPublicCa(path: string): string {
+  const text = readPem('--public-ca', path).toString('utf8');
+  try {
+    new X509Certificate(text);
+  } catch (cause) {
+    throw new AppError('invalid-request', `--public-ca: ${path} holds no certificate: ${(cause as Error).message}`, {
+      cause,
+      hint: 'it is a PEM file of the authority that signed what serves --public-url',
+    });
+  }
+  return text;
 }
 
 function readPem(flag: string, path: string): Buffer {

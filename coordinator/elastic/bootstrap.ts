@@ -16,6 +16,7 @@ export interface AgentPackage {
 
 const SETTINGS_FILE = '/etc/berth/agent.yaml';
 const TOKEN_FILE = '/etc/berth/agent.token';
+const CA_FILE = '/etc/berth/ca.pem';
 const STATE_DIR = '/var/lib/berth-agent';
 const FETCH_SCRIPT = '/run/berth-install.sh';
 
@@ -29,6 +30,7 @@ const FETCH_SCRIPT = '/run/berth-install.sh';
 export function userDataOf(order: CreateOrder, source: AgentSource): string {
   const files = [
     file(TOKEN_FILE, '0600', `${order.join.token}\n`),
+    ...(order.join.ca === null ? [] : [file(CA_FILE, '0644', order.join.ca)]),
     file(SETTINGS_FILE, '0644', `${JSON.stringify(agentSettings(order), null, 2)}\n`),
     ...(source.package === null ? [] : [file(FETCH_SCRIPT, '0700', installScript(source.package))]),
   ];
@@ -48,7 +50,8 @@ function file(path: string, permissions: string, content: string): Readonly<Reco
 }
 
 function agentSettings({ nodeId, labels, join }: CreateOrder): Readonly<Record<string, unknown>> {
-  return { url: join.url, tokenFile: TOKEN_FILE, stateDir: STATE_DIR, name: nodeId, label: labels };
+  const trust = join.ca === null ? {} : { caFile: CA_FILE };
+  return { url: join.url, ...trust, tokenFile: TOKEN_FILE, stateDir: STATE_DIR, name: nodeId, label: labels };
 }
 
 /** The installer finds the settings written already and keeps them. */

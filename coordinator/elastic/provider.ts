@@ -65,8 +65,14 @@ export interface CreateOrder {
   readonly join: JoinTicket;
 }
 
-export interface JoinTicket {
+/** How an agent reaches the coordinator. */
+export interface JoinAddress {
   readonly url: string;
+  /** Certificates (PEM) that it is to trust there; null: those of its system. */
+  readonly ca: string | null;
+}
+
+export interface JoinTicket extends JoinAddress {
   /** Good for one node of this name, and for a limited time. */
   readonly token: string;
 }

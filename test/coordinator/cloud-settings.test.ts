@@ -167,13 +167,22 @@ t.test('user data is YAML that writes the agent settings and, readable by root a
   t.equal(files[0]?.content, `${ORDER.join.token}\n`);
   const config = await readAgentConfig(['--config', settingsFile(t, files[1]?.content ?? '')], {});
   t.match(config, { url: ORDER.join.url, nodeId: ORDER.nodeId, labels, stateDir: '/var/lib/berth-agent' });
-  t.equal(config.tokenFile, '/etc/berth/agent.token');
+  t.match(config, { tokenFile: '/etc/berth/agent.token', caFile: null });
   t.strictSame(runcmd, [
     'apt-get install -y nodejs',
     ['systemctl', 'enable', 'berth-agent'],
     ['systemctl', 'restart', 'berth-agent'],
   ]);
   t.notMatch(JSON.stringify(runcmd), ORDER.join.token, 'the token is on no command line');
+});
+
+t.test('certificates that an agent is to trust come along, and its settings name them', async (t) => {
+  const ca = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+  const data = parse(userDataOf({ ...ORDER, join: { ...ORDER.join, ca } }, { package: null, setup: [] })) as UserData;
+  const contentOf = (name: string) => data.write_files.find(({ path }) => path === `/etc/berth/${name}`)?.content;
+  t.equal(contentOf('ca.pem'), ca);
+  const config = await readAgentConfig(['--config', settingsFile(t, contentOf('agent.yaml') ?? '')], {});
+  t.equal(config.caFile, '/etc/berth/ca.pem');
 });
 
 t.test('a package is fetched, compared with its digest, and installed', async (t) => {

@@ -46,7 +46,7 @@ async function realAgents(t: Test, daemon: DockerDaemon): Promise<void> {
     const provider = open(daemon, { suspendBy, ...REAL });
     const nodeId = `by-${suspendBy}` as NodeId;
     const labels = { pool: 'small', by: suspendBy };
-    const join = { url: cluster.url, token };
+    const join = { url: cluster.url, ca: 'certificates', token };
     const order = aMachineOrder({ instanceId: suspendBy as InstanceId, nodeId, labels, join });
     const { ref } = await provider.create(order, signal);
     const node = () => cluster.api.json<{ state?: string }>('GET', `/v1/nodes/${nodeId}`).catch(() => undefined);
@@ -60,6 +60,8 @@ async function realAgents(t: Test, daemon: DockerDaemon): Promise<void> {
     t.equal(job.exitCode, 3, job.stderr);
     const inspected = daemon.docker('inspect', '--format', '{{.Config.Env}} {{.Config.Cmd}}', ref);
     t.notMatch(inspected, token, 'whoever may look at the container does not see the token');
+    t.match(inspected, '--ca-file /berth-ca.pem');
+    t.equal(daemon.docker('exec', ref, 'cat', '/berth-ca.pem'), join.ca);
     await provider.terminate(ref, signal);
   }
 }

@@ -81,6 +81,7 @@ certificate('server', 'authority');
 const url = (): string => (JSON.parse(readFileSync(join(stateDir, 'coordinator.json'), 'utf8')) as { url: string }).url;
 
 const tls = ['--tls-cert', at('server.pem'), '--tls-key', at('server.key')];
+const trust = ['--public-ca', at('authority.pem')];
 
 const coordinatorWith = (name: string, ...flags: string[]): Daemon =>
   new Daemon({
@@ -108,7 +109,7 @@ function berth(args: readonly string[], env: Record<string, string> = {}, input 
 }
 
 t.test('client, coordinator and agent talk over HTTPS alone, and trust nobody else', async (t) => {
-  const coordinator = coordinatorWith('secure', '--listen', '127.0.0.1:0', ...tls);
+  const coordinator = coordinatorWith('secure', '--listen', '127.0.0.1:0', ...tls, ...trust);
   t.teardown(() => coordinator.stop());
   await coordinator.start();
   t.match(url(), /^https:\/\/127\.0\.0\.1:\d+$/);
@@ -153,6 +154,18 @@ t.test('client, coordinator and agent talk over HTTPS alone, and trust nobody el
   t.equal(await plainStatus(url().replace('https:', 'http:')), undefined, 'plain HTTP gets no answer');
   t.notMatch(coordinator.log, /NOT ENCRYPTED/);
 
+  const pool = { name: 'made', provider: 'process', node: { cpus: 1, memory: '64MiB' }, max: 1 };
+  writeFileSync(at('pools.yaml'), JSON.stringify({ pools: [pool] }));
+  t.match(await berth(['pools', 'apply', at('pools.yaml')]), { exitCode: 0 });
+  const there = ['--constraint', 'label:pool=made', '--memory', '16MiB'];
+  t.match(
+    await berth(['run', '--wait', ...there, '--', 'true']),
+    { exitCode: 0 },
+    'a machine that is made trusts it too',
+  );
+  t.match(await berth(['pools', 'rm', 'made']), { exitCode: 0 });
+  await until('it is given up', async () => !/made/.test((await berth(['pools', '-o', 'name'])).stdout));
+
   const idle = connectTls({ host: '127.0.0.1', port: Number(new URL(url()).port), rejectUnauthorized: false });
   idle.on('error', () => {});
   await new Promise((resolve) => idle.once('secureConnect', resolve));
@@ -184,6 +197,11 @@ t.test('a certificate that does not work is said at the start', async (t) => {
   t.match(await serve('--tls-cert', at('server.pem'), '--tls-key', at('stranger.key')), {
     exitCode: 64,
     stderr: /do not work/,
+  });
+  t.match(await serve(...trust), { exitCode: 64, stderr: /--public-ca: .* is of no use without HTTPS/ });
+  t.match(await serve(...tls, '--public-ca', at('server.key')), {
+    exitCode: 64,
+    stderr: /--public-ca: .*server\.key holds no certificate/,
   });
 });
 

@@ -35,7 +35,7 @@ export const ORDER: CreateOrder = {
     drivers: ['process'],
   },
   labels: { pool: 'small', owner: 'ann@example.org' },
-  join: { url: 'https://berth.example.org', token: 'berth_join_1' },
+  join: { url: 'https://berth.example.org', ca: null, token: 'berth_join_1' },
 };
 
 /** A cloud in memory and the provider for it. */

@@ -21,7 +21,7 @@ export function aMachineOrder(parts: Partial<CreateOrder> = {}): CreateOrder {
     nodeId: 'small-i1' as NodeId,
     shape: SMALL_SHAPE,
     labels: { pool: 'small' },
-    join: { url: 'http://127.0.0.1:9', token: 'of-no-use' },
+    join: { url: 'http://127.0.0.1:9', ca: null, token: 'of-no-use' },
     ...parts,
   };
 }

@@ -106,7 +106,7 @@ export class CoordinatorHost {
     this.#operator = new MachineOperator({
       ...{ engine: life.port(engine), clock, random, log: silentLog, cluster: 'sim' },
       providerOf: async () => life.port(cloud),
-      ticketFor: () => ({ url: 'sim', token: 'sim' }),
+      ticketFor: () => ({ url: 'sim', ca: null, token: 'sim' }),
     });
     this.#engine = engine;
     story.tell('coordinator', `serves from event ${engine.view.lastSeq}`);

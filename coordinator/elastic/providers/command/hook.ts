@@ -10,7 +10,7 @@ export type Hook = readonly string[];
 export type HookValues = Readonly<Record<string, string>>;
 
 export const CREATE_PLACEHOLDERS = [
-  ...['cluster', 'instance', 'pool', 'node', 'labels', 'url', 'tokenFile', 'ref'],
+  ...['cluster', 'instance', 'pool', 'node', 'labels', 'url', 'tokenFile', 'caFile', 'ref'],
   ...['cpus', 'memoryMiB', 'gpus'],
 ];
 export const MACHINE_PLACEHOLDERS = ['ref'];

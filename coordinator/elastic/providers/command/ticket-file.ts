@@ -4,7 +4,7 @@ import { cpusOf } from '../../../../shared/units.js';
 import type { CreateOrder } from '../../provider.js';
 import type { HookValues } from './hook.js';
 
-/** Runs `use` with all that a machine's creation is about. The token is in a file of our own, for as long as it runs. */
+/** Runs `use` with all that a machine's creation is about. Token and certificates are in files of our own, for as long as it runs. */
 export async function withTicket<T>(
   stateDir: string,
   order: CreateOrder,
@@ -15,7 +15,9 @@ export async function withTicket<T>(
   try {
     const tokenFile = join(folder, 'join.token');
     await writeFile(tokenFile, `${order.join.token}\n`, { mode: 0o600 });
-    return await use({ ...valuesOf(order), tokenFile });
+    const caFile = order.join.ca === null ? '' : join(folder, 'ca.pem');
+    if (order.join.ca !== null) await writeFile(caFile, order.join.ca);
+    return await use({ ...valuesOf(order), tokenFile, caFile });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

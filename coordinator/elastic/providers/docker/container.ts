@@ -2,6 +2,7 @@ import type { ContainerCreateOptions } from 'dockerode';
 import { MIB } from '../../../../shared/units.js';
 import type { CreateOrder, MachineState } from '../../provider.js';
 import { agentFlags } from '../agent-flags.js';
+import { tarOf } from './tar-file.js';
 
 export interface ContainerSettings {
   readonly image: string;
@@ -19,8 +20,7 @@ export const LABELS = {
   pool: 'berth.pool',
 } as const;
 
-/** Where the token is put, in the folder of it. */
-export const TOKEN = { folder: '/', file: 'berth-join.token' } as const;
+const JOIN = { folder: '/', token: 'berth-join.token', ca: 'berth-ca.pem' } as const;
 const STATE_DIR = '/berth-agent';
 
 /** A machine's container has its tag as its name, so that Docker itself refuses a second one. */
@@ -36,7 +36,11 @@ export function labelsOf({ cluster, instanceId, pool }: CreateOrder): Record<str
 export function containerOf(order: CreateOrder, settings: ContainerSettings): ContainerCreateOptions {
   const { image, command, network, mounts } = settings;
   const { cpuMillis, memoryMiB } = order.shape.capacity;
-  const flags = agentFlags(order, { stateDir: STATE_DIR, tokenFile: `${TOKEN.folder}${TOKEN.file}` });
+  const flags = agentFlags(order, {
+    stateDir: STATE_DIR,
+    tokenFile: `${JOIN.folder}${JOIN.token}`,
+    caFile: `${JOIN.folder}${JOIN.ca}`,
+  });
   const memory = memoryMiB * MIB;
   return {
     name: containerNameOf(order),
@@ -56,6 +60,13 @@ export function containerOf(order: CreateOrder, settings: ContainerSettings): Co
       RestartPolicy: { Name: 'unless-stopped' },
     },
   };
+}
+
+/** What its agent joins with, as files to be put into it before it starts. */
+export function joinFilesOf({ join }: CreateOrder): { readonly folder: string; readonly archive: Buffer } {
+  const token = { name: JOIN.token, mode: 0o600, content: `${join.token}\n` };
+  const ca = join.ca === null ? [] : [{ name: JOIN.ca, mode: 0o644, content: join.ca }];
+  return { folder: JOIN.folder, archive: tarOf([token, ...ca]) };
 }
 
 /** Docker's word for how a container is; undefined for what is gone. */

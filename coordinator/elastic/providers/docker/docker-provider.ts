@@ -19,9 +19,8 @@ import {
   textSetting,
   textsSetting,
 } from '../provider-settings.js';
-import { type ContainerSettings, containerNameOf, containerOf, LABELS, stateOf, TOKEN } from './container.js';
+import { type ContainerSettings, containerNameOf, containerOf, joinFilesOf, LABELS, stateOf } from './container.js';
 import { dockerFault, statusOf } from './docker-faults.js';
-import { tarOf } from './tar-file.js';
 
 const SETTINGS = {
   image: { parse: textSetting, required: 'the name of an image with Berth in it, such as "registry.lab/berth:1"' },
@@ -111,8 +110,8 @@ class DockerProvider implements InstanceProvider {
       // Stopped containers were created long ago: only one that never ran is the rest of a failed call.
       if (found.State.Status !== 'created') return { ref };
       try {
-        const token = tarOf({ name: TOKEN.file, mode: 0o600, content: `${order.join.token}\n` });
-        await container.putArchive(token, { path: TOKEN.folder, abortSignal: signal });
+        const { folder, archive } = joinFilesOf(order);
+        await container.putArchive(archive, { path: folder, abortSignal: signal });
         await ignoring([304], container.start({ abortSignal: signal }));
       } catch (error) {
         const fault = dockerFault(error);

@@ -9,8 +9,12 @@ const BLOCK = 512;
 const SUM_AT = 148;
 const SUM_LENGTH = 8;
 
-/** A tar archive of one small file of root's. Source: the ustar header of POSIX.1-1988. */
-export function tarOf({ name, mode, content }: TarEntry): Buffer {
+/** A tar archive of small files of root's. Source: the ustar header of POSIX.1-1988. */
+export function tarOf(entries: readonly TarEntry[]): Buffer {
+  return Buffer.concat([...entries.map(recordOf), Buffer.alloc(2 * BLOCK)]);
+}
+
+function recordOf({ name, mode, content }: TarEntry): Buffer {
   const bytes = Buffer.from(content);
   const header = Buffer.alloc(BLOCK);
   const octal = (value: number, at: number, length: number): void => {
@@ -29,5 +33,5 @@ export function tarOf({ name, mode, content }: TarEntry): Buffer {
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\u0000 `, SUM_AT, 'ascii');
   const padding = Buffer.alloc((BLOCK - (bytes.length % BLOCK)) % BLOCK);
-  return Buffer.concat([header, bytes, padding, Buffer.alloc(2 * BLOCK)]);
+  return Buffer.concat([header, bytes, padding]);
 }

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EpochMs } from '../../../../shared/clock.js';
-import type { CreateOrder } from '../../provider.js';
+import type { CreateOrder, JoinAddress } from '../../provider.js';
 
 /** What a machine is to be, and since when: whoever opens the folder next makes it so. */
 export interface Power {
@@ -11,7 +11,7 @@ export interface Power {
 }
 
 export interface MachineRecord {
-  readonly order: Omit<CreateOrder, 'join'> & { readonly join: { readonly url: string } };
+  readonly order: Omit<CreateOrder, 'join'> & { readonly join: JoinAddress };
   readonly power: Power;
   /** Its process was there once. From then on it is gone when its process is. */
   readonly hasBegun: boolean;
@@ -60,8 +60,10 @@ export class MachineFolders {
     const folder = this.path(ref);
     rmSync(folder, { recursive: true, force: true });
     for (const part of [folder, join(folder, 'tmp')]) mkdirSync(part, { recursive: true, mode: 0o700 });
-    writeFileSync(join(folder, 'join.token'), `${order.join.token}\n`, { mode: 0o600 });
-    const record = { order: { ...order, join: { url: order.join.url } }, power, hasBegun: false };
+    const { token, ...address } = order.join;
+    writeFileSync(join(folder, 'join.token'), `${token}\n`, { mode: 0o600 });
+    if (address.ca !== null) writeFileSync(join(folder, 'ca.pem'), address.ca);
+    const record = { order: { ...order, join: address }, power, hasBegun: false };
     this.write(ref, record);
     return record;
   }

@@ -18,7 +18,11 @@ export interface AgentStart {
 
 /** Starts the agent that is the machine; it outlives us. False when there can be no more processes. */
 export function startAgent({ folder, order, moreFlags, environment }: AgentStart): boolean {
-  const flags = agentFlags(order, { stateDir: agentFolder(folder), tokenFile: join(folder, 'join.token') });
+  const flags = agentFlags(order, {
+    stateDir: agentFolder(folder),
+    tokenFile: join(folder, 'join.token'),
+    caFile: join(folder, 'ca.pem'),
+  });
   const log = openSync(join(folder, 'agent.log'), 'a', 0o600);
   // Its tasks are those of whoever tries it out.
   const child = spawn(process.execPath, [ENTRY, 'agent', ...flags, '--isolation', 'none', ...moreFlags], {
