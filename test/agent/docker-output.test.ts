@@ -10,7 +10,6 @@ import { silentLog } from '../../shared/log.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
 const id = 'j1.0#1' as AllocationId;
-const NOTHING = { stdoutBytes: 0, stderrBytes: 0 };
 
 /** As Docker frames it: 1 is stdout, 2 stderr. */
 function framed(stream: 1 | 2, text: string): Buffer {
@@ -20,30 +19,46 @@ function framed(stream: 1 | 2, text: string): Buffer {
   return Buffer.concat([header, Buffer.from(text)]);
 }
 
-/** What the files hold when these sources were drained, one after the other, each in pieces of a few bytes. */
-async function afterDraining(folder: string, ...sources: readonly Buffer[]): Promise<readonly string[]> {
+type Output = readonly [stdout: string, stderr: string];
+
+/** A container whose agent is killed, and comes back to Docker's copy, as often as copies are given. */
+async function afterReading(folder: string, attached: Buffer, ...copies: readonly Buffer[]): Promise<Output> {
   const spool = new Spool(mkdtempSync(join(folder, 'spool-')));
-  const writer = new OutputWriter(spool, id, { clock: systemClock, log: silentLog });
-  for (const source of sources) {
-    const pieces = Array.from({ length: Math.ceil(source.length / 5) }, (_, at) => source.subarray(5 * at, 5 * at + 5));
-    await writer.drain(Readable.from(pieces), NOTHING);
+  const pieces = (source: Buffer) => Readable.from(inPieces(source)) as AsyncIterable<Buffer>;
+  const first = new OutputWriter(spool, id, { clock: systemClock, log: silentLog });
+  await first.drain(pieces(attached));
+  first.close();
+  for (const copy of copies) {
+    const writer = new OutputWriter(spool, id, { clock: systemClock, log: silentLog });
+    await writer.drainCopy(pieces(copy));
+    await writer.drainCopy(pieces(copy));
+    writer.close();
   }
-  writer.close();
-  return (['stdout', 'stderr'] as const).map((stream) => readFileSync(spool.output(id, stream), 'utf8'));
+  return [readFileSync(spool.output(id, 'stdout'), 'utf8'), readFileSync(spool.output(id, 'stderr'), 'utf8')];
+}
+
+/** Cut anywhere, as on its way. */
+function inPieces(bytes: Buffer): Buffer[] {
+  return Array.from({ length: Math.ceil(bytes.length / 5) }, (_, at) => bytes.subarray(5 * at, 5 * at + 5));
+}
+
+/** One record a line. */
+function copyOf(...lines: readonly string[]): Buffer {
+  return Buffer.concat(lines.map((line) => framed(1, line)));
 }
 
 t.test('what Docker sends again is on file once', async (t) => {
   const folder = temporaryFolder(t);
-  const first = Buffer.concat([framed(1, 'one\ntwo\n'), framed(2, 'oh\n')]);
-  const whole = Buffer.concat([framed(1, 'one\n'), framed(2, 'oh\n'), framed(1, 'two\nthree\n'), framed(2, 'no\n')]);
-  t.strictSame(await afterDraining(folder, first, whole), ['one\ntwo\nthree\n', 'oh\nno\n']);
-  t.strictSame(await afterDraining(folder, whole, whole), ['one\ntwo\nthree\n', 'oh\nno\n']);
-  t.strictSame(await afterDraining(folder, first.subarray(0, 13), whole), ['one\ntwo\nthree\n', 'oh\nno\n']);
+  const attached = Buffer.concat([framed(1, 'one\ntwo\n'), framed(2, 'oh\n')]);
+  const copy = Buffer.concat([framed(1, 'one\n'), framed(2, 'oh\n'), copyOf('two\n', 'three\n'), framed(2, 'no\n')]);
+  t.strictSame(await afterReading(folder, attached, copy), ['one\ntwo\nthree\n', 'oh\nno\n']);
+  t.strictSame(await afterReading(folder, attached.subarray(0, 13), copy, copy), ['one\ntwo\nthree\n', 'oh\nno\n']);
 });
 
-t.test('what a dying daemon sent and did not copy costs nothing that follows', async (t) => {
+t.test('what a dying daemon sent and did not copy costs nothing that follows, and doubles nothing', async (t) => {
   const folder = temporaryFolder(t);
-  t.strictSame(await afterDraining(folder, framed(1, 'begun\n'), framed(1, 'done\n')), ['begun\ndone\n', '']);
-  const copy = Buffer.concat([framed(1, 'a\n'), framed(1, 'd\n')]);
-  t.strictSame(await afterDraining(folder, framed(1, 'a\nb\nc\n'), copy), ['a\nb\nc\nd\n', '']);
+  t.strictSame(await afterReading(folder, framed(1, 'begun\n'), copyOf('done\n')), ['begun\ndone\n', '']);
+  const attached = framed(1, 'line 1\nline 2\nline 3\nli');
+  const copies = [copyOf('line 1\n', 'line 4\n'), copyOf('line 1\n', 'line 4\n', 'line 5\n')];
+  t.strictSame(await afterReading(folder, attached, ...copies), ['line 1\nline 2\nline 3\nliline 4\nline 5\n', '']);
 });

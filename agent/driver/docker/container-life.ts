@@ -3,7 +3,7 @@ import type Docker from 'dockerode';
 import type { ContainerInspectInfo } from 'dockerode';
 import { sleep } from '../../../shared/clock.js';
 import type { Log } from '../../../shared/log.js';
-import type { DriverEnd, DriverEvent, OutputBytes, PreparedOrder } from '../driver.js';
+import type { DriverEnd, DriverEvent, PreparedOrder } from '../driver.js';
 import { type CreationOptions, createdContainer } from './container-creation.js';
 import { IMAGE_LABEL } from './container-options.js';
 import { type ContainerRun, factsOf } from './container-run.js';
@@ -23,17 +23,10 @@ type State = ContainerInspectInfo['State'];
 const DISCARD_RETRY_MS = 2_000;
 const KILLED_STATUS = 137;
 const OOM_WAIT_MS = 200;
-const NO_BYTES: OutputBytes = { stdoutBytes: 0, stderrBytes: 0 };
 const GONE: DriverEnd = { kind: 'lost', message: 'its container was removed by somebody else' };
 const UNANSWERED: DriverEnd = { kind: 'lost', message: 'the Docker daemon ended while it started the container' };
 
 type StartAnswer = 'started' | 'started before the daemon ended' | 'unanswered';
-
-/** A place in Docker's copy of the output: what it wrote since an instant, before which `base` bytes had come. */
-interface LogPosition {
-  readonly since: number | null;
-  readonly base: OutputBytes;
-}
 
 /** Takes a container from its order, or from wherever an earlier process left it, to its end. */
 export class ContainerLife {
@@ -142,7 +135,6 @@ export class ContainerLife {
     // A daemon that has been away since may have killed the container, and its copy alone has all of the output.
     let wasAway = answer !== 'started';
     let isExact = attached !== null && !wasAway;
-    let from: LogPosition = { since: null, base: NO_BYTES };
     // Asked while its output still comes: by the time that is whole, the answer to this is mostly here. If it is not, it is
     // asked anew, for a daemon that is killed answers never, and does not even hang up.
     let early: ContainerInspectInfo | undefined;
@@ -151,25 +143,23 @@ export class ContainerLife {
         (found) => {
           early = found;
         },
-        () => {},
+        () => {
+          isExact = false;
+          wasAway = true;
+        },
       );
     }
     try {
-      if (attached) await this.#drain(writer, attached, NO_BYTES);
+      if (attached) await this.#untilClosed(attached, writer.drain(attached));
       while (!closing.aborted) {
         try {
-          if (!isExact) await this.#drainLogs(run, writer, from);
-          const cutAt = clock.now();
-          const ended = early === undefined ? this.#ended(run) : Promise.resolve(early);
-          const { State, Config } = await ended.catch((error: unknown) => {
-            if (faultKind(error) === 'down') from = { since: cutAt, base: spool.outputBytes(run.id) };
-            throw error;
-          });
+          if (!isExact) await this.#drainLogs(run, writer);
+          const { State, Config } = early ?? (await this.#ended(run));
           run.image ??= Config.Labels[IMAGE_LABEL] ?? null;
           if (!hasStarted(State)) return UNANSWERED;
           const state = await this.#withOom(run, State);
           // Whoever follows the copy may be sent away a line too early.
-          if (!isExact) await this.#drainLogs(run, writer, from);
+          if (!isExact) await this.#drainLogs(run, writer);
           return wasAway ? endAfterRestart(state, run.lastSignal) : endOf(state);
         } catch (error) {
           if (faultKind(error) === 'absent') return GONE;
@@ -185,20 +175,18 @@ export class ContainerLife {
     }
   }
 
-  async #drain(writer: OutputWriter, source: Readable, base: OutputBytes): Promise<void> {
-    const stop = (): void => void source.destroy();
-    this.#options.closing.addEventListener('abort', stop, { once: true });
-    await writer.drain(source, base);
-    this.#options.closing.removeEventListener('abort', stop);
+  /** Docker's own copy of the output, less what is on file of it already; ends with the container. */
+  async #drainLogs(run: ContainerRun, writer: OutputWriter): Promise<void> {
+    const container = this.#options.docker.getContainer(run.name);
+    const logs = (await container.logs({ follow: true, stdout: true, stderr: true })) as unknown as Readable;
+    await this.#untilClosed(logs, writer.drainCopy(logs));
   }
 
-  /** Docker's own copy of the output from a position on, less what is on file of it already; ends with the container. */
-  async #drainLogs(run: ContainerRun, writer: OutputWriter, { since, base }: LogPosition): Promise<void> {
-    const { docker } = this.#options;
-    const all = { follow: true, stdout: true, stderr: true } as const;
-    const wanted = since === null ? all : { ...all, since: (since / 1_000).toFixed(3) };
-    const logs = (await docker.getContainer(run.name).logs(wanted)) as unknown as Readable;
-    await this.#drain(writer, logs, base);
+  async #untilClosed(source: Readable, drained: Promise<void>): Promise<void> {
+    const stop = (): void => void source.destroy();
+    this.#options.closing.addEventListener('abort', stop, { once: true });
+    await drained;
+    this.#options.closing.removeEventListener('abort', stop);
   }
 
   /** The kernel's word for memory may come after that for the end, and Docker then keeps it as an event alone. */

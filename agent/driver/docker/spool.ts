@@ -5,6 +5,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -16,8 +17,18 @@ import type { LogStream } from '../../../shared/wire/messages.js';
 import type { OutputBytes } from '../driver.js';
 import { sizeOf } from '../output-file.js';
 
-const FOLDERS = ['output', 'scripts'] as const;
+const FOLDERS = ['output', 'scripts', 'seams'] as const;
 const OWNER_LENGTH = 12;
+
+/** Where Docker's copy of a stream goes on in its file: behind `copyBytes` of the one and `fileBytes` of the other. */
+export interface Seam {
+  readonly copyBytes: number;
+  readonly fileBytes: number;
+}
+
+export type Seams = Readonly<Record<LogStream, Seam>>;
+
+const START: Seam = { copyBytes: 0, fileBytes: 0 };
 
 /** The driver's directory: output that was taken from Docker, scripts, and the name under which it owns containers. */
 export class Spool {
@@ -79,9 +90,21 @@ export class Spool {
     return { stdoutBytes: sizeOf(this.output(id, 'stdout')), stderrBytes: sizeOf(this.output(id, 'stderr')) };
   }
 
+  seams(id: AllocationId): Seams {
+    const path = this.#seamsFile(id);
+    return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : { stdout: START, stderr: START };
+  }
+
+  keepSeams(id: AllocationId, seams: Seams): void {
+    const path = this.#seamsFile(id);
+    writeFileSync(`${path}.new`, JSON.stringify(seams), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
   /** Idempotent. */
   remove(id: AllocationId): void {
     rmSync(this.script(id), { force: true });
+    rmSync(this.#seamsFile(id), { force: true });
     rmSync(this.output(id, 'stdout'), { force: true });
     rmSync(this.output(id, 'stderr'), { force: true });
   }
@@ -90,5 +113,9 @@ export class Spool {
   attempts(): Set<AllocationId> {
     const outputs = readdirSync(join(this.root, 'output')).map((name) => name.replace(/\.(out|err)$/, ''));
     return new Set([...outputs, ...readdirSync(join(this.root, 'scripts'))] as AllocationId[]);
+  }
+
+  #seamsFile(id: AllocationId): string {
+    return join(this.root, 'seams', id);
   }
 }
