@@ -11,7 +11,7 @@ import { parsePoolsText } from '../shared/pool-spec/text.js';
 import { didYouMean } from '../shared/suggest.js';
 import { readServiceEnvironment, type ServiceEnvironment } from '../shared/systemd.js';
 import { parseDuration, parseMiB } from '../shared/units.js';
-import { parseTargetsText, type TargetSpec } from './hpc/read-targets.js';
+import { parseTargetsText, type TargetsFile } from './hpc/read-targets.js';
 
 /** How `berth coordinator` is set up, parsed once. */
 export interface CoordinatorConfig {
@@ -33,7 +33,7 @@ export interface CoordinatorConfig {
   /** Pools of machines; none when empty. */
   readonly pools: readonly PoolSpec[];
   /** Remote batch systems that jobs may name; none when empty. */
-  readonly targets: readonly TargetSpec[];
+  readonly targets: TargetsFile;
   /** Where the agents of new machines reach us; null: where we listen. */
   readonly publicUrl: string | null;
   /** A file of the certificates (PEM) that they are to trust there; null: those of their system. */
@@ -172,7 +172,7 @@ export async function readCoordinatorConfig(
     maxStreamBytes: values.logLimit ?? DEFAULT_MAX_STREAM_BYTES,
     secretsKey: secretsKeyOf(env, values.secretsKeyFile ?? join(stateDir, 'secrets.key')),
     pools: values.pools === undefined ? [] : await readPools(values.pools),
-    targets: values.targets === undefined ? [] : await readTargets(values.targets),
+    targets: values.targets === undefined ? { targets: [], gone: [] } : await readTargets(values.targets),
     publicUrl: values.publicUrl ?? null,
     publicCa: publicCaOf(values),
     environment: env,
@@ -185,7 +185,7 @@ async function readPools(path: string): Promise<readonly PoolSpec[]> {
   return orThrow(parsePoolsText(await readConfigured('--pools', path)), path);
 }
 
-async function readTargets(path: string): Promise<readonly TargetSpec[]> {
+async function readTargets(path: string): Promise<TargetsFile> {
   return orThrow(parseTargetsText(await readConfigured('--targets', path)), path);
 }
 

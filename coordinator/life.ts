@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ARTIFACT_LIMITS } from '../shared/artifact.js';
 import { systemClock } from '../shared/clock.js';
-import { type AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
+import { AppError, isAppError, type Refusal, refuse } from '../shared/errors.js';
 import type { NodeId } from '../shared/ids.js';
 import type { Limits, Packing } from '../shared/limits.js';
 import type { Log } from '../shared/log.js';
@@ -16,6 +16,7 @@ import { AgentGateway } from './gateway/agent-session.js';
 import { removeJobOutput } from './gateway/log-removal.js';
 import type { TaskLogs } from './gateway/task-logs.js';
 import type { MirrorOperator } from './hpc/operator/mirror-operator.js';
+import { refuseMissing } from './hpc/operator/missing-targets.js';
 import type { MachineRoom } from './machine-room.js';
 import { Retention } from './retention.js';
 import { DEFAULT_PLAN_POLICY } from './scheduler/plan.js';
@@ -103,7 +104,7 @@ export class Life {
     this.#collectLater();
   }
 
-  /** Reads the log back and takes up the work. Throws what `Engine.open` throws. */
+  /** Reads the log back and takes up the work. Throws what `Engine.open` throws, and what is missing for it. */
   static async begin(options: LifeOptions): Promise<Life> {
     const { stateDir, nodeLeaseMs, keepJobsMs, limits, packing, pricing, secrets, logs, artifacts, front } = options;
     const { machines, log } = options;
@@ -131,6 +132,11 @@ export class Life {
       onFailure: fail,
     });
     const parts = { engine, logs, clock: systemClock };
+    const missing = refuseMissing(engine.view, options.targets.targets);
+    if (missing) {
+      await engine.close();
+      throw AppError.fromRefusal(missing);
+    }
     gateway = new AgentGateway({ ...parts, log, version: VERSION, orders: orderSource(engine, secrets) });
     const ledger = await MachineLedger.open({
       ...{ view: engine.view, clock: systemClock, log },

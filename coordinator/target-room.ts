@@ -6,11 +6,11 @@ import { HpcError } from './hpc/backend.js';
 import { openBackend } from './hpc/backends/open-backend.js';
 import { MirrorOperator, type MirrorOperatorOptions } from './hpc/operator/mirror-operator.js';
 import type { OutputSink } from './hpc/operator/output.js';
-import type { TargetSpec } from './hpc/read-targets.js';
+import type { TargetsFile } from './hpc/read-targets.js';
 
 export interface TargetRoomOptions {
   /** Of the configuration file. */
-  readonly targets: readonly TargetSpec[];
+  readonly targets: TargetsFile;
   readonly cluster: string;
   readonly version: string;
   readonly secrets: SecretSource;
@@ -26,7 +26,7 @@ const PASSED_ON = /^(PATH|HOME|USER|LOGNAME|LANG|LC_[A-Z]+|TZ|SLURM_CONF|SGE_[A-
 
 /** What speaks to remote batch systems, put together for an engine. */
 export function operateTargets(options: TargetRoomOptions, engine: MirrorOperatorOptions['engine']): MirrorOperator {
-  const { secrets, environment, ...same } = options;
+  const { secrets, environment, targets, ...same } = options;
   const env = Object.fromEntries(
     Object.entries(environment).flatMap(([name, value]) =>
       PASSED_ON.test(name) && value !== undefined ? [[name, value] as const] : [],
@@ -34,8 +34,7 @@ export function operateTargets(options: TargetRoomOptions, engine: MirrorOperato
   );
   return new MirrorOperator({
     ...same,
-    engine,
-    secrets,
+    ...{ engine, secrets, targets: targets.targets },
     open: (target, namespace) =>
       openBackend(target, {
         clock: options.clock,

@@ -1,6 +1,6 @@
 import { type Refusal, refuse } from '../../shared/errors.js';
 import { child, type Field, type Finding, isRecord, refusalOf } from '../../shared/job-spec/findings.js';
-import { readInteger, readOr } from '../../shared/job-spec/read.js';
+import { readInteger, readList, readOr, readText } from '../../shared/job-spec/read.js';
 import { readYaml } from '../../shared/job-spec/yaml.js';
 import { parseTarget } from './read-target.js';
 import type { HpcTarget } from './target.js';
@@ -12,27 +12,36 @@ export interface TargetSpec {
   readonly maxTasks: number;
 }
 
+export interface TargetsFile {
+  readonly targets: readonly TargetSpec[];
+  /** Names of targets that are no more: jobs that are still there are given up. */
+  readonly gone: readonly string[];
+}
+
 const DEFAULT_MAX_TASKS = 500;
 const MOST_TASKS = 100_000;
 const MAX_TARGETS = 100;
 
 /** The targets in a YAML document. */
-export function parseTargetsText(text: string): readonly TargetSpec[] | Refusal {
+export function parseTargetsText(text: string): TargetsFile | Refusal {
   const { input, findings } = readYaml(text);
   return findings.length > 0 ? { ...refusalOf(findings), refused: 'invalid-request' } : parseTargets(input);
 }
 
 /**
- * The targets of a coordinator, as parsed from YAML or JSON: a list below `targets`.
+ * The targets of a coordinator, as parsed from YAML or JSON: a list below `targets`, and names below `gone`.
  *
  * Refuses with `invalid-request` and every problem found.
  */
-export function parseTargets(input: unknown): readonly TargetSpec[] | Refusal {
-  const entries = isRecord(input) ? input.targets : undefined;
-  if (!Array.isArray(entries) || entries.length > MAX_TARGETS || Object.keys(input as object).length > 1) {
-    return refuse('invalid-request', `write a list "targets" of at most ${MAX_TARGETS}, and nothing beside it`);
+export function parseTargets(input: unknown): TargetsFile | Refusal {
+  const { targets: entries, gone = [], ...others } = isRecord(input) ? input : {};
+  if (!Array.isArray(entries) || entries.length > MAX_TARGETS || Object.keys(others).length > 0) {
+    const shape = `write a list "targets" of at most ${MAX_TARGETS}, and nothing beside it but "gone"`;
+    return refuse('invalid-request', shape);
   }
-  const problems: string[] = [];
+  const findings: Finding[] = [];
+  const names = readList({ path: ['gone'], value: gone, findings }, MAX_TARGETS, (each) => readText(each, 'a name'));
+  const problems = findings.map(({ message }) => `gone: ${message}`);
   const specs: TargetSpec[] = [];
   for (const [position, entry] of entries.entries()) {
     const findings: Finding[] = [];
@@ -47,7 +56,9 @@ export function parseTargets(input: unknown): readonly TargetSpec[] | Refusal {
     else specs.push({ target, maxTasks });
     problems.push(...own.map((each) => `targets[${position}].${each}`));
   }
-  return problems.length === 0 ? specs : refuse('invalid-request', problems.join('\n'));
+  const both = specs.find(({ target }) => names?.includes(target.name))?.target.name;
+  if (both !== undefined) problems.push(`gone: ${both} stands among the targets too; remove one of the two`);
+  return problems.length === 0 ? { targets: specs, gone: names ?? [] } : refuse('invalid-request', problems.join('\n'));
 }
 
 function readMaxTasks(field: Field): number {

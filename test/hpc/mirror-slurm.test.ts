@@ -33,6 +33,8 @@ t.test('a Slurm cluster by its name', slurmTests, async (t) => {
 interface Bench extends Cluster {
   readonly slurm: Slurm;
   readonly calls: Calls;
+  /** The coordinator's file of them. */
+  readonly targets: string;
   /** The id of a job that was submitted with these words. */
   detach(...args: string[]): Promise<string>;
   reasonOf(jobId: string): Promise<string>;
@@ -54,7 +56,7 @@ async function aBench(t: Test): Promise<Bench> {
   const { berth, api } = cluster;
   return {
     ...cluster,
-    ...{ slurm, calls },
+    ...{ slurm, calls, targets },
     detach: async (...args) => (await berth(['run', '--detach', ...args])).stdout.trim(),
     reasonOf: async (jobId) => (await api.tasks(jobId))[0]?.reason ?? '',
     inQueue: () => lines(slurm.tool('squeue', '--noheader', '--format=%i %T')),
@@ -125,14 +127,24 @@ async function canceledThere(t: Test, { berth, api, slurm, detach, inQueue }: Be
   t.match(await berth(['wait', jobId]), { exitCode: 130 });
 }
 
-async function kills(t: Test, { berth, coordinator, detach, inQueue }: Bench): Promise<void> {
+async function kills(t: Test, { berth, coordinator, slurm, detach, inQueue, targets }: Bench): Promise<void> {
+  const go = join(slurm.folder, 'go');
+  const script = `while [ ! -e ${go} ]; do sleep 0.1; done; echo once; exit 3`;
   const jobIds: string[] = [];
   for (let count = 0; count < 2; count += 1) {
-    jobIds.push(await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sh', '-c', 'sleep 2; echo once; exit 3'));
+    jobIds.push(await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sh', '-c', script));
     if (count % 2 === 1) await until('something was submitted', () => inQueue().length > 0);
     await coordinator.kill();
     await coordinator.start();
   }
+  await until('both are there', () => inQueue().length === 2);
+  await coordinator.kill();
+  const file = readFileSync(targets, 'utf8');
+  writeFileSync(targets, 'targets: []\n');
+  await t.rejects(coordinator.start(), { message: `hpc/lab, where these jobs still are: ${jobIds.join(', ')}\n` });
+  writeFileSync(targets, file);
+  writeFileSync(go, '');
+  await coordinator.start();
   for (const jobId of jobIds) {
     t.match(await berth(['wait', jobId]), { exitCode: 3 });
     t.equal((await berth(['logs', jobId])).stdout, 'once\n');

@@ -5,6 +5,8 @@ import t from 'tap';
 import { type HpcBackend, HpcError } from '../../coordinator/hpc/backend.js';
 import type { MirrorOutcome } from '../../coordinator/hpc/mirror.js';
 import { endOf } from '../../coordinator/hpc/operator/ends.js';
+import { refuseMissing } from '../../coordinator/hpc/operator/missing-targets.js';
+import { parseTargets } from '../../coordinator/hpc/read-targets.js';
 import type { JobId } from '../../shared/ids.js';
 import { below, seededRandom } from '../../shared/random.js';
 import { FakeSite } from '../fakes/fake-hpc.js';
@@ -213,6 +215,41 @@ t.test('what a target cannot do is refused before anything is submitted', async 
     site.calls.filter((call) => call !== 'check'),
     [],
   );
+});
+
+t.test('a target is not taken away from jobs that are there, unless it is said to be gone', async (t) => {
+  const { parts } = aBench(t);
+  const coordinator = await MirrorCoordinator.begin(parts);
+  t.teardown(() => coordinator.close());
+  const { view } = coordinator.engine;
+  const none = { targets: [], gone: [] };
+  t.equal(refuseMissing(view, none), undefined, 'nothing is there yet');
+  const jobId = await coordinator.submit(aRemoteJob('sleep 60'));
+  await until('it is there', () => /\(job 1/.test(coordinator.wordsOf(`${jobId}.0#1`) ?? ''));
+  t.match(refuseMissing(view, none), {
+    refused: 'invalid-request',
+    detail: `--targets lacks hpc/site, where these jobs still are: ${jobId}`,
+    hint: /berth cordon hpc\/site .* "gone: \[site\]"/,
+  });
+  t.equal(refuseMissing(view, { targets: parts.targets, gone: [] }), undefined);
+  t.equal(refuseMissing(view, { targets: [], gone: ['site'] }), undefined);
+  await coordinator.cancel(jobId);
+  t.match(refuseMissing(view, none), { refused: 'invalid-request' }, 'a cancellation must get there');
+  await coordinator.endsOf(jobId);
+  t.equal(refuseMissing(view, none), undefined);
+});
+
+t.test('a file of targets says what is wrong with it', async (t) => {
+  const site = { name: 'site', backend: 'slurm-local', stagingRoot: '/scratch' };
+  const wrong = [
+    [{ targets: [site], gone: ['site'] }, /gone: site stands among the targets too/],
+    [{ targets: [site], gone: 'old' }, /gone: "old" is not a list/],
+    [{ targets: [site], other: [] }, /nothing beside it but "gone"/],
+    [{ targets: [site, site] }, /targets\[1\]\.name: site stands here twice/],
+    [{ targets: [{ ...site, maxTasks: 0 }] }, /targets\[0\]\.maxTasks: 0 is out of range/],
+  ] as const;
+  for (const [input, detail] of wrong) t.match(parseTargets(input), { refused: 'invalid-request', detail });
+  t.match(parseTargets({ targets: [site], gone: ['old'] }), { targets: { length: 1 }, gone: ['old'] });
 });
 
 t.test('every remote end keeps its kind', async (t) => {

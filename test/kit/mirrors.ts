@@ -124,7 +124,7 @@ export function aTarget(stagingRoot: string, parts: Readonly<Record<string, unkn
   const given = { name: 'site', backend: 'slurm-local', stagingRoot, period: '500ms', ...parts };
   const targets = parseTargets({ targets: [given] });
   if (isRefusal(targets)) throw new Error(targets.detail);
-  return targets;
+  return targets.targets;
 }
 
 /** A job of one step at it, which runs a shell command. */
