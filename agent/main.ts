@@ -20,6 +20,7 @@ import { readBootId, takeInventory } from './discovery/inventory.js';
 import { readIsolation } from './discovery/limits.js';
 import { reportOf, reportText } from './discovery/report.js';
 import { Sampler } from './discovery/sampler.js';
+import type { DockerOffer } from './driver/docker/known-engine.js';
 import { type NodeDocker, nodeDocker } from './driver/docker/node-docker.js';
 import { workdirInCell } from './driver/process/cell.js';
 import { type IsolationPlan, isolationAttributes, planIsolation } from './driver/process/isolation.js';
@@ -139,7 +140,7 @@ function compose(config: AgentConfig, log: Log): { readonly agent: Agent; readon
     // Taken once, when the state directory exists: a node does not change while its agent runs but for GPUs and Docker.
     inventory: async () => {
       inventory ??= inventoryOf(config, { log, keepsSecrets: secretsRoot !== undefined, isolation });
-      const [taken, found] = await Promise.all([inventory, docker?.attributes(), gpus?.start()]);
+      const [taken, found] = await Promise.all([inventory, docker?.offer(), gpus?.start()]);
       return withDocker(gpus?.addTo(taken) ?? taken, found);
     },
     heartbeat: async () => {
@@ -219,12 +220,12 @@ function secretsRootOf({ secretsDir, stateDir }: AgentConfig, log: Log): string 
   return root;
 }
 
-function withDocker(inventory: Inventory, found: Readonly<Record<string, string>> | undefined): Inventory {
+function withDocker(inventory: Inventory, found: DockerOffer | undefined): Inventory {
   if (found === undefined) return inventory;
   return {
     ...inventory,
-    attributes: { ...inventory.attributes, ...found },
-    drivers: [...inventory.drivers, 'docker'],
+    attributes: { ...inventory.attributes, ...found.attributes },
+    drivers: found.isUp ? [...inventory.drivers, 'docker'] : inventory.drivers,
   };
 }
 
@@ -238,7 +239,7 @@ async function discover(argv: readonly string[]): Promise<void> {
   const signal = new AbortController().signal;
   const [inventory, found, gpus] = await Promise.all([
     takeInventory({ ...options, keepsSecrets: secretsRoot !== undefined, log }),
-    dockerOf(config, log, { secretsRoot, hasGpus: () => false })?.attributes(),
+    dockerOf(config, log, { secretsRoot, hasGpus: () => false })?.offer(),
     gpuWatch ? nvidiaSmi({ ...gpuWatch, clock: systemClock }).read(signal) : { kind: 'absent' as const },
   ]);
   const versions = { berth: VERSION, node: process.versions.node };

@@ -1,4 +1,5 @@
 import { assertNever } from '../../shared/assert.js';
+import { awayText } from '../../shared/driver-away.js';
 import { constraintText } from '../../shared/job-spec/contradictions.js';
 import type { Constraint } from '../../shared/job-spec/spec.js';
 import {
@@ -17,6 +18,8 @@ import type { NodeClass } from './node.js';
 /** What keeps an empty node of a class from ever holding a task of a demand. */
 export type Obstacle =
   | { readonly kind: 'driver'; readonly driver: string }
+  /** The node has the driver, and what it drives does not answer. */
+  | { readonly kind: 'driver-away'; readonly driver: string; readonly away: string }
   /** Its pool gives it to one task at a time, and the task would share. */
   | { readonly kind: 'exclusive' }
   | { readonly kind: 'volume'; readonly volume: string; readonly lacks: 'all' | 'writing' }
@@ -40,7 +43,9 @@ const LABEL_PREFIX = 'label:';
 
 /** The first obstacle, or undefined when an empty node of the class could hold the task. Pure. Cost: O(constraints + GPUs). */
 export function obstacleTo(demand: DemandClass, node: NodeClass): Obstacle | undefined {
-  if (!node.drivers.includes(demand.driver)) return { kind: 'driver', driver: demand.driver };
+  const { driver } = demand;
+  const away = node.drivers.includes(driver) ? undefined : awayText(node.attributes, driver);
+  if (away === undefined && !node.drivers.includes(driver)) return { kind: 'driver', driver };
   if (node.exclusive && !demand.exclusive) return { kind: 'exclusive' };
   const volume = volumeObstacle(demand, node);
   if (volume) return volume;
@@ -56,12 +61,16 @@ export function obstacleTo(demand: DemandClass, node: NodeClass): Obstacle | und
     return { kind: 'memory', needed: need.memoryMiB, available: capacity.memoryMiB };
   }
   if (need.diskMiB > capacity.diskMiB) return { kind: 'disk', needed: need.diskMiB, available: capacity.diskMiB };
-  return gpuObstacle(demand, node);
+  return gpuObstacle(demand, node) ?? (away === undefined ? undefined : { kind: 'driver-away', driver, away });
 }
 
-/** How many tasks of the demand an empty node of the class holds at once; 0 where it holds none. Pure. */
+/**
+ * How many tasks of the demand an empty node of the class holds at once; 0 where it holds none. One whose driver is away
+ * counts as if it were back. Pure.
+ */
 export function slotsOnEmpty(demand: DemandClass, node: NodeClass): number {
-  if (obstacleTo(demand, node)) return 0;
+  const obstacle = obstacleTo(demand, node);
+  if (obstacle && obstacle.kind !== 'driver-away') return 0;
   if (demand.exclusive) return 1;
   const { cpuMillis, memoryMiB, diskMiB } = demand.resources;
   const { capacity } = node;
@@ -107,8 +116,9 @@ function gpuObstacle({ gpus }: DemandClass, { gpus: devices }: NodeClass): GpuOb
   return available < gpus.count ? { kind: 'gpu', wanted: gpus, available, faultyCount, devices } : undefined;
 }
 
-/** Would the obstacle go if devices that are out of use came back? */
+/** Would the obstacle go if what is out of use came back? */
 export function isPassing(obstacle: Obstacle): boolean {
+  if (obstacle.kind === 'driver-away') return true;
   return obstacle.kind === 'gpu' && obstacle.available + obstacle.faultyCount >= obstacle.wanted.count;
 }
 
@@ -136,6 +146,8 @@ export function describeObstacle(obstacle: Obstacle): string {
   switch (obstacle.kind) {
     case 'driver':
       return `it has no ${obstacle.driver} driver`;
+    case 'driver-away':
+      return `its ${obstacle.driver} is ${obstacle.away}`;
     case 'exclusive':
       return 'its pool gives its nodes to one task at a time, which has to ask for one: --exclusive';
     case 'volume':

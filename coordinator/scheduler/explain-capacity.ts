@@ -123,7 +123,7 @@ function explainOffline(view: ClusterView, demand: DemandClass): WaitReason | un
   for (const node of view.nodes.values()) {
     const obstacle = obstacleTo(demand, node.nodeClass);
     if (obstacle === undefined) offline.push(`${node.id} is ${stateOf(node)}`);
-    else if (isPassing(obstacle)) offline.push(`${node.id} ${describeObstacle(obstacle)}`);
+    else if (isPassing(obstacle)) offline.push(`${node.id}: ${describeObstacle(obstacle)}`);
   }
   if (offline.length === 0) return undefined;
   return { code: 'unavailable', message: `no fitting node is ready: ${shown(offline)}` };

@@ -1,6 +1,8 @@
 import t from 'tap';
 import { ordersOf } from '../../coordinator/engine/orders.js';
 import { explainCapacity } from '../../coordinator/scheduler/explain-capacity.js';
+import { present } from '../../shared/assert.js';
+import { awayAttribute } from '../../shared/driver-away.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
 import { exitCodeOf, RETRYABLE_ENDS } from '../../shared/outcome.js';
 import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
@@ -286,6 +288,34 @@ t.test('what no node could ever hold is refused at once, by name, unless the job
   t.equal(cluster.join('big', { inventory: anInventory({ capacity }) }).all('allocation.committed').length, 1);
   t.end();
 });
+
+t.test(
+  'what waits for a driver that is away is not impossible, and says since when; what is so anyway is refused',
+  (t) => {
+    const away = awayAttribute('docker', Date.parse('2026-01-02T03:04:05Z'));
+    const inventory = anInventory({ attributes: away });
+    const container = { driver: 'docker', image: 'busybox' } as const;
+    const cluster = new Scenario()
+      .join('n1', { inventory })
+      .submit(oneStep({ ...container, array: '0-1', gang: true }));
+    t.strictSame(cluster.types(), ['job.submitted'], 'a gang waits too');
+    t.strictSame(cluster.submit(oneStep(container)).types(), ['job.submitted']);
+    const demand = present(cluster.job('j2')?.steps.get('main')?.demand, 'demand');
+    t.match(explainCapacity(cluster.view, demand), {
+      code: 'unavailable',
+      message: 'no fitting node is ready: n1: its docker is away since 2026-01-02T03:04:05Z',
+    });
+    const large = oneStep({ ...container, resources: { cpuMillis: 64_000 } });
+    t.equal(cluster.submit(large).refusal(), 'impossible-resources');
+    const back = {
+      type: 'inventoryChanged',
+      nodeId: 'n1' as NodeId,
+      inventory: anInventory({ drivers: ['docker'] }),
+    } as const;
+    t.equal(cluster.when(back).all('allocation.committed').length, 3);
+    t.end();
+  },
+);
 
 t.test('a connected node or one that holds work cannot be removed', (t) => {
   const removeNode = { type: 'removeNode', nodeId: 'n1' as NodeId, by: 'tester' } as const;

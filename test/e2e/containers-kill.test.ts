@@ -29,8 +29,7 @@ const PHASES = {
 } as const;
 type Phase = keyof typeof PHASES;
 
-/** A node whose daemon has just been killed offers no containers for a moment; what is submitted then waits for it. */
-const RUN = ['run', '-d', '--allow-future-nodes'] as const;
+const RUN = ['run', '-d'] as const;
 
 async function openScene(t: Test, dockerFlags: readonly string[]): Promise<Scene> {
   const daemon = startDocker(t, dockerFlags);

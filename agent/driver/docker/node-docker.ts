@@ -9,6 +9,7 @@ import type { SecretFolder } from '../secret-folder.js';
 import { dockerDriver } from './docker-driver.js';
 import type { DockerPolicy } from './docker-policy.js';
 import { engineAttributes, openEngine } from './engine.js';
+import { type Attributes, type DockerOffer, KnownEngine } from './known-engine.js';
 import { credentialsIn } from './registry.js';
 
 export interface NodeDockerOptions {
@@ -34,9 +35,9 @@ const WATCH_MS = 5_000;
 /** This node's Docker as the agent's composition sees it. */
 export interface NodeDocker {
   readonly factory: DriverFactory;
-  /** Node attributes; undefined while the daemon does not answer, and then the node offers no containers. */
-  attributes(): Promise<Readonly<Record<string, string>> | undefined>;
-  /** Calls `changed` whenever the daemon went away or came back since `attributes` was last asked. */
+  /** Undefined for a daemon that has never answered. One that did and does not is away, with what it offered. */
+  offer(): Promise<DockerOffer | undefined>;
+  /** Calls `changed` whenever the daemon went away or came back since `offer` was last asked. */
   watch(changed: () => void): Cancel;
 }
 
@@ -49,23 +50,24 @@ export function nodeDocker(options: NodeDockerOptions): NodeDocker | undefined {
   const directory = join(stateDir, 'docker');
   if (socketPath === null || !(existsSync(socketPath) || existsSync(directory))) return undefined;
   const engine = openEngine(socketPath);
+  const known = new KnownEngine(join(directory, 'engine.json'));
   let told: boolean | undefined;
-  const attributes = async (): Promise<Readonly<Record<string, string>> | undefined> => engineAttributes(await engine);
+  const ask = async (): Promise<Attributes | undefined> => engineAttributes(await engine);
   return {
     factory: async (listener) => {
       const task = { nodeName: nodeId, env: {}, hasGpus };
       const credentials = credentialsFile === null ? () => undefined : credentialsIn(credentialsFile);
       return dockerDriver({ ...options, directory, docker: await engine, task, policy, credentials })(listener);
     },
-    attributes: async () => {
-      const found = await attributes();
+    offer: async () => {
+      const found = await ask();
       told = found !== undefined;
-      return found;
+      return known.offer(found, clock.now());
     },
     watch: (changed) => {
       let cancel: Cancel = () => {};
       const look = async (): Promise<void> => {
-        const answers = (await attributes()) !== undefined;
+        const answers = (await ask()) !== undefined;
         if (told !== undefined && answers !== told) changed();
         later();
       };
