@@ -79,7 +79,12 @@ type MachineInput =
 
 type MirrorInput =
   /** One remote job is to be submitted for these attempts of a target. */
-  | { readonly type: 'submitMirror'; readonly tag: string; readonly allocationIds: readonly AllocationId[] }
+  | {
+      readonly type: 'submitMirror';
+      readonly tag: string;
+      readonly indexOffset: number;
+      readonly allocationIds: readonly AllocationId[];
+    }
   /** The remote system has it. */
   | { readonly type: 'mirrorQueued'; readonly tag: string; readonly remoteId: string; readonly nodeId: NodeId }
   | {

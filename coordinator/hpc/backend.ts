@@ -96,6 +96,8 @@ export interface HpcSite {
   readonly partitions: readonly string[];
   /** Whether it tells of jobs that its controller has forgotten. */
   readonly hasAccounting: boolean;
+  /** One more than the largest index of an array; null when it does not tell. */
+  readonly maxArraySize: number | null;
 }
 
 /** What a backend throws. Branch on `kind`. */

@@ -1,7 +1,7 @@
 import type { Refusal } from '../../shared/errors.js';
 import { NAME } from '../../shared/ids.js';
 import { child, type Field, type Finding, invalid, refusalOf } from '../../shared/job-spec/findings.js';
-import { hasShape, readList, readOneOf, readOr, readText } from '../../shared/job-spec/read.js';
+import { hasShape, readInteger, readList, readOneOf, readOr, readText } from '../../shared/job-spec/read.js';
 import { parseDuration, shown } from '../../shared/units.js';
 import { CONTAINER_RUNTIMES } from './containers.js';
 import type { PathMapping } from './paths.js';
@@ -14,6 +14,8 @@ const LEAST_PERIOD_MS = 500;
 const LONGEST_PERIOD_MS = 60 * 60 * 1_000;
 const LONGEST_LIMIT_MS = 366 * 24 * 60 * 60 * 1_000;
 const MAX_MAPPINGS = 64;
+/** Slurm's own upper limit of MaxArraySize. */
+const LARGEST_ARRAY = 4_000_001;
 const MAX_WORDS = 256;
 
 const SHAPE = {
@@ -28,6 +30,7 @@ const SHAPE = {
     'account',
     'partition',
     'timeLimit',
+    'maxArraySize',
     'container',
     'setup',
     'stagingRoot',
@@ -70,6 +73,7 @@ function readTarget(field: Field): HpcTarget {
     account: readOr(child(field, 'account'), readWord, null),
     partition: readOr(child(field, 'partition'), readWord, null),
     timeLimitMs: readOr(child(field, 'timeLimit'), readDurationFrom(1_000, LONGEST_LIMIT_MS), null),
+    maxArraySize: readOr(child(field, 'maxArraySize'), readArraySize, null),
     container: readOr(child(field, 'container'), (each) => readOneOf(each, CONTAINER_RUNTIMES), null),
     setup: readOr(child(field, 'setup'), (each) => readText(each, 'shell commands'), ''),
     stagingRoot: readRequired(child(field, 'stagingRoot'), readRemotePath, '/'),
@@ -126,6 +130,10 @@ function readWord(field: Field): string | undefined {
   const word = readText(field, 'a word');
   if (word === undefined || /^[A-Za-z0-9_][^\s,|]*$/.test(word)) return word;
   return invalid(field, `${shown(word)} is not one word that begins with a letter, a digit or an underscore`);
+}
+
+function readArraySize(field: Field): number | undefined {
+  return readInteger(field, { what: 'a number of indexes', min: 1, max: LARGEST_ARRAY });
 }
 
 function readArgv(field: Field): readonly string[] | undefined {

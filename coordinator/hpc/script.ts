@@ -17,16 +17,23 @@ import type { SecretPlaces, TaskIdentity } from './task-identity.js';
 export const DIALECTS = {
   slurm: {
     directive: '#SBATCH',
+    indexVariable: 'SLURM_ARRAY_TASK_ID',
     id: `\${SLURM_ARRAY_JOB_ID:-\${SLURM_JOB_ID:-}}`,
     index: `\${SLURM_ARRAY_TASK_ID:-0}`,
   },
   // Grid Engine says "undefined" to a job that is no array.
   sge: {
     directive: '#$',
+    indexVariable: 'SGE_TASK_ID',
     id: `\${JOB_ID:-}`,
     index: `$(case "\${SGE_TASK_ID:-}" in ""|undefined) echo 0;; *) echo "$SGE_TASK_ID";; esac)`,
   },
-  plain: { directive: undefined, id: `\${BERTH_REMOTE_ID:-$$}`, index: `\${BERTH_TASK_INDEX:-0}` },
+  plain: {
+    directive: undefined,
+    indexVariable: undefined,
+    id: `\${BERTH_REMOTE_ID:-$$}`,
+    index: `\${BERTH_TASK_INDEX:-0}`,
+  },
 } as const;
 export type Dialect = keyof typeof DIALECTS;
 
@@ -97,13 +104,17 @@ finish "$?"
   return refuse('payload-too-large', detail);
 }
 
-function variables({ env, identity }: BatchScript): string {
-  const { taskPrefix, attempt } = identity;
+/** Beside these, everything goes by the indexes of the site. */
+function variables({ dialect, env, identity }: BatchScript): string {
+  const { taskPrefix, attempt, indexOffset } = identity;
+  const { indexVariable } = DIALECTS[dialect];
   const constant = Object.entries({ ...env, ...identity.env }).map(([name, value]) => `export ${name}=${quote(value)}`);
   return [
     ...constant,
-    'export BERTH_HPC_JOB="$id" BERTH_TASK_INDEX="$index"',
-    `export BERTH_TASK_ID=${quote(taskPrefix)}"$index" BERTH_ALLOCATION_ID=${quote(taskPrefix)}"$index"${quote(`#${attempt}`)}`,
+    indexOffset === 0 ? 'task=$index' : `task=$((index + ${indexOffset}))`,
+    ...(indexOffset === 0 || indexVariable === undefined ? [] : [`export ${indexVariable}="$task"`]),
+    'export BERTH_HPC_JOB="$id" BERTH_TASK_INDEX="$task"',
+    `export BERTH_TASK_ID=${quote(taskPrefix)}"$task" BERTH_ALLOCATION_ID=${quote(taskPrefix)}"$task"${quote(`#${attempt}`)}`,
   ].join('\n');
 }
 

@@ -19,6 +19,8 @@ export interface HpcTarget {
   readonly partition: string | null;
   /** Of jobs that ask for none. */
   readonly timeLimitMs: number | null;
+  /** One more than the largest index of an array there; null: as the site says, else as Slurm has it usually. */
+  readonly maxArraySize: number | null;
   readonly container: ContainerRuntime | null;
   /** Shell commands before each task, such as `module load apptainer`; may be empty. */
   readonly setup: string;

@@ -9,6 +9,8 @@ export interface RemoteName {
   /** Absent where no coordinator gave it one; tasks are then told the tag. */
   readonly jobId?: JobId;
   readonly attempt?: number;
+  /** See array-range.ts; absent: 0. */
+  readonly indexOffset?: number;
 }
 
 /** What tasks are told of themselves, in the words that agents use; the script adds their indexes. */
@@ -17,6 +19,8 @@ export interface TaskIdentity {
   /** The task's id without its index: `j42.`, `j42.train.` */
   readonly taskPrefix: string;
   readonly attempt: number;
+  /** Added to an index of the site, it is the task's. */
+  readonly indexOffset: number;
 }
 
 /** Of which step they are; absent for a script that says all about itself. */
@@ -25,7 +29,11 @@ export interface TaskOf {
   readonly step: StepSpec;
 }
 
-export function identityOf({ tag, jobId, attempt = 1 }: RemoteName, target: HpcTarget, of?: TaskOf): TaskIdentity {
+export function identityOf(
+  { tag, jobId, attempt = 1, indexOffset = 0 }: RemoteName,
+  target: HpcTarget,
+  of?: TaskOf,
+): TaskIdentity {
   const id = jobId ?? (tag as JobId);
   const env = {
     BERTH_JOB_ID: id,
@@ -35,7 +43,7 @@ export function identityOf({ tag, jobId, attempt = 1 }: RemoteName, target: HpcT
     ...(of && { BERTH_STEP: of.step.name, BERTH_TASK_COUNT: String(taskCountOf(of.step)) }),
   };
   const taskPrefix = of ? taskIdOf({ jobId: id, step: of.step.name, index: 0 }).slice(0, -1) : `${id}.`;
-  return { env, taskPrefix, attempt };
+  return { env, taskPrefix, attempt, indexOffset };
 }
 
 /** How a task gets its secrets, which are in its work directory and never in its script. */

@@ -4,8 +4,10 @@ import type { EventOf } from './events.js';
 import type { Mirrored } from './mirror.js';
 import type { ClusterState } from './state.js';
 
-export function mirrorSubmitted(state: ClusterState, { tag, allocationIds }: EventOf<'mirror.submitted'>): void {
-  const mirror = { tag, remoteId: null, nodes: '', requeueCount: 0 };
+export function mirrorSubmitted(state: ClusterState, event: EventOf<'mirror.submitted'>): void {
+  const { tag, indexOffset, allocationIds } = event;
+  const offset = indexOffset === undefined ? {} : { indexOffset };
+  const mirror = { tag, ...offset, remoteId: null, nodes: '', requeueCount: 0 };
   for (const id of allocationIds) putMirror(state, id, mirror);
 }
 

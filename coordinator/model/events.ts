@@ -105,7 +105,13 @@ export type BerthEvent =
 
 type MirrorEvent =
   /** The intent to have one remote job for these attempts, on disk before the remote system hears of it. */
-  | { readonly type: 'mirror.submitted'; readonly tag: string; readonly allocationIds: readonly AllocationId[] }
+  | {
+      readonly type: 'mirror.submitted';
+      readonly tag: string;
+      /** Since the site may take no index as large as a task's: what is taken off all of them. Absent: nothing. */
+      readonly indexOffset?: number;
+      readonly allocationIds: readonly AllocationId[];
+    }
   /** The remote system has it. */
   | {
       readonly type: 'mirror.queued';

@@ -13,6 +13,8 @@ import type { Inventory } from '../../shared/wire/messages.js';
 export interface Mirrored {
   /** Several attempts of one step and number may be one remote array, and then share it. */
   readonly tag: string;
+  /** What the indexes of its tasks are less by at the site than here; absent: nothing. */
+  readonly indexOffset?: number;
   /** As the remote system names the job; null before it has said so. */
   readonly remoteId: string | null;
   /** As the system writes them; empty before it has any. */

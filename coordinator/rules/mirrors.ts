@@ -5,12 +5,14 @@ import type { ClusterView } from '../model/state.js';
 import { done, type Rule } from './rule.js';
 
 /** Only what is to be started and has no tag: an attempt is never submitted under two. */
-export const submitMirror: Rule<'submitMirror'> = (view, { tag, allocationIds }) => {
+export const submitMirror: Rule<'submitMirror'> = (view, { tag, indexOffset, allocationIds }) => {
   const taken = allocationIds.filter((id) => {
     const allocation = view.allocations.get(id);
     return allocation?.phase.kind === 'committed' && allocation.mirror === undefined;
   });
-  return taken.length === 0 ? done() : done({ type: 'mirror.submitted', tag, allocationIds: taken });
+  if (taken.length === 0) return done();
+  const offset = indexOffset === 0 ? {} : { indexOffset };
+  return done({ type: 'mirror.submitted', tag, ...offset, allocationIds: taken });
 };
 
 /** It waits there now, or is further already. */

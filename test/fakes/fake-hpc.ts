@@ -35,6 +35,7 @@ export class FakeSite {
   #lastId = 0;
   /** Thrown by every call while it is set. */
   trouble: HpcError | undefined;
+  maxArraySize = 1_001;
 
   open(partition: string | null = null): HpcBackend {
     const asked = (call: string, signal: AbortSignal): void => {
@@ -47,7 +48,7 @@ export class FakeSite {
       check: async (signal) => {
         asked('check', signal);
         if (partition !== null && !PARTITIONS.includes(partition)) throw unknownPartition(partition);
-        return { system: 'fake 1', partitions: PARTITIONS, hasAccounting: false };
+        return { system: 'fake 1', partitions: PARTITIONS, hasAccounting: false, maxArraySize: this.maxArraySize };
       },
       submit: async (submission, signal) => {
         asked('submit', signal);
@@ -85,11 +86,13 @@ export class FakeSite {
     const known = [...this.#jobs.values()].find((job) => job.submission.tag === tag);
     if (known) return known.id;
     if (!PARTITIONS.includes(options.partition ?? 'main')) throw unknownPartition(options.partition ?? '');
+    const indexes = parseRanges(options.array ?? '0', 1_000);
+    const isTooLarge = typeof indexes === 'string' || [...eachIndex(indexes)].some((each) => each >= this.maxArraySize);
+    if (isTooLarge) throw new HpcError('refused', `Invalid job array specification: ${options.array}`);
     this.#lastId += 1;
     const job: FakeJob = { id: String(this.#lastId), submission, tasks: new Map() };
     this.#jobs.set(job.id, job);
-    const indexes = parseRanges(options.array ?? '0', 1_000);
-    for (const index of typeof indexes === 'string' ? [] : eachIndex(indexes)) {
+    for (const index of eachIndex(indexes)) {
       const task: FakeTask = { child: undefined, outcome: null };
       job.tasks.set(index, task);
       if (options.partition !== 'closed') start(job, index, task);

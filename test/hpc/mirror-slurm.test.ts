@@ -9,6 +9,7 @@ t.setTimeout(180_000);
 
 const PERIOD_MS = 2_000;
 const JOBS = 200;
+const MAX_ARRAY_SIZE = 21;
 
 // A person's client, a real coordinator without any node, and a real Slurm by its tools.
 t.test('a Slurm cluster by its name', slurmTests, async (t) => {
@@ -43,7 +44,7 @@ interface Bench extends Cluster {
 }
 
 async function aBench(t: Test): Promise<Bench> {
-  const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
+  const slurm = startSlurm(t, { minJobAgeSeconds: 6, maxArraySize: MAX_ARRAY_SIZE });
   const calls = countCalls(slurm, 'squeue');
   const targets = join(slurm.folder, 'targets.yaml');
   writeFileSync(targets, targetsOf(slurm));
@@ -65,6 +66,7 @@ async function aBench(t: Test): Promise<Bench> {
 
 async function anArray(t: Test, { berth, api, detach }: Bench): Promise<void> {
   const command = ['sh', '-c', 'echo task $BERTH_TASK_INDEX'];
+  const beyond = await detach('--target', 'hpc/lab', '--array', '99971-100000', '--', ...command);
   const jobId = await detach('--target', 'hpc/lab', '--array', '1-20', '--', ...command);
   t.match(await berth(['wait', jobId]), { exitCode: 0 });
   const expected = Array.from({ length: 20 }, (_, at) => `[${at + 1}] task ${at + 1}\n`);
@@ -76,6 +78,9 @@ async function anArray(t: Test, { berth, api, detach }: Bench): Promise<void> {
   t.match(shown.attempts[0]?.mirror, { remoteId: /^\d+$/, requeueCount: 0 });
   t.match((await berth(['show', `${jobId}.20`])).stdout, /hpc\/lab job \d+ \w+ /);
   t.match((await berth(['nodes'])).stdout, /hpc\/lab +ready/);
+  t.match(await berth(['wait', beyond]), { exitCode: 0 });
+  const last = Array.from({ length: 30 }, (_, at) => `[${at + 99_971}] task ${at + 99_971}\n`);
+  t.equal((await berth(['logs', beyond])).stdout, last.join(''), 'indexes that the site does not know');
 }
 
 async function ownScript(t: Test, { berth, slurm }: Bench): Promise<void> {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { type HpcBackend, HpcError } from '../../coordinator/hpc/backend.js';
@@ -125,6 +125,30 @@ t.test('secrets reach a task as variables and files, are nowhere else, and go wi
   t.match(await coordinator.endsOf(await coordinator.submit(unfit)), [/^rejected the secret "binary" has a NUL byte/]);
   t.notOk(site.calls.includes('submit'));
 });
+
+t.test(
+  'tasks beyond what one array of the site takes are several, and are themselves also after a restart',
+  async (t) => {
+    const { site, parts } = aBench(t);
+    site.maxArraySize = 8;
+    const first = await MirrorCoordinator.begin(parts);
+    const command = `until test -e ${parts.folder}/go; do sleep 0.1; done; echo $BERTH_TASK_ID; exit $SLURM_ARRAY_TASK_ID`;
+    const jobId = await first.submit(aRemoteJob(command, { array: '3-4,10-26' }));
+    const submitted = (): number => site.calls.filter((call) => call === 'submit').length;
+    await until('all are submitted', () => submitted() === 3);
+    await first.close();
+    const second = await MirrorCoordinator.begin(parts);
+    t.teardown(() => second.close());
+    writeFileSync(join(parts.folder, 'go'), '');
+    const indexes = [3, 4, ...Array.from({ length: 17 }, (_, at) => at + 10)];
+    t.same(
+      await second.endsOf(jobId),
+      indexes.map((index) => `exited ${index}`),
+    );
+    for (const index of indexes) t.equal(await second.output(`${jobId}.${index}#1`), `${jobId}.${index}\n`);
+    t.equal(submitted(), 3);
+  },
+);
 
 t.test('cancel reaches a job that runs there, and what it wrote is kept', async (t) => {
   const { parts } = aBench(t);

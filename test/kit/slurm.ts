@@ -27,6 +27,7 @@ export const slurmTests =
 export interface SlurmNeeds {
   readonly rest?: true;
   readonly minJobAgeSeconds?: number;
+  readonly maxArraySize?: number;
 }
 
 export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): Slurm {
@@ -48,6 +49,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       SLURM_REST: needs.rest ? '1' : '0',
       SLURM_MESSAGE_TIMEOUT: '2',
       SLURM_MIN_JOB_AGE: String(needs.minJobAgeSeconds ?? 300),
+      ...(needs.maxArraySize === undefined ? {} : { SLURM_MAX_ARRAY_SIZE: String(needs.maxArraySize) }),
     },
   });
   if (status !== 0) throw new Error(`Slurm did not come up: ${stderr}`);

@@ -1,3 +1,4 @@
+import { present } from '../../../shared/assert.js';
 import { type Clock, sleep } from '../../../shared/clock.js';
 import { isRefusal, type Refusal, refuse } from '../../../shared/errors.js';
 import type { AllocationId, NodeId } from '../../../shared/ids.js';
@@ -6,21 +7,23 @@ import type { Log } from '../../../shared/log.js';
 import type { AllocationEnd } from '../../../shared/outcome.js';
 import { type Held, type Hello, PROTOCOL_VERSION } from '../../../shared/wire/messages.js';
 import type { ArtifactStore } from '../../artifacts/artifact-store.js';
-import { grantsOf, type SecretSource } from '../../engine/grants.js';
+import type { SecretSource } from '../../engine/grants.js';
 import type { EngineHandle } from '../../engine/handle.js';
 import type { Effect } from '../../engine/inputs.js';
 import type { Allocation } from '../../model/allocation.js';
+import type { Step } from '../../model/job.js';
 import { inventoryOf, targetNode } from '../../model/mirror.js';
 import type { ClusterView } from '../../model/state.js';
+import { type ArrayRange, arrayRangeOf } from '../array-range.js';
 import type { HpcBackend } from '../backend.js';
 import type { TargetSpec } from '../read-targets.js';
 import type { HpcTarget } from '../target.js';
-import { type Group, groupsOf, indexesOfGroup, tagFor } from './grouping.js';
+import { type Group, groupsOf, offsetOfGroup, tagFor } from './grouping.js';
 import type { OutputSink } from './output.js';
 import { refuseTargets } from './refuse-targets.js';
-import { type Member, mirrorFrom, type RemoteState, type RemoteWork, stopMember } from './remote-work.js';
+import type { RemoteState } from './remote-work.js';
 import { Site } from './site.js';
-import { submissionOf } from './submission-of.js';
+import { workOf } from './work-of.js';
 
 export interface MirrorOperatorOptions {
   readonly engine: Pick<EngineHandle, 'handle' | 'handleAll'> & { readonly view: ClusterView };
@@ -138,8 +141,10 @@ export class MirrorOperator {
     while (this.#ordered.size > 0 && !this.#isClosed) {
       const ids = this.#ordered;
       this.#ordered = new Set();
-      for (const group of groupsOf(engine.view, ids)) {
-        await this.#begin(group).catch((error: unknown) => {
+      const ranges = await this.#rangesFor(ids);
+      const rangeOf = (nodeId: NodeId): ArrayRange => present(ranges.get(nodeId), `range of arrays at ${nodeId}`);
+      for (const group of groupsOf(engine.view, ids, rangeOf)) {
+        await this.#begin(group, rangeOf).catch((error: unknown) => {
           if (!this.#isClosed) log.warn('a remote job could not be begun', { jobId: group.job.id, error });
         });
       }
@@ -147,15 +152,32 @@ export class MirrorOperator {
     this.#isAdopting = false;
   }
 
-  async #begin(group: Group): Promise<void> {
-    const { engine, cluster, log } = this.#options;
+  /** What arrays may be at the targets of these attempts. A site is asked once; one that is away is not waited for long. */
+  async #rangesFor(ids: Iterable<AllocationId>): Promise<ReadonlyMap<NodeId, ArrayRange>> {
+    const { view } = this.#options.engine;
+    const ranges = new Map<NodeId, ArrayRange>();
+    for (const id of ids) {
+      const allocation = view.allocations.get(id);
+      const spec = allocation && this.#targets.get(allocation.nodeId);
+      const job = allocation && view.jobs.get(allocation.ref.jobId);
+      const step = allocation && job?.steps.get(allocation.ref.step);
+      if (!spec || !job || !step || !isArray(step) || ranges.has(allocation.nodeId)) continue;
+      const asked = await this.#siteOf(allocation.nodeId, job.spec.namespace)?.maxArraySize();
+      ranges.set(allocation.nodeId, arrayRangeOf(spec.target, asked ?? null));
+    }
+    return ranges;
+  }
+
+  async #begin(group: Group, rangeOf: (nodeId: NodeId) => ArrayRange): Promise<void> {
+    const { engine, cluster, log, secrets, clock } = this.#options;
     const [first] = group.allocations;
     if (!first) return;
     const wasThere = first.mirror !== undefined;
     const tag = first.mirror?.tag ?? tagFor(cluster, first);
     if (!wasThere) {
       const allocationIds = group.allocations.map(({ id }) => id);
-      await engine.handle({ type: 'submitMirror', tag, allocationIds });
+      const offset = isArray(group.step) ? offsetOfGroup(group.allocations, rangeOf(first.nodeId)) : 0;
+      await engine.handle({ type: 'submitMirror', tag, indexOffset: offset, allocationIds });
     }
     const allocations = group.allocations.flatMap(({ id }) => {
       const now = engine.view.allocations.get(id);
@@ -163,43 +185,16 @@ export class MirrorOperator {
     });
     for (const { id, nodeId, mirror } of group.allocations)
       if (!mirror && !allocations.some((each) => each.id === id)) this.#end(id, nodeId);
-    const work = allocations.length > 0 ? this.#workOf({ ...group, allocations }, tag, wasThere) : undefined;
-    if (work === undefined) return;
+    const spec = this.#targets.get(first.nodeId);
+    if (!spec || allocations.length === 0) return;
+    const known = { target: spec.target, secrets, now: clock.now(), wasThere };
+    const work = workOf({ ...group, allocations }, tag, known);
     if (isRefusal(work)) {
       log.warn('a remote job is refused', { tag, reason: work.detail });
       await Promise.all(allocations.map((allocation) => this.#reject(allocation, work.detail)));
       return;
     }
     this.#siteOf(first.nodeId, group.job.spec.namespace)?.add(work);
-  }
-
-  #workOf({ job, step, inputs, allocations }: Group, tag: string, wasThere: boolean): RemoteWork | Refusal {
-    const { clock, secrets } = this.#options;
-    const [first] = allocations;
-    const spec = first && this.#targets.get(first.nodeId);
-    if (!spec) throw new Error(`${first?.nodeId} is no target`);
-    const { target } = spec;
-    const name = { tag, jobId: job.id, attempt: first.ref.attempt };
-    const portion = { spec: job.spec, step: step.spec, indexes: indexesOfGroup(allocations), name };
-    const submission = submissionOf(portion, target);
-    if (isRefusal(submission)) return submission;
-    const now = clock.now();
-    const remoteId = first?.mirror?.remoteId ?? null;
-    const work: RemoteWork = {
-      submission,
-      inputs,
-      secrets: () => grantsOf(secrets, job.spec.namespace, step.spec).secrets ?? [],
-      outputs: step.spec.outputs ?? [],
-      logLimitMiB: step.spec.logLimitMiB,
-      members: new Map(allocations.map((allocation) => [allocation.ref.index, memberOf(allocation)])),
-      mirror: mirrorFrom(tag, { now, wasThere, remoteId, periodMs: target.period.minMs }),
-      hasFailed: false,
-    };
-    for (const { ref, phase } of allocations) {
-      const member = work.members.get(ref.index);
-      if (member && phase.kind === 'stopping') stopMember(work, member, { reason: phase.reason, now });
-    }
-    return work;
   }
 
   #siteOf(nodeId: NodeId, namespace: string): Site | undefined {
@@ -238,6 +233,10 @@ export class MirrorOperator {
   }
 }
 
+function isArray({ spec }: Step): boolean {
+  return spec.array !== '0';
+}
+
 function nameOf({ target }: TargetSpec): TargetName {
   return `hpc/${target.name}`;
 }
@@ -247,18 +246,4 @@ function heldOf(allocation: Allocation | undefined): Held[] {
   const kind = allocation?.phase.kind;
   if (!allocation || kind === undefined || kind === 'committed' || kind === 'ended') return [];
   return [{ allocationId: allocation.id, phase: kind, ageMs: 0 }];
-}
-
-function memberOf({ id, ref, startedAt, mirror }: Allocation): Member {
-  return {
-    index: ref.index,
-    allocationId: id,
-    stopReason: null,
-    cancelAt: 0,
-    startedAt: startedAt ?? null,
-    isFinishing: false,
-    nodes: mirror?.nodes ?? '',
-    requeueCount: mirror?.requeueCount ?? 0,
-    kept: {},
-  };
 }

@@ -23,6 +23,7 @@ export interface RemoteWork {
 }
 
 export interface Member {
+  /** As the site has it, like everything of the job there; see array-range.ts. */
   readonly index: number;
   readonly allocationId: AllocationId;
   /** Why it is to stop; null while it is not. */

@@ -1,4 +1,4 @@
-import type { Clock, EpochMs } from '../../../shared/clock.js';
+import { type Clock, type EpochMs, sleep } from '../../../shared/clock.js';
 import type { AllocationId, NodeId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
 import type { StopReason } from '../../../shared/outcome.js';
@@ -34,6 +34,8 @@ export const SITE_LIMITS = {
   followMs: 2_000,
   /** What is set up wrongly may be mended meanwhile. */
   checkAgainMs: 10_000,
+  /** What is asked before a submission is waited for so long. */
+  askMs: 5_000,
 } as const;
 
 /**
@@ -46,6 +48,8 @@ export class Site {
   readonly #works = new Works();
   readonly #stop = new AbortController();
   #trouble: MirrorTrouble | null = null;
+  #maxArraySize: number | null = null;
+  #wasAsked = false;
   #checked: { readonly at: EpochMs; readonly found: Promise<string | undefined> } | undefined;
   #lookAt: EpochMs = 0;
   #followAt: EpochMs = 0;
@@ -69,7 +73,10 @@ export class Site {
     const { at, found } = this.#checked ?? { at: Number.NEGATIVE_INFINITY, found: undefined };
     if (found && clock.now() - at < SITE_LIMITS.checkAgainMs) return found;
     const check = backend.check(this.#stop.signal).then(
-      () => undefined,
+      ({ maxArraySize }) => {
+        this.#maxArraySize = maxArraySize;
+        return undefined;
+      },
       (error: unknown) => {
         const { kind, message } = asHpcError(error, 'looking at the site');
         return kind === 'configuration' || kind === 'refused' ? message : undefined;
@@ -77,6 +84,14 @@ export class Site {
     );
     this.#checked = { at: clock.now(), found: check };
     return check;
+  }
+
+  /** As the site says; asked for once, and null while it is not known. */
+  async maxArraySize(): Promise<number | null> {
+    const isFirst = !this.#wasAsked;
+    this.#wasAsked = true;
+    if (isFirst) await Promise.race([this.fault(), sleep(this.#options.clock, SITE_LIMITS.askMs)]);
+    return this.#maxArraySize;
   }
 
   /** False when the attempt is none of this site's. */

@@ -30,7 +30,12 @@ export function commandBackend(shell: RemoteShell, commands: SiteCommands, targe
       await checkRoot(shell, target, signal);
       const said = commands.check === null ? '' : await run(quoteArgv(fill(commands.check, wordsOf(target))), signal);
       await jobs([], signal);
-      return { system: said.trim() || `tools of ${target.name}`, partitions: [], hasAccounting: false };
+      return {
+        system: said.trim() || `tools of ${target.name}`,
+        partitions: [],
+        hasAccounting: false,
+        maxArraySize: null,
+      };
     },
     submit: async (submission, signal) => {
       const submit = fill(commands.submit, { ...wordsOf(submission.options), ...submissionWords(submission) });

@@ -37,7 +37,7 @@ export function rimrockBackend(options: RimrockOptions): HpcBackend {
     check: async (signal) => {
       await jobs('?tag=berth-check', () => false, signal);
       await files.list(target.stagingRoot, signal);
-      return { system: `Rimrock at ${target.endpoint}`, partitions: [], hasAccounting: false };
+      return { system: `Rimrock at ${target.endpoint}`, partitions: [], hasAccounting: false, maxArraySize: null };
     },
     submit: async (submission, signal) => {
       const body = {

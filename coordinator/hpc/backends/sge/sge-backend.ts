@@ -33,7 +33,7 @@ export function sgeBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partitio
       const [system = '', ...queues] = (await run('qstat -help | head -n 1 && qconf -sql', signal)).trim().split('\n');
       checkPartition(target, queues);
       await checkRoot(shell, target, signal);
-      return { system: `Grid Engine ${system}`, partitions: queues, hasAccounting: true };
+      return { system: `Grid Engine ${system}`, partitions: queues, hasAccounting: true, maxArraySize: null };
     },
     submit: async (submission, signal) => {
       const lookup = `tag=${quote(submission.tag)}; list=$(qstat -r -u "$(id -un)") || exit; printf '%s\\n' "$list" | ${IDS_BY_NAME}`;

@@ -192,7 +192,7 @@ async function checkSite(client: RestClient, target: HpcTarget, signal: AbortSig
   const partitions = partitionsOf(answer);
   checkPartition(target, partitions);
   const version = await client.version(signal);
-  return { system: `slurmrestd, ${version}`, partitions, hasAccounting: false };
+  return { system: `slurmrestd, ${version}`, partitions, hasAccounting: false, maxArraySize: null };
 }
 
 function submitBody({ tag, work, script, options }: Submission, version: ApiVersion): unknown {

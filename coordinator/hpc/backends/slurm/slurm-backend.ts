@@ -77,7 +77,14 @@ async function checkSite(
   checkPartition(target, partitions);
   await checkRoot(shell, target, signal);
   const accounting = await shell.run('sacct --noheader --allocations --jobs=1', signal);
-  return { system, partitions, hasAccounting: accounting.exitCode === 0 };
+  const config = await shell.run('scontrol show config', signal);
+  const size = /^MaxArraySize\s*=\s*(\d+)/m.exec(config.stdout)?.[1];
+  return {
+    system,
+    partitions,
+    hasAccounting: accounting.exitCode === 0,
+    maxArraySize: size === undefined ? null : Number(size),
+  };
 }
 
 /** The arguments of sbatch, which is called in the work directory. They win over directives in the script. */
