@@ -1,11 +1,15 @@
 import { appendFile, readFile } from 'node:fs/promises';
 import type { Cancel, Clock, EpochMs } from '../../shared/clock.js';
-import type { InstanceId } from '../../shared/ids.js';
+import { isDeepEqual } from '../../shared/equal.js';
+import type { AllocationId, InstanceId } from '../../shared/ids.js';
 import type { Log } from '../../shared/log.js';
+import type { PoolPrices } from '../../shared/pool.js';
 import { ifPresent, PRIVATE_FILE, replaceFile } from '../gateway/disk.js';
 import type { BerthEvent, LoggedEvent } from '../model/events.js';
 import type { Instance } from '../model/instance.js';
 import { type LedgerEntry, ledgerState } from '../model/ledger.js';
+import { isFree } from '../model/machine-times.js';
+import { servedBy } from '../model/node-share.js';
 import type { ClusterView } from '../model/state.js';
 
 export interface MachineLedgerOptions {
@@ -67,8 +71,20 @@ export class MachineLedger {
   note(events: readonly LoggedEvent[]): void {
     const { view } = this.#options;
     if (view.instances.size === 0 && this.#known.size === 0) return;
+    for (const { event, at } of events) if (event.type === 'allocation.ended') this.#served(event.allocationId, at);
     for (const { event, at } of events) {
       for (const id of machinesOf(event, view)) this.#look(id, at, isFailure(event));
+    }
+  }
+
+  /** What a machine served that is gone by now, nobody else tells any more. */
+  #served(allocationId: AllocationId, at: EpochMs): void {
+    const { view } = this.#options;
+    const attempt = view.allocations.get(allocationId);
+    if (!attempt?.nodeShare || view.index.instanceByNode.has(attempt.nodeId)) return;
+    for (const [id, { written, seen }] of this.#known) {
+      if (seen.node !== attempt.nodeId) continue;
+      this.#known.set(id, { written, seen: { ...seen, servedMs: seen.servedMs + servedBy(attempt, at) } });
     }
   }
 
@@ -105,8 +121,9 @@ export class MachineLedger {
     }
     const isBusy = view.index.usage(instance.nodeId).live.size > 0;
     const busyMs = known ? busyUntil(known.seen, at) : 0;
-    const seen = entryOf(instance, { at, state: ledgerState(instance, isBusy), busyMs, failed });
-    const isHeldBack = known && (known.written.state === seen.state || isEdgeTooSoon(known.written, seen));
+    const prices = view.pools.get(instance.pool)?.spec.prices;
+    const seen = entryOf(instance, { at, state: ledgerState(instance, isBusy), busyMs, prices, failed });
+    const isHeldBack = known && isDetail(known.written, seen);
     this.#known.set(id, { written: isHeldBack ? known.written : seen, seen });
     if (!isHeldBack) this.#add(seen);
   }
@@ -170,8 +187,11 @@ function busyUntil({ state, at, busyMs }: LedgerEntry, until: EpochMs): number {
   return busyMs + (state === 'busy' ? until - at : 0);
 }
 
-function machinesOf(event: BerthEvent, { allocations, index }: ClusterView): readonly InstanceId[] {
+function machinesOf(event: BerthEvent, { allocations, index, instances }: ClusterView): readonly InstanceId[] {
   if ('instanceId' in event) return [event.instanceId];
+  if (event.type === 'pool.defined') {
+    return [...instances.values()].flatMap(({ id, pool }) => (pool === event.spec.name ? [id] : []));
+  }
   if (event.type === 'allocation.committed') return only(index.instanceByNode.get(event.nodeId));
   if (event.type !== 'allocation.ended') return [];
   const nodeId = allocations.get(event.allocationId)?.nodeId;
@@ -186,6 +206,12 @@ function isFailure(event: BerthEvent): boolean {
   return event.type === 'instance.orderFailed' && event.order !== 'suspend';
 }
 
+/** Need the next entry not be written down now? */
+function isDetail(before: LedgerEntry, next: LedgerEntry): boolean {
+  if (!isDeepEqual(before.prices, next.prices)) return false;
+  return before.state === next.state || isEdgeTooSoon(before, next);
+}
+
 function isEdgeTooSoon(before: LedgerEntry, next: LedgerEntry): boolean {
   const isEdge = isOnAndJoined(before) && isOnAndJoined(next);
   return isEdge && next.at - before.at < LEDGER_LIMITS.edgeMs;
@@ -197,7 +223,15 @@ function isOnAndJoined({ state }: LedgerEntry): boolean {
 
 function entryOf(
   { id, nodeId, pool, servedMs = 0 }: Instance,
-  { failed, ...now }: Pick<LedgerEntry, 'at' | 'state' | 'busyMs'> & { readonly failed: boolean },
+  {
+    prices,
+    failed,
+    ...now
+  }: Pick<LedgerEntry, 'at' | 'state' | 'busyMs'> & {
+    readonly prices: PoolPrices | undefined;
+    readonly failed: boolean;
+  },
 ): LedgerEntry {
-  return { ...now, machine: id, node: nodeId, pool, servedMs, ...(failed ? { failed } : {}) };
+  const paid = prices === undefined || isFree(prices) ? {} : { prices };
+  return { ...now, machine: id, node: nodeId, pool, servedMs, ...paid, ...(failed ? { failed } : {}) };
 }

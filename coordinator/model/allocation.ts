@@ -27,6 +27,8 @@ export interface Allocation {
   readonly gpuMillis?: readonly number[];
   /** Thousandths of GPUs that its devices count for in quotas and shares; absent unless MIG slices are among them. */
   readonly countedMillis?: number;
+  /** How much of the node it holds, from 0 to 1: what it pays for. Absent on nodes of no pool. */
+  readonly nodeShare?: number;
   readonly committedAt: EpochMs;
   readonly startedAt?: EpochMs;
   /** The remote job that it is, or is a task of; absent unless its node is a remote batch system. */

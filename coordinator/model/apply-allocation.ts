@@ -11,6 +11,7 @@ import type { DemandClass } from './demand.js';
 import type { EventOf } from './events.js';
 import { resourcesOn } from './hold.js';
 import type { Node } from './node.js';
+import { nodeShare } from './node-share.js';
 import { type ClusterState, stepOf } from './state.js';
 import { step as transition } from './transition.js';
 
@@ -22,7 +23,7 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
   const task = step.tasks.get(ref.index);
   assert(task === undefined || task.phase.kind === 'queued', `${allocationId} is committed while ${task?.phase.kind}`);
   const node = present(state.nodes.get(nodeId), `node ${nodeId}`);
-  const allocation: Allocation = {
+  const held: Allocation = {
     id: allocationId,
     ref,
     nodeId,
@@ -34,6 +35,7 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
     committedAt: at,
     phase: { kind: 'committed' },
   };
+  const allocation = { ...held, ...paidShareOf(state, held, node) };
   assert(!state.allocations.has(allocationId), `${allocationId} is committed twice`);
   state.allocations.set(allocationId, allocation);
   putTask(step, {
@@ -68,6 +70,18 @@ function slicesOf({ inventory }: Node, gpus: readonly number[]): Pick<Allocation
   const held = inventory.gpus.filter(({ index }) => gpus.includes(index));
   if (held.every(({ mig }) => mig === undefined)) return {};
   return { countedMillis: held.reduce((sum, device) => sum + gpuWorthMillis(device), 0) };
+}
+
+/** A node of an exclusive pool is one task's, whatever it asked for. */
+function paidShareOf(
+  state: ClusterState,
+  allocation: Allocation,
+  { id, inventory }: Node,
+): Pick<Allocation, 'nodeShare'> {
+  const machine = state.index.instanceByNode.get(id);
+  const pool = machine && state.instances.get(machine)?.pool;
+  if (pool === undefined) return {};
+  return { nodeShare: state.pools.get(pool)?.spec.exclusive ? 1 : nodeShare(allocation, inventory) };
 }
 
 export function allocationPreparing(state: ClusterState, event: EventOf<'allocation.preparing'>, at: EpochMs): void {

@@ -13,7 +13,8 @@ import {
   joinLimitMs,
   LOST_LIMIT_MS,
 } from './instance.js';
-import { nodeShare } from './node-share.js';
+import { costOf } from './machine-times.js';
+import { servedBy } from './node-share.js';
 import { cooled, learnt, type Pool } from './pool.js';
 import type { ClusterState, ClusterView } from './state.js';
 import { step as transition } from './transition.js';
@@ -34,11 +35,9 @@ export function instanceBooting(state: ClusterState, event: EventOf<'instance.bo
 /** Its node has held the attempt until now. */
 export function nodeServed(state: ClusterState, allocation: Allocation, at: EpochMs): void {
   const id = state.index.instanceByNode.get(allocation.nodeId);
-  const node = state.nodes.get(allocation.nodeId);
-  if (!id || !node) return;
+  if (!id) return;
   const instance = instanceOf(state, id);
-  const share = state.pools.get(instance.pool)?.spec.exclusive ? 1 : nodeShare(allocation, node.inventory);
-  const servedMs = (instance.servedMs ?? 0) + share * (at - allocation.committedAt);
+  const servedMs = (instance.servedMs ?? 0) + servedBy(allocation, at);
   state.instances.set(id, { ...instance, servedMs });
 }
 
@@ -199,14 +198,15 @@ function remove(state: ClusterState, instance: Instance, at: EpochMs): void {
   const { onMs, suspendedMs, powerOnCount } = summed(instance, instance.phase, at);
   state.instances.delete(instance.id);
   state.index.instanceByNode.delete(instance.nodeId);
-  changePool(state, instance.pool, ({ totals }) => ({
-    totals: {
-      ...totals,
+  changePool(state, instance.pool, ({ spec, totals }) => {
+    const cost = (totals.cost ?? 0) + costOf(spec.prices, { onMs, suspendedMs });
+    const sums = {
       onMs: totals.onMs + onMs,
       suspendedMs: totals.suspendedMs + suspendedMs,
       powerOnCount: totals.powerOnCount + powerOnCount,
-    },
-  }));
+    };
+    return { totals: { ...totals, ...sums, ...(cost === 0 ? {} : { cost }) } };
+  });
 }
 
 function instanceOf(state: ClusterState, id: InstanceId): Instance {

@@ -1,6 +1,8 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { InstanceId, NodeId } from '../../shared/ids.js';
+import type { PoolPrices } from '../../shared/pool.js';
 import type { Instance } from './instance.js';
+import { costOf } from './machine-times.js';
 
 /**
  * What machines did, kept longer than the events that tell it: from it come the report and the jobs' receipts.
@@ -18,6 +20,8 @@ export interface LedgerEntry {
   readonly busyMs: number;
   /** The same of its attempts, each by its share of the node. */
   readonly servedMs: number;
+  /** From this time on; absent when it costs nothing. */
+  readonly prices?: PoolPrices;
   /** It was to be switched on, and was not. */
   readonly failed?: true;
 }
@@ -51,6 +55,7 @@ export interface MachineSpan {
   readonly until: EpochMs;
   /** Of it, how long its node held something: short pauses and short tasks make no spans of their own. */
   readonly busyMs: number;
+  readonly cost: number;
 }
 
 /** The spans that lie in the window, each machine's in order; what lasts still ends with it. Cost: O(entries). */
@@ -81,51 +86,20 @@ export interface Window {
 
 type SpanEnd = Pick<LedgerEntry, 'at' | 'busyMs'>;
 
-function spanOf(
-  { at, machine, node, pool, state, busyMs }: LedgerEntry,
-  end: SpanEnd,
-  window: Window,
-): MachineSpan | undefined {
+function spanOf(entry: LedgerEntry, end: SpanEnd, window: Window): MachineSpan | undefined {
+  const { at, machine, node, pool, state, busyMs } = entry;
   const from = Math.max(at, window.from);
   const until = Math.min(end.at, window.until);
   if (state === 'gone' || until <= from) return undefined;
   // Of a span that the window cuts, as much of the work.
   const part = (until - from) / (end.at - at);
   const worked = Math.min(until - from, (end.busyMs - busyMs) * part);
-  return { machine, node, pool, state, from, until, busyMs: worked };
+  return { machine, node, pool, state, from, until, busyMs: worked, cost: costIn(entry, until - from) };
 }
 
-/** From switching a machine on until it is off: what its attempts pay for together. */
-export interface PowerCycle {
-  readonly pool: string;
-  readonly from: EpochMs;
-  /** Null while it lasts. */
-  readonly until: EpochMs | null;
-  /** `servedMs` of the machine when it began, and when it was written down last. */
-  readonly servedBeforeMs: number;
-  readonly servedMs: number;
-}
-
-/** Of one node, in order. Cost: O(entries). */
-export function powerCycles(entries: readonly LedgerEntry[], node: NodeId): PowerCycle[] {
-  const cycles: PowerCycle[] = [];
-  let begun: LedgerEntry | undefined;
-  let last: LedgerEntry | undefined;
-  for (const entry of entries) {
-    if (entry.node !== node) continue;
-    const isOff = entry.state === 'suspended' || entry.state === 'gone';
-    if (begun && isOff) {
-      cycles.push(cycleOf(begun, entry, entry.at));
-      begun = undefined;
-    } else if (!isOff) {
-      begun ??= entry;
-    }
-    last = entry;
-  }
-  if (begun && last) cycles.push(cycleOf(begun, last, null));
-  return cycles;
-}
-
-function cycleOf({ pool, at, servedMs }: LedgerEntry, last: LedgerEntry, until: EpochMs | null): PowerCycle {
-  return { pool, from: at, until, servedBeforeMs: servedMs, servedMs: last.servedMs };
+/** What so much time costs that a machine spends as the entry says. */
+export function costIn({ state, prices }: LedgerEntry, spentMs: number): number {
+  if (!prices) return 0;
+  const times = state === 'suspended' ? { onMs: 0, suspendedMs: spentMs } : { onMs: spentMs, suspendedMs: 0 };
+  return costOf(prices, times);
 }

@@ -25,11 +25,19 @@ export function poolTimes({ totals }: Pool, machines: readonly Instance[], now: 
 
 const HOUR_MS = 3_600_000;
 
-/** In the operator's currency; null when the pool has no prices. */
-export function costOf(
-  { onPerHour, suspendedPerHour }: PoolPrices,
-  { onMs, suspendedMs }: MachineTimes,
-): number | null {
-  if (onPerHour === 0 && suspendedPerHour === 0) return null;
+/** In the operator's currency. */
+export function costOf({ onPerHour, suspendedPerHour }: PoolPrices, { onMs, suspendedMs }: MachineTimes): number {
   return (onMs * onPerHour + suspendedMs * suspendedPerHour) / HOUR_MS;
+}
+
+export function isFree({ onPerHour, suspendedPerHour }: PoolPrices): boolean {
+  return onPerHour === 0 && suspendedPerHour === 0;
+}
+
+/** What all machines of a pool have cost, each hour at its price; null when it has no prices, and never had. */
+export function poolCost(pool: Pool, machines: readonly Instance[], now: EpochMs): number | null {
+  const { spec, totals } = pool;
+  const known = totals.cost ?? 0;
+  if (known === 0 && isFree(spec.prices)) return null;
+  return machines.reduce((sum, machine) => sum + costOf(spec.prices, machineTimes(machine, now)), known);
 }

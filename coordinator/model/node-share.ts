@@ -1,3 +1,4 @@
+import type { EpochMs } from '../../shared/clock.js';
 import { gpuWorthMillis, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { Inventory } from '../../shared/wire/messages.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
@@ -17,6 +18,16 @@ export function nodeShare(allocation: Allocation, { capacity, gpus }: Pick<Inven
   const { cpuMillis, memoryMiB } = allocation.resources;
   const shares = [part(cpuMillis, capacity.cpuMillis), part(memoryMiB, capacity.memoryMiB), part(held, all)];
   return Math.min(1, Math.max(...shares));
+}
+
+/** How long its node has served the attempt, by its share of it, until now or its end; 0 on nodes of no pool. */
+export function servedBy(allocation: Allocation, now: EpochMs): number {
+  return (allocation.nodeShare ?? 0) * heldMs(allocation, now);
+}
+
+/** How long it has held a place on its node, until now or its end. */
+export function heldMs({ committedAt, phase }: Allocation, now: EpochMs): number {
+  return Math.max(0, (phase.kind === 'ended' ? phase.at : now) - committedAt);
 }
 
 function part(held: number, all: number): number {

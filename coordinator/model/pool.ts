@@ -47,6 +47,11 @@ export interface PoolTotals {
   readonly suspendedMs: number;
   readonly powerOnCount: number;
   readonly failedPowerOnCount: number;
+  /**
+   * Of machines that are gone; and, where prices have changed, what those that exist have cost more than they would have
+   * at the prices of now. Absent for 0.
+   */
+  readonly cost?: number;
 }
 
 export const NO_TOTALS: PoolTotals = { onMs: 0, suspendedMs: 0, powerOnCount: 0, failedPowerOnCount: 0 };

@@ -2,7 +2,7 @@ import Type, { type Static } from 'typebox';
 import type { EpochMs } from '../../shared/clock.js';
 import { formatPool } from '../../shared/pool-spec/format.js';
 import type { Instance } from '../model/instance.js';
-import { costOf, machineTimes, poolTimes } from '../model/machine-times.js';
+import { machineTimes, poolCost, poolTimes } from '../model/machine-times.js';
 import type { Pool } from '../model/pool.js';
 import { instant, nullable, oneOf, time } from './schemas.js';
 
@@ -70,7 +70,7 @@ export const poolSchema = Type.Object({
     { onMs: milliseconds, suspendedMs: milliseconds, powerOnCount: count, failedPowerOnCount: count },
     { description: 'Of all its machines, those that are gone included.' },
   ),
-  cost: nullable(Type.Number({ minimum: 0 }), 'All of that at the prices of now; null when it has no prices.'),
+  cost: nullable(Type.Number({ minimum: 0 }), 'All of that at the prices of its time; null when it has no prices.'),
   machines: Type.Optional(Type.Array(machineSchema, { description: 'Only when the pool was asked for by itself.' })),
 });
 export type PoolView = Static<typeof poolSchema>;
@@ -98,7 +98,7 @@ export function presentPool(pool: Pool, machines: readonly Instance[], { trouble
     cooling: cooling !== null && cooling.until > now ? { ...cooling, until: instant(cooling.until) } : null,
     trouble: trouble ?? null,
     totals,
-    cost: costOf(spec.prices, totals),
+    cost: poolCost(pool, machines, now),
   };
 }
 

@@ -3,9 +3,9 @@ import type { EpochMs } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { Allocation } from '../model/allocation.js';
-import { type PowerCycle, powerCycles } from '../model/ledger.js';
-import { nodeShare } from '../model/node-share.js';
-import type { Pool } from '../model/pool.js';
+import type { LedgerEntry } from '../model/ledger.js';
+import { heldMs, servedBy } from '../model/node-share.js';
+import { type PowerCycle, powerCycles } from '../model/power-cycle.js';
 import type { ClusterView } from '../model/state.js';
 import { attemptsOfJob } from './job-attempts.js';
 import { nullable } from './schemas.js';
@@ -28,11 +28,21 @@ export const receiptSchema = Type.Object({
         minimum: 0,
         description: "Their part of their machines' boot, idle and power-off time.",
       }),
-      cost: amount,
-      overheadCost: Type.Number({ minimum: 0, description: 'What the overhead is of the cost.' }),
+      parkedMs: Type.Number({
+        minimum: 0,
+        description: 'Their part of the time for which those had been suspended before.',
+      }),
+      cost: Type.Number({ minimum: 0, description: 'At the prices of its time.' }),
+      overheadCost: Type.Number({
+        minimum: 0,
+        description: 'Of that, for what is not their own: overhead and parking.',
+      }),
       isFinal: Type.Boolean({ description: 'Every machine that it ran on has been switched off since.' }),
       pools: Type.Array(
-        Type.Object({ pool: Type.String(), servedMs: milliseconds, overheadMs: milliseconds, cost: amount }),
+        Type.Object({
+          ...{ pool: Type.String(), servedMs: milliseconds, overheadMs: milliseconds, parkedMs: milliseconds },
+          cost: amount,
+        }),
       ),
     }),
     'Null when nothing of it ran on a node that has a price, or when it has too many attempts.',
@@ -42,7 +52,6 @@ export type ReceiptView = Static<typeof receiptSchema>;
 
 /** Beyond so many attempts nobody adds up a job. */
 const MAX_ATTEMPTS = 20_000;
-const HOUR_MS = 3_600_000;
 
 /** What a job has cost so far. Cost: O(its attempts + ledger entries * its nodes). */
 export async function receiptOf(service: Service, jobId: string): Promise<ReceiptView | Refusal> {
@@ -58,41 +67,47 @@ interface Item {
   readonly nodeMs: number;
   readonly servedMs: number;
   readonly overheadMs: number;
-  readonly pricePerHour: number;
+  readonly parkedMs: number;
+  readonly cost: number;
+  readonly overheadCost: number;
   readonly isFinal: boolean;
 }
 
 /**
- * All that a machine was on between two times off is paid by the attempts that it ran in between, in proportion to how long
+ * What a machine has cost between two power-offs is paid by the attempts that it ran in between, in proportion to how long
  * each held which share of it: so what is paid for a machine that has worked at all is paid by somebody.
  */
 class Biller {
   readonly #view: ClusterView;
-  readonly #service: Pick<Service, 'clock' | 'machines'>;
+  readonly #history: readonly LedgerEntry[];
+  readonly #now: EpochMs;
   readonly #cycles = new Map<NodeId, readonly PowerCycle[]>();
 
-  constructor(view: ClusterView, service: Pick<Service, 'clock' | 'machines'>) {
+  constructor(view: ClusterView, { clock, machines }: Pick<Service, 'clock' | 'machines'>) {
     this.#view = view;
-    this.#service = service;
+    this.#history = machines.history();
+    this.#now = clock.now();
   }
 
-  /** Undefined when its node belongs to no pool that has a price. */
+  /** Undefined when its node belongs to no pool, or to one that costs nothing. */
   itemOf(attempt: Allocation): Item | undefined {
     const cycle = this.#cyclesOf(attempt.nodeId).findLast(({ from }) => from <= attempt.committedAt);
-    const pool = cycle && this.#view.pools.get(cycle.pool);
-    if (!pool || pool.spec.prices.onPerHour === 0) return undefined;
-    const now = this.#service.clock.now();
-    const own = this.#served(attempt, pool, now);
-    const onMs = (cycle.until ?? now) - cycle.from;
-    const all = Math.max(own, this.#servedIn(cycle, attempt.nodeId, pool));
-    const overhead = all > 0 ? Math.max(0, onMs / all - 1) : 0;
+    if (!cycle || cycle.onCost + cycle.parkedCost === 0) return undefined;
+    const own = servedBy(attempt, this.#now);
+    const all = Math.max(own, servedIn(this.#view, cycle, this.#now));
+    const part = all > 0 ? own / all : 0;
+    const paidMs = part * cycle.onMs;
+    // Attempts that need different things hold more than the whole together.
+    const servedMs = Math.min(own, paidMs);
+    const cost = part * (cycle.onCost + cycle.parkedCost);
     return {
       pool: cycle.pool,
-      nodeMs: heldMs(attempt, now),
-      // Attempts that need different things hold more than the whole together.
-      servedMs: own * Math.min(1, all > 0 ? onMs / all : 1),
-      overheadMs: own * overhead,
-      pricePerHour: pool.spec.prices.onPerHour,
+      nodeMs: heldMs(attempt, this.#now),
+      servedMs,
+      overheadMs: paidMs - servedMs,
+      parkedMs: part * cycle.parkedMs,
+      cost,
+      overheadCost: cost - (paidMs > 0 ? (servedMs / paidMs) * part * cycle.onCost : 0),
       isFinal: cycle.until !== null,
     };
   }
@@ -100,52 +115,47 @@ class Biller {
   #cyclesOf(node: NodeId): readonly PowerCycle[] {
     const known = this.#cycles.get(node);
     if (known) return known;
-    const made = powerCycles(this.#service.machines.history(), node);
+    const own = this.#history.filter((entry) => entry.node === node);
+    const made = powerCycles(own, this.#now);
     this.#cycles.set(node, made);
     return made;
   }
-
-  #servedIn(cycle: PowerCycle, node: NodeId, pool: Pool): number {
-    if (cycle.until !== null) return cycle.servedMs - cycle.servedBeforeMs;
-    const { index, instances, allocations } = this.#view;
-    const id = index.instanceByNode.get(node);
-    let servedMs = (id && instances.get(id)?.servedMs) ?? cycle.servedMs;
-    const now = this.#service.clock.now();
-    for (const live of index.usage(node).live) {
-      const attempt = allocations.get(live);
-      if (attempt) servedMs += this.#served(attempt, pool, now);
-    }
-    return servedMs - cycle.servedBeforeMs;
-  }
-
-  #served(attempt: Allocation, { spec, nodeClass }: Pool, now: EpochMs): number {
-    // A node that is gone was as those of its pool are.
-    const offered = this.#view.nodes.get(attempt.nodeId)?.inventory ?? nodeClass;
-    return heldMs(attempt, now) * (spec.exclusive ? 1 : nodeShare(attempt, offered));
-  }
 }
 
-function heldMs({ committedAt, phase }: Allocation, now: EpochMs): number {
-  return Math.max(0, (phase.kind === 'ended' ? phase.at : now) - committedAt);
+/** How long a machine's attempts have used it in a cycle, each by its share, those that run still included. */
+export function servedIn({ index, instances, allocations }: ClusterView, cycle: PowerCycle, now: EpochMs): number {
+  const { machine, node, until, servedBeforeMs } = cycle;
+  if (until !== null) return cycle.servedMs - servedBeforeMs;
+  let servedMs = Math.max(cycle.servedMs, instances.get(machine)?.servedMs ?? 0);
+  for (const live of index.usage(node).live) {
+    const attempt = allocations.get(live);
+    if (attempt) servedMs += servedBy(attempt, now);
+  }
+  return servedMs - servedBeforeMs;
 }
+
+type Sums = Omit<NonNullable<ReceiptView['receipt']>['pools'][number], 'pool'>;
 
 function summed(items: readonly Item[]): NonNullable<ReceiptView['receipt']> {
-  const pools = new Map<string, { pool: string; servedMs: number; overheadMs: number; cost: number }>();
-  const total = { attempts: items.length, nodeMs: 0, servedMs: 0, overheadMs: 0, cost: 0, overheadCost: 0 };
-  for (const { pool, nodeMs, servedMs, overheadMs, pricePerHour } of items) {
-    const own = pools.get(pool) ?? { pool, servedMs: 0, overheadMs: 0, cost: 0 };
-    const cost = ((servedMs + overheadMs) * pricePerHour) / HOUR_MS;
-    pools.set(pool, {
-      pool,
-      servedMs: own.servedMs + servedMs,
-      overheadMs: own.overheadMs + overheadMs,
-      cost: own.cost + cost,
-    });
-    total.nodeMs += nodeMs;
-    total.servedMs += servedMs;
-    total.overheadMs += overheadMs;
-    total.cost += cost;
-    total.overheadCost += (overheadMs * pricePerHour) / HOUR_MS;
-  }
-  return { ...total, isFinal: items.every(({ isFinal }) => isFinal), pools: [...pools.values()] };
+  const pools = new Map<string, Sums>();
+  for (const item of items) pools.set(item.pool, added(pools.get(item.pool) ?? NOTHING, item));
+  return {
+    attempts: items.length,
+    nodeMs: items.reduce((sum, { nodeMs }) => sum + nodeMs, 0),
+    ...items.reduce(added, NOTHING),
+    overheadCost: items.reduce((sum, { overheadCost }) => sum + overheadCost, 0),
+    isFinal: items.every(({ isFinal }) => isFinal),
+    pools: [...pools].map(([pool, sums]) => ({ pool, ...sums })),
+  };
+}
+
+const NOTHING: Sums = { servedMs: 0, overheadMs: 0, parkedMs: 0, cost: 0 };
+
+function added(sums: Sums, item: Sums): Sums {
+  return {
+    servedMs: sums.servedMs + item.servedMs,
+    overheadMs: sums.overheadMs + item.overheadMs,
+    parkedMs: sums.parkedMs + item.parkedMs,
+    cost: sums.cost + item.cost,
+  };
 }

@@ -1,6 +1,8 @@
 import Type, { type Static } from 'typebox';
+import type { InstanceId } from '../../shared/ids.js';
 import type { LedgerEntry, MachineSpan, Window } from '../model/ledger.js';
-import { costOf } from '../model/machine-times.js';
+import { isFree } from '../model/machine-times.js';
+import type { PowerCycle } from '../model/power-cycle.js';
 import type { ClusterView } from '../model/state.js';
 import { nullable } from './schemas.js';
 
@@ -17,20 +19,28 @@ export const poolReportSchema = Type.Object({
   suspendedMs: milliseconds,
   powerOnCount: count,
   failedPowerOnCount: count,
-  cost: nullable(Type.Number({ minimum: 0 }), 'At the prices of now; null when the pool has none.'),
+  cost: nullable(Type.Number({ minimum: 0 }), 'At the prices of its time; null when the pool has none.'),
+  unusedCost: nullable(
+    Type.Number({ minimum: 0 }),
+    'Of that, of machines that ran nothing between two power-offs; the rest is in the receipts of jobs.',
+  ),
 });
 export type PoolReport = Static<typeof poolReportSchema>;
 
 interface Seen {
   readonly entries: readonly LedgerEntry[];
   readonly spans: readonly MachineSpan[];
+  readonly cycles: readonly PowerCycle[];
   readonly window: Window;
+  /** How long a machine's attempts have used it in a cycle. */
+  readonly servedIn: (cycle: PowerCycle) => number;
 }
 
-type Sums = { -readonly [Key in Exclude<keyof PoolReport, 'pool' | 'cost'>]: number };
+type Sums = { -readonly [Key in Exclude<keyof PoolReport, 'pool'>]: number };
 
 /** For each pool that there is or was in this time. */
-export function reportPools(view: ClusterView, { entries, spans, window }: Seen): PoolReport[] {
+export function reportPools(view: ClusterView, seen: Seen): PoolReport[] {
+  const { entries, spans, window } = seen;
   const sums = new Map<string, Sums>([...view.pools.keys()].map((pool) => [pool, nothing()]));
   const sumsOf = (pool: string): Sums => {
     const known = sums.get(pool) ?? nothing();
@@ -38,6 +48,7 @@ export function reportPools(view: ClusterView, { entries, spans, window }: Seen)
     return known;
   };
   for (const span of spans) addSpan(sumsOf(span.pool), span);
+  for (const { pool, cost } of unusedSpans(seen)) sumsOf(pool).unusedCost += cost;
   for (const { pool, state, at, failed } of entries) {
     if (at < window.from || at >= window.until) continue;
     if (state === 'booting' || state === 'resuming') sumsOf(pool).powerOnCount += 1;
@@ -45,19 +56,35 @@ export function reportPools(view: ClusterView, { entries, spans, window }: Seen)
   }
   return [...sums].map(([pool, own]) => {
     const prices = view.pools.get(pool)?.spec.prices;
-    return { pool, ...own, cost: prices ? costOf(prices, own) : null };
+    const isPriced = own.cost > 0 || (prices !== undefined && !isFree(prices));
+    return isPriced ? { pool, ...own } : { pool, ...own, cost: null, unusedCost: null };
   });
+}
+
+/** Those of cycles in which the machine ran nothing. */
+function unusedSpans({ spans, cycles, servedIn }: Seen): MachineSpan[] {
+  const unused = new Map<InstanceId, PowerCycle[]>();
+  for (const cycle of cycles) {
+    if (servedIn(cycle) > 0) continue;
+    const known = unused.get(cycle.machine);
+    if (known) known.push(cycle);
+    else unused.set(cycle.machine, [cycle]);
+  }
+  return spans.filter(({ machine, from }) =>
+    unused.get(machine)?.some((cycle) => cycle.from <= from && (cycle.until === null || from < cycle.until)),
+  );
 }
 
 function nothing(): Sums {
   return {
     ...{ onMs: 0, busyMs: 0, idleMs: 0, bootMs: 0, offMs: 0, suspendedMs: 0 },
-    ...{ powerOnCount: 0, failedPowerOnCount: 0 },
+    ...{ powerOnCount: 0, failedPowerOnCount: 0, cost: 0, unusedCost: 0 },
   };
 }
 
-function addSpan(sums: Sums, { state, from, until, busyMs }: MachineSpan): void {
+function addSpan(sums: Sums, { state, from, until, busyMs, cost }: MachineSpan): void {
   const spentMs = until - from;
+  sums.cost += cost;
   if (state === 'suspended') {
     sums.suspendedMs += spentMs;
     return;

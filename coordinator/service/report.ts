@@ -4,6 +4,8 @@ import { isRefusal, type Refusal, refuse } from '../../shared/errors.js';
 import { type WaitFigures, waitFigures } from '../../shared/wait-figures.js';
 import type { Job } from '../model/job.js';
 import { type MachineSpan, machineSpans, type Window } from '../model/ledger.js';
+import { powerCycles } from '../model/power-cycle.js';
+import { servedIn } from './receipt.js';
 import { poolReportSchema, reportPools } from './report-pools.js';
 import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
 import type { Service } from './service.js';
@@ -70,7 +72,10 @@ export async function reportTime(
   const entries = service.machines.history();
   const spans = machineSpans(entries, window);
   const { jobs, isCut } = await jobsIn(service, window);
-  const pools = await service.engine.read((view) => reportPools(view, { entries, spans, window }));
+  const cycles = powerCycles(entries, now);
+  const pools = await service.engine.read((view) => {
+    return reportPools(view, { entries, spans, cycles, window, servedIn: (cycle) => servedIn(view, cycle, now) });
+  });
   return {
     from: instant(window.from),
     until: instant(window.until),

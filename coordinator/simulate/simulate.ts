@@ -1,4 +1,5 @@
 import { present } from '../../shared/assert.js';
+import type { Clock } from '../../shared/clock.js';
 import { isRefusal } from '../../shared/errors.js';
 import { type AllocationId, type JobId, jobIdOf, parseAllocationId } from '../../shared/ids.js';
 import { NO_LIMITS } from '../../shared/limits.js';
@@ -20,6 +21,8 @@ import { VirtualClock } from './virtual-clock.js';
 export interface SimulateOptions {
   /** Which machines to start and to let go; ours when absent. */
   readonly scale?: typeof scale;
+  /** Is shown the engine before anything happens. */
+  readonly watch?: (engine: Engine, clock: Clock) => Promise<void>;
 }
 
 const EPOCH = Date.parse('2000-01-01T00:00:00Z');
@@ -36,12 +39,12 @@ const SETTLING_MS = 30 * 60_000;
  * It begins when the warm machines of each pool stand, as if they always had. The same scenario gives the same history.
  */
 export async function simulate(scenario: Scenario, options: SimulateOptions = {}): Promise<History> {
-  return new Simulation(scenario, options.scale ?? scale).run();
+  return new Simulation(scenario, options).run();
 }
 
 class Simulation {
   readonly #scenario: Scenario;
-  readonly #scale: typeof scale;
+  readonly #options: SimulateOptions;
   readonly #clock = new VirtualClock(EPOCH);
   readonly #random: Random;
   /** What comes before the scenario: the time in which the warm machines boot. */
@@ -50,9 +53,9 @@ class Simulation {
   readonly #arrivals = new Map<JobId, Arrival>();
   #failure: unknown;
 
-  constructor(scenario: Scenario, policy: typeof scale) {
+  constructor(scenario: Scenario, options: SimulateOptions) {
     this.#scenario = scenario;
-    this.#scale = policy;
+    this.#options = options;
     this.#random = seededRandom(scenario.seed);
     const slowest = Math.max(0, ...scenario.pools.map(({ times }) => times.bootMs));
     this.#preludeMs = slowest * (1 + scenario.jitter) + SETTLING_MS;
@@ -65,6 +68,7 @@ class Simulation {
     engine.onCommitted((events) => {
       for (const logged of events) this.#recorder.note(logged);
     });
+    await this.#options.watch?.(engine, this.#clock);
     this.#planInputs(engine);
     const endsAt = EPOCH + this.#preludeMs + (windowMs ?? 0);
     const lastAt = EPOCH + this.#preludeMs + (arrivals.at(-1)?.submitMs ?? 0);
@@ -86,7 +90,7 @@ class Simulation {
       rules: { nodeLeaseMs: NODE_LEASE_MS, limits: NO_LIMITS },
       planning: DEFAULT_PLAN_POLICY,
       pricing: new ImmediatePricing(),
-      scale: this.#scale,
+      scale: this.#options.scale ?? scale,
       perform: (effects) => machines.perform(effects),
       onFailure: (error) => this.#fail(error),
     });

@@ -29,6 +29,7 @@ export interface PoolReport {
   readonly powerOnCount: number;
   readonly failedPowerOnCount: number;
   readonly cost: number | null;
+  readonly unusedCost: number | null;
 }
 
 export interface ReportedJob {
@@ -49,6 +50,7 @@ export interface ReceiptView {
     readonly nodeMs: number;
     readonly servedMs: number;
     readonly overheadMs: number;
+    readonly parkedMs: number;
     readonly cost: number;
     readonly overheadCost: number;
     readonly isFinal: boolean;

@@ -62,7 +62,10 @@ t.test('a pool is made, changed and told of, with its machines from the wish to 
   const document = JSON.parse((await berth(server, 'pools', 'show', 'small', '-o', 'json')).slice(2));
   const again = await put(server, 'small', document.spec);
   t.strictSame(again.spec, made.spec, 'what is shown can be applied');
-  t.match(await put(server, 'small', { ...SMALL, max: 9 }), { spec: { max: 9 }, counts: { on: 1 }, cost: null });
+  const free = await put(server, 'small', { ...SMALL, max: 9 });
+  t.match(free, { spec: { max: 9 }, counts: { on: 1 } });
+  t.ok(free.cost !== null && free.cost > 0, 'what it has cost it has cost');
+  t.equal((await show(server, 'small')).cost, free.cost, 'and from now on it costs nothing more');
 });
 
 t.test('a pool is scaled, disabled, cordoned and enabled by hand', async (t) => {

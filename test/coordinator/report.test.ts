@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { LEDGER_LIMITS, MachineLedger } from '../../coordinator/elastic/machine-ledger.js';
-import { type LedgerEntry, type LedgerState, machineSpans, powerCycles } from '../../coordinator/model/ledger.js';
+import { type LedgerEntry, type LedgerState, machineSpans } from '../../coordinator/model/ledger.js';
+import { powerCycles } from '../../coordinator/model/power-cycle.js';
 import { instanceIdOf, type NodeId } from '../../shared/ids.js';
 import { silentLog } from '../../shared/log.js';
 import { Session } from '../kit/client-session.js';
@@ -43,19 +44,24 @@ t.test('a ledger is read as spans that a window cuts', (t) => {
   t.end();
 });
 
-t.test('a machine is on from one power-on to the next power-off', (t) => {
+t.test('a machine is paid for from one power-off to the next, at the prices of each moment', (t) => {
+  const prices = { onPerHour: 3_600_000, suspendedPerHour: 360_000 };
+  const dearer = { ...prices, onPerHour: 7_200_000 };
   const entries = [
-    entry(100, 'booting'),
-    entry(200, 'busy', { servedMs: 0 }),
-    entry(300, 'suspended', { servedMs: 50 }),
-    entry(400, 'resuming', { servedMs: 50 }),
-    entry(500, 'idle', { servedMs: 70 }),
-    { ...entry(550, 'busy'), node: 'other' as NodeId },
+    entry(100, 'booting', { prices }),
+    entry(200, 'busy', { prices }),
+    entry(300, 'suspended', { prices, servedMs: 50 }),
+    entry(400, 'resuming', { prices, servedMs: 50 }),
+    entry(500, 'idle', { prices: dearer, servedMs: 70 }),
   ];
-  t.strictSame(powerCycles(entries, NODE), [
-    { pool: 'small', from: 100, until: 300, servedBeforeMs: 0, servedMs: 50 },
-    { pool: 'small', from: 400, until: null, servedBeforeMs: 50, servedMs: 70 },
+  const of = { machine: MACHINE, node: NODE, pool: 'small' };
+  const first = { onMs: 200, parkedMs: 0, onCost: 200, parkedCost: 0, servedBeforeMs: 0, servedMs: 50 };
+  const second = { onMs: 300, parkedMs: 100, onCost: 500, parkedCost: 10, servedBeforeMs: 50, servedMs: 70 };
+  t.strictSame(powerCycles(entries, 700), [
+    { ...of, from: 100, until: 300, ...first },
+    { ...of, from: 300, until: null, ...second },
   ]);
+  t.equal(powerCycles([...entries, entry(650, 'gone', { servedMs: 90 })], 700).at(-1)?.until, 650);
   t.end();
 });
 
@@ -91,17 +97,24 @@ t.test('a job pays for its share of its node, and for its part of what the machi
   await withPool(server);
   const quarter = await server.submit({ command: ['true'], resources: { cpus: 1, memory: '1GiB' } });
   const half = await server.submit({ command: ['true'], resources: { cpus: 1, memory: '4GiB' } });
+  const lost = await server.submit({
+    command: ['true'],
+    resources: { cpus: 1, memory: '2GiB' },
+    retry: { maxAttempts: 1 },
+  });
   await server.started('j1.0#1');
   await server.started('j2.0#1');
+  await server.started('j3.0#1');
   await until('some time has passed', () => Date.now() - allocationOf(server, 'j2.0#1').committedAt >= 40);
   await server.ended('j1.0#1', DONE);
   await server.ended('j2.0#1', DONE);
-  await server.engine.handle({ type: 'agentDeparting', nodeId: NODE, reason: 'switched off' });
+  await server.engine.handle({ type: 'agentSilent', nodeId: NODE });
   await server.engine.handle({ type: 'machinesListed', pool: 'small', machines: [], askedAt: Date.now() + 120_000 });
   await until('the machine is given up', () => !server.engine.view.instances.has(MACHINE));
-  const receipts = await Promise.all([quarter, half].map((id) => read<Receipt>(server, `/v1/jobs/${id}/receipt`)));
-  const [first, second] = receipts.map(({ receipt }) => receipt);
-  if (!first || !second) throw new Error('no receipts');
+  const ids = [quarter, half, lost];
+  const receipts = await Promise.all(ids.map((id) => read<Receipt>(server, `/v1/jobs/${id}/receipt`)));
+  const [first, second, third] = receipts.map(({ receipt }) => receipt);
+  if (!first || !second || !third) throw new Error('no receipts');
   const held = (id: string): number => {
     const { committedAt, phase } = allocationOf(server, id);
     return (phase.kind === 'ended' ? phase.at : 0) - committedAt;
@@ -109,9 +122,9 @@ t.test('a job pays for its share of its node, and for its part of what the machi
   t.match(first, { attempts: 1, isFinal: true, nodeMs: held('j1.0#1'), servedMs: held('j1.0#1') / 4 });
   t.match(second, { attempts: 1, isFinal: true, nodeMs: held('j2.0#1'), servedMs: held('j2.0#1') / 2 });
   const report = await read<Report>(server, '/v1/report?since=1h');
-  const { onMs, busyMs, cost } = report.pools[0] ?? { onMs: 0, busyMs: 0, cost: 0 };
+  const { onMs, busyMs, cost, unusedCost } = report.pools[0] ?? { onMs: 0, busyMs: 0, cost: 0, unusedCost: 0 };
   t.ok(busyMs > 0 && busyMs < onMs, 'it was idle too');
-  const paid = first.cost + second.cost;
+  const paid = first.cost + second.cost + third.cost + unusedCost;
   t.ok(Math.abs(paid - cost) < 1e-6 * cost, `together they pay all of it: ${paid} of ${cost}`);
   t.ok(Math.abs(first.overheadMs / second.overheadMs - first.servedMs / second.servedMs) < 1e-9, 'in proportion');
   t.match(await berth(server, 'show', 'j1'), /\nCost +\d+\.\d+ \(0s of a node, and 0s of idle and boot time for /);
@@ -122,7 +135,12 @@ interface Receipt {
 }
 
 interface Report {
-  readonly pools: readonly { readonly onMs: number; readonly busyMs: number; readonly cost: number }[];
+  readonly pools: readonly {
+    readonly onMs: number;
+    readonly busyMs: number;
+    readonly cost: number;
+    readonly unusedCost: number;
+  }[];
 }
 
 function allocationOf(server: TestServer, id: string) {

@@ -1,12 +1,25 @@
+import { join } from 'node:path';
 import t from 'tap';
+import { MachineLedger } from '../../coordinator/elastic/machine-ledger.js';
+import type { Engine } from '../../coordinator/engine/engine.js';
+import { poolCost } from '../../coordinator/model/machine-times.js';
+import type { ClusterView } from '../../coordinator/model/state.js';
+import type { MachineKeeper } from '../../coordinator/service/machine-keeper.js';
+import { receiptOf } from '../../coordinator/service/receipt.js';
+import { reportTime } from '../../coordinator/service/report.js';
+import type { Service } from '../../coordinator/service/service.js';
 import { cluesPolicy } from '../../coordinator/simulate/clues.js';
 import { drawHistory } from '../../coordinator/simulate/draw.js';
 import { type History, measure } from '../../coordinator/simulate/measure.js';
 import { parseScenario } from '../../coordinator/simulate/read-scenario.js';
 import { allowed, type Scenario } from '../../coordinator/simulate/scenario.js';
 import { simulate } from '../../coordinator/simulate/simulate.js';
+import type { Clock } from '../../shared/clock.js';
 import { isRefusal } from '../../shared/errors.js';
+import { jobIdOf } from '../../shared/ids.js';
+import { silentLog } from '../../shared/log.js';
 import { seededRandom } from '../../shared/random.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
 
 const TIMES = 'times: { boot: 600s, resume: 100s, off: 50s }';
 
@@ -195,6 +208,47 @@ function longestWithout({ machines }: History): number {
   }
   return longest;
 }
+
+t.test('what pools have cost is in receipts of jobs, or was used by nobody, also when prices change', async (t) => {
+  const prices = 'prices: { onPerHour: 2, suspendedPerHour: 0.3 }';
+  const failures = 'failures: [{ pool: p, kind: no-join, from: 1h, until: 2h }]';
+  const arrivals = dayOf(11).filter((at) => at < 6 * 3_600);
+  const scenario = {
+    ...scenarioOf(`max: 5, onIdle: suspend, predeploy: 1, ${prices}`, arrivals, failures),
+    ...{ jitter: 0.3, windowMs: 9 * 3_600_000 },
+  };
+  let seen: { service: Service; ledger: MachineLedger } | undefined;
+  const watch = async (engine: Engine, clock: Clock): Promise<void> => {
+    const path = join(temporaryFolder(t), 'machines.log');
+    const ledger = await MachineLedger.open({ path, view: engine.view, clock, log: silentLog });
+    engine.onCommitted((events) => ledger.note(events));
+    const dearer = scenario.pools.map((pool) => ({ ...pool, prices: { onPerHour: 3, suspendedPerHour: 0.5 } }));
+    clock.after(3 * 3_600_000, () => void engine.handle({ type: 'definePools', specs: dearer, by: 'scenario' }));
+    const machines = { history: () => ledger.entries() } as MachineKeeper;
+    // It is asked after the end, when the engine answers nobody any more; all jobs are in memory still.
+    const read = async <T>(look: (view: ClusterView) => T) => look(engine.view);
+    const archive = { pastJobs: async () => ({ jobs: [] }) };
+    const service = { engine: { read, archive }, clock, machines } as unknown as Service;
+    seen = { service, ledger };
+  };
+  await simulate(scenario, { watch });
+  if (!seen) return t.fail('it was not shown the engine');
+  const { service, ledger } = seen;
+  const receipts = await Promise.all(arrivals.map((_, index) => receiptOf(service, jobIdOf(index + 1))));
+  const report = await reportTime(service, { since: '365d' });
+  await ledger.close();
+  if (isRefusal(report)) return t.fail(report.detail);
+  const [pool] = report.pools;
+  const paid = receipts.reduce((sum, each) => sum + (isRefusal(each) ? 0 : (each.receipt?.cost ?? 0)), 0);
+  const { cost, unusedCost, suspendedMs } = pool ?? {};
+  if (!cost || !unusedCost || !suspendedMs) return t.fail('nothing was parked, or all of it was used');
+  t.ok(Math.abs(paid + unusedCost - cost) < 1e-9 * cost, `${paid} for jobs and ${unusedCost} are ${cost}`);
+  const told = await service.engine.read((view) => {
+    const [known] = view.pools.values();
+    return known && poolCost(known, [...view.instances.values()], service.clock.now());
+  });
+  t.ok(Math.abs((told ?? 0) - cost) < 1e-9 * cost, 'and the pool itself tells the same');
+});
 
 t.test('the rules of CLUES: one node to spare, late, and a name that fails three times is given up', async (t) => {
   const text = `window: 2h

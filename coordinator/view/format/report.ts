@@ -46,6 +46,7 @@ export const POOL_REPORT_COLUMNS: readonly Column<PoolReport>[] = [
   { title: 'POWER-ONS', text: ({ powerOnCount }) => String(powerOnCount), align: 'right' },
   { title: 'FAILED', text: ({ failedPowerOnCount }) => String(failedPowerOnCount), align: 'right' },
   { title: 'COST', text: ({ cost }) => (cost === null ? '-' : money(cost)), align: 'right' },
+  { title: 'UNUSED', text: ({ unusedCost }) => (unusedCost === null ? '-' : money(unusedCost)), align: 'right' },
 ];
 
 /** Shares of less would be of what is shown as nothing. */
@@ -58,7 +59,8 @@ function percent(part: number, all: number): string {
 /** What a job has cost, for its description. */
 export function receiptText({ receipt }: ReceiptView): string | null {
   if (receipt === null) return null;
-  const { cost, servedMs, overheadMs, overheadCost, isFinal } = receipt;
-  const parts = `${roughDuration(servedMs)} of a node, and ${roughDuration(overheadMs)} of idle and boot time`;
+  const { cost, servedMs, overheadMs, parkedMs, overheadCost, isFinal } = receipt;
+  const parked = parkedMs > 0 ? ` and ${roughDuration(parkedMs)} of suspended` : '';
+  const parts = `${roughDuration(servedMs)} of a node, and ${roughDuration(overheadMs)} of idle and boot${parked} time`;
   return `${money(cost)}${isFinal ? '' : ' so far'} (${parts} for ${money(overheadCost)})`;
 }
