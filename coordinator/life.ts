@@ -129,6 +129,7 @@ export class Life {
         operator?.perform(effects);
         mirrors?.perform(effects);
       },
+      outlook: (request) => mirrors?.outlookOf(request),
       onFailure: fail,
     });
     const parts = { engine, logs, clock: systemClock };

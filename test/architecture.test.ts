@@ -39,6 +39,13 @@ const LAYERS: readonly checks.Layer[] = [
     nature: 'pure',
   },
 
+  {
+    name: 'routing',
+    files: ['coordinator/routing/'],
+    mayImport: ['shared', 'model', 'scheduler', 'elastic policy'],
+    nature: 'pure',
+  },
+
   // The loop, and what it wants from the world.
   {
     name: 'store port',
@@ -55,7 +62,10 @@ const LAYERS: readonly checks.Layer[] = [
   {
     name: 'engine',
     files: ['coordinator/engine/'],
-    mayImport: ['shared', 'model', 'inputs', 'rules', 'scheduler', 'elastic policy', 'store port', 'gateway port'],
+    mayImport: [
+      ...['shared', 'model', 'inputs', 'rules', 'scheduler', 'elastic policy', 'routing'],
+      ...['store port', 'gateway port'],
+    ],
     nature: 'closed',
   },
 
@@ -127,15 +137,15 @@ const LAYERS: readonly checks.Layer[] = [
   {
     name: 'hpc operator',
     files: ['coordinator/hpc/operator/'],
-    mayImport: ['shared', 'model', 'inputs', 'engine', 'artifact port', 'hpc policy', 'hpc port'],
+    mayImport: ['shared', 'model', 'inputs', 'routing', 'engine', 'artifact port', 'hpc policy', 'hpc port'],
   },
   { name: 'hpc policy', files: ['coordinator/hpc/'], mayImport: ['shared'], nature: 'pure' },
 
-  // Use cases, which ask the scheduler only why something waits; then HTTP around them.
+  // Use cases, which ask those who decide only why something waits, and for how long; then HTTP around them.
   {
     name: 'service',
     files: ['coordinator/service/'],
-    mayImport: ['shared', 'model', 'inputs', 'scheduler', 'engine', 'artifact port'],
+    mayImport: ['shared', 'model', 'inputs', 'scheduler', 'elastic policy', 'routing', 'engine', 'artifact port'],
   },
   { name: 'http', files: ['coordinator/http/'], mayImport: ['shared', 'service'] },
   { name: 'view', files: ['coordinator/view/'], mayImport: ['shared'] },

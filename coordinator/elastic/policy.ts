@@ -41,8 +41,8 @@ export function scale(view: ClusterView, policy: ElasticPolicy, now: EpochMs): E
   return { decisions: draft.decisions, revisitAt: draft.revisitAt };
 }
 
-/** Machines for tasks that wait: one after the other, each as long as it shortens the waiting by what it costs. */
-function serveWaiting(draft: Draft): void {
+/** Orders machines for tasks that wait: one after the other, each as long as it shortens the waiting by what it costs. */
+export function serveWaiting(draft: Draft): void {
   const { waiting, now } = draft;
   if (waiting.length === 0) return;
   const given = new Set<DemandClass>();

@@ -55,6 +55,7 @@ const RULES: { readonly [Type in InputType]: Rule<Type> } = {
   mirrorMoved,
   coordinatorStarted,
   limitsChanged: () => done(),
+  outlookChanged: () => done(),
   timePassed,
 };
 

@@ -45,6 +45,7 @@ const PLANNABLE: ReadonlySet<BerthEvent['type']> = new Set([
   'job.submitted',
   'job.released',
   'step.released',
+  'step.routed',
   'task.requeued',
   'allocation.ended',
   'node.registered',

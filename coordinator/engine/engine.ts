@@ -6,6 +6,7 @@ import type { LoggedEvent } from '../model/events.js';
 import type { MemoryLimits } from '../model/memory-limits.js';
 import { serialize } from '../model/snapshot.js';
 import type { ClusterView } from '../model/state.js';
+import type { Outlook } from '../routing/outlook.js';
 import type { RulePolicy } from '../rules/rule.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
 import type { Pricing } from '../scheduler/worth/pricing.js';
@@ -26,6 +27,8 @@ export interface EngineOptions {
   readonly pricing: Pricing;
   /** Which machines to start and to let go; ours unless a simulation compares it with another. */
   readonly scale?: typeof scale;
+  /** Of remote batch systems; nothing is known of any when absent. */
+  readonly outlook?: Outlook;
   /** Does what follows for the world. Called only with effects whose events are on disk; must not throw. */
   readonly perform: (effects: readonly Effect[]) => void;
   /** The engine has stopped by itself: the store failed, or a bug was found. Only the log knows what is true. */

@@ -42,6 +42,8 @@ export type Input =
   | MirrorInput
   /** What the operator allows is another: what waits may start now. */
   | { readonly type: 'limitsChanged' }
+  /** Remote batch systems have said something new: what waits may be better off elsewhere. */
+  | { readonly type: 'outlookChanged' }
   /** The coordinator started on an existing log: no connection of before is alive. */
   | { readonly type: 'coordinatorStarted' }
   /** A deadline of the view has passed. */

@@ -1,10 +1,13 @@
+import { present } from '../../shared/assert.js';
 import type { Clock, EpochMs } from '../../shared/clock.js';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
 import { scale } from '../elastic/policy.js';
 import { applyEvent } from '../model/apply.js';
 import { type BerthEvent, EVENT_VERSION, type LoggedEvent } from '../model/events.js';
 import type { Departure } from '../model/past.js';
-import type { ClusterState, ClusterView } from '../model/state.js';
+import { type ClusterState, type ClusterView, stepOf } from '../model/state.js';
+import type { Outlook } from '../routing/outlook.js';
+import { route } from '../routing/route.js';
 import { consequence } from '../rules/consequences.js';
 import { DONE, type RulePolicy } from '../rules/rule.js';
 import { Placer } from '../scheduler/placer.js';
@@ -13,6 +16,7 @@ import type { Pricing } from '../scheduler/worth/pricing.js';
 import { decide } from './decide.js';
 import { effectsOf, mayPlace } from './effects.js';
 import type { Effect, Input, Reply } from './inputs.js';
+import { Router } from './router.js';
 import { scalingEvent } from './scaling.js';
 
 interface TurnOptions {
@@ -21,6 +25,8 @@ interface TurnOptions {
   readonly planning: PlanPolicy;
   readonly pricing: Pricing;
   readonly scale?: typeof scale;
+  /** Of remote batch systems; nothing is known of any when absent. */
+  readonly outlook?: Outlook;
 }
 
 /** What a turn has made true, what left memory by it, and what the world is to be told. */
@@ -46,6 +52,7 @@ export class Turn {
   #scaledAt: EpochMs = 0;
   readonly #placer: Placer;
   readonly #scaling: typeof scale;
+  readonly #router = new Router();
 
   constructor(state: ClusterState, options: TurnOptions) {
     this.#state = state;
@@ -58,14 +65,19 @@ export class Turn {
     return this.#state;
   }
 
-  /** Something that waits may fit now. */
+  /** Something that waits may fit now, or still has to be told where it goes. */
   get mustPlan(): boolean {
-    return this.#mustPlan;
+    return this.#mustPlan || this.#state.index.unrouted.size > 0;
   }
 
   /** When the next turn is due although nothing happens; undefined when none is. */
   get nextDueAt(): EpochMs | undefined {
-    const due = [this.#state.index.nextDeadline(), this.#revisitAt, this.#scaleAt].filter((at) => at !== undefined);
+    const due = [
+      this.#state.index.nextDeadline(),
+      this.#revisitAt,
+      this.#scaleAt,
+      this.#router.nextDueAt(this.#state),
+    ].filter((at) => at !== undefined);
     return due.length === 0 ? undefined : Math.min(...due);
   }
 
@@ -76,6 +88,7 @@ export class Turn {
     if (isRefusal(decision)) return decision;
     for (const event of decision.events) this.#apply(event, now);
     if (input.type === 'limitsChanged') this.#mustPlan = true;
+    if (input.type === 'outlookChanged') this.#router.lookAgain();
     this.#effects.push(...(decision.effects ?? []));
     return decision.reply ?? DONE;
   }
@@ -89,6 +102,7 @@ export class Turn {
       this.#scaleSoon();
     }
     if (this.#revisitAt !== undefined && this.#revisitAt <= now) this.#mustPlan = true;
+    this.#route(now);
     if (this.#mustPlan) this.#plan();
     this.#scale(now);
     const made = { events: this.#events, departures: this.#state.departures, effects: this.#effects };
@@ -96,6 +110,19 @@ export class Turn {
     this.#events = [];
     this.#effects = [];
     return made;
+  }
+
+  /** Before the plan: what has several targets is served at the one that is chosen. */
+  #route(now: EpochMs): void {
+    const { planning, outlook = () => undefined } = this.#options;
+    for (const ref of this.#router.take(this.#state, now)) {
+      const place = {
+        job: present(this.#state.jobs.get(ref.jobId), 'job'),
+        step: present(stepOf(this.#state, ref), 'step'),
+      };
+      const routed = route(this.#state, place, { planning, outlook }, now);
+      if (routed) this.#apply(routed, now);
+    }
   }
 
   #plan(): void {

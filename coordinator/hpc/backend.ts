@@ -12,6 +12,9 @@ export interface HpcBackend {
   /** Files on the system, where jobs have their work directories. */
   readonly files: RemoteFiles;
 
+  /** What the system itself expects of jobs that have not been submitted; absent where it says nothing of that. */
+  readonly outlook?: QueueOutlook;
+
   /**
    * Looks whether jobs can be submitted as configured: connection, credentials, partition, a staging root that can be
    * written. Changes nothing but that it makes the staging root. May be repeated.
@@ -45,6 +48,25 @@ export interface HpcBackend {
   /** Gives up connections; nothing may be called any more. */
   close(): Promise<void>;
 }
+
+export interface QueueOutlook {
+  /** Who says so, for people. */
+  readonly by: string;
+
+  /**
+   * When jobs like these would start if they were submitted now, in their order, by one call for all. Submits nothing;
+   * may be repeated, though a system has to think for each.
+   */
+  estimate(jobs: readonly UnsubmittedJob[], signal: AbortSignal): Promise<readonly QueueEstimate[]>;
+}
+
+/** What a system decides by; of the script its directives will do. */
+export type UnsubmittedJob = Pick<Submission, 'script' | 'options'>;
+
+export type QueueEstimate =
+  | { readonly kind: 'starts'; readonly waitMs: number }
+  /** It would not be taken as it is. */
+  | { readonly kind: 'refused'; readonly message: string };
 
 /** Files of one account on the remote side. Paths are absolute. Throws `HpcError` alone. */
 export interface RemoteFiles {

@@ -1,7 +1,8 @@
 import { type Refusal, refuse } from '../../shared/errors.js';
-import { child, type Field, type Finding, isRecord, refusalOf } from '../../shared/job-spec/findings.js';
+import { child, type Field, type Finding, invalid, isRecord, refusalOf } from '../../shared/job-spec/findings.js';
 import { readInteger, readList, readOr, readText } from '../../shared/job-spec/read.js';
 import { readYaml } from '../../shared/job-spec/yaml.js';
+import { shown } from '../../shared/units.js';
 import { parseTarget } from './read-target.js';
 import type { HpcTarget } from './target.js';
 
@@ -10,6 +11,8 @@ export interface TargetSpec {
   readonly target: HpcTarget;
   /** Tasks of this coordinator that are there at once; others wait here. */
   readonly maxTasks: number;
+  /** What an hour of one core costs there, in the operator's currency. */
+  readonly pricePerCoreHour: number;
 }
 
 export interface TargetsFile {
@@ -21,6 +24,7 @@ export interface TargetsFile {
 const DEFAULT_MAX_TASKS = 500;
 const MOST_TASKS = 100_000;
 const MAX_TARGETS = 100;
+const MOST_PRICE = 1_000_000;
 
 /** The targets in a YAML document. */
 export function parseTargetsText(text: string): TargetsFile | Refusal {
@@ -45,15 +49,17 @@ export function parseTargets(input: unknown): TargetsFile | Refusal {
   const specs: TargetSpec[] = [];
   for (const [position, entry] of entries.entries()) {
     const findings: Finding[] = [];
-    const { maxTasks: given, ...rest } = isRecord(entry) ? entry : {};
+    const { maxTasks: given, pricePerCoreHour: price, ...rest } = isRecord(entry) ? entry : {};
     const target = parseTarget(isRecord(entry) ? rest : entry);
-    const maxTasks = readMaxTasks({ path: [], value: { maxTasks: given }, findings });
-    const own = findings.map(({ message }) => `maxTasks: ${message}`);
+    const beside: Field = { path: [], value: { maxTasks: given, pricePerCoreHour: price }, findings };
+    const maxTasks = readMaxTasks(beside);
+    const pricePerCoreHour = readOr(child(beside, 'pricePerCoreHour'), readPrice, 0);
+    const own = findings.map(({ path, message }) => `${path.join('.')}: ${message}`);
     if ('refused' in target) own.push(target.detail);
     else if (rest.name === undefined) own.push('name: is missing; jobs name it as hpc/NAME');
     else if (specs.some((other) => other.target.name === target.name))
       own.push(`name: ${target.name} stands here twice`);
-    else specs.push({ target, maxTasks });
+    else specs.push({ target, maxTasks, pricePerCoreHour });
     problems.push(...own.map((each) => `targets[${position}].${each}`));
   }
   const both = specs.find(({ target }) => names?.includes(target.name))?.target.name;
@@ -64,4 +70,10 @@ export function parseTargets(input: unknown): TargetsFile | Refusal {
 function readMaxTasks(field: Field): number {
   const read = (each: Field) => readInteger(each, { what: 'a number of tasks at once', min: 1, max: MOST_TASKS });
   return readOr(child(field, 'maxTasks'), read, DEFAULT_MAX_TASKS);
+}
+
+function readPrice(field: Field): number | undefined {
+  const { value } = field;
+  if (typeof value === 'number' && value >= 0 && value <= MOST_PRICE) return value;
+  return invalid(field, `${shown(value)} is not a price; it is a number from 0 to ${MOST_PRICE}`);
 }

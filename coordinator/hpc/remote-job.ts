@@ -15,6 +15,8 @@ export interface RemoteJob {
   readonly nodes: string;
   /** How often the site has put it back into its queue. */
   readonly requeueCount: number;
+  /** When the system expects it to start, in epoch ms of its own clock; absent when it does not say, and after the start. */
+  readonly expectedAt?: number;
   /** Null until it has ended. An array's is that of its worst task. */
   readonly outcome: RemoteOutcome | null;
   /** Of an array, what is known of each task; empty otherwise. */
@@ -53,6 +55,7 @@ const SEVERITY: readonly RemoteOutcome['kind'][] = [
 export function jobOfTasks(id: string, tag: string, tasks: readonly RemoteTask[]): RemoteJob {
   const sorted = [...tasks].sort((left, right) => left.index - right.index);
   const state = stateOfTasks(sorted);
+  const expected = state === 'pending' ? sorted.flatMap(({ expectedAt }) => expectedAt ?? []) : [];
   const worst = sorted.reduce<RemoteTask | undefined>(
     (found, task) => (isWorse(task, found) ? task : found),
     undefined,
@@ -64,6 +67,7 @@ export function jobOfTasks(id: string, tag: string, tasks: readonly RemoteTask[]
     reason: sorted.find((task) => task.state === state && task.reason !== '')?.reason ?? '',
     nodes: [...new Set(sorted.flatMap(({ nodes }) => (nodes === '' ? [] : [nodes])))].join(','),
     requeueCount: Math.max(0, ...sorted.map(({ requeueCount }) => requeueCount)),
+    ...(expected.length === 0 ? {} : { expectedAt: Math.min(...expected) }),
     outcome: state === 'ended' ? (worst?.outcome ?? null) : null,
     tasks: sorted,
   };

@@ -137,6 +137,8 @@ function hasRun(end: AllocationEnd): end is EndOfCommand {
 
 function noteStart(state: ClusterState, allocation: Allocation, startedAt: EpochMs): void {
   state.allocations.set(allocation.id, { ...allocation, startedAt });
+  const { nodeId, committedAt, mirror } = allocation;
+  if (mirror) state.index.experience.queued(nodeId, Math.max(0, startedAt - committedAt));
   const job = present(state.jobs.get(allocation.ref.jobId), `job ${allocation.ref.jobId}`);
   if (job.startedAt === undefined) state.jobs.set(job.id, { ...job, startedAt });
 }

@@ -6,7 +6,7 @@ import { taskIndexesOf } from '../../shared/job-spec/task-indexes.js';
 import type { TaskOutcome } from '../../shared/outcome.js';
 import { rangesCount } from '../../shared/ranges.js';
 import type { EventOf } from './events.js';
-import { JOB_TRANSITIONS, type Job, type JobPhase, NO_TASKS, type Step, type TaskCounts } from './job.js';
+import { isRouted, JOB_TRANSITIONS, type Job, type JobPhase, NO_TASKS, type Step, type TaskCounts } from './job.js';
 import { type ClusterState, KEY_LIFETIME_MS } from './state.js';
 import { TASK_TRANSITIONS, type Task } from './task.js';
 import { step as transition } from './transition.js';
@@ -26,14 +26,23 @@ export function jobSubmitted(state: ClusterState, event: EventOf<'job.submitted'
   state.jobs.set(job.id, job);
   state.index.unfinishedJobCount += 1;
   for (const step of job.steps.values()) {
-    state.index.stepSubmitted(step);
-    // It is learnt for machines that come and go; where there are none, it is nobody's business.
-    if (state.pools.size > 0) state.index.experience.submitted(step.demand, step.count, at);
+    if (isRouted(step)) noteArrival(state, step, { count: step.count, at });
     state.index.waitingChanged(job, step.count);
     state.index.queueChanged(job, step);
   }
   forgetOldKeys(state, at);
   if (event.key) state.keys.set(event.key.value, { jobId: job.id, digest: event.key.digest, at });
+}
+
+/** So many tasks of the step's demand have come. */
+function noteArrival(
+  state: ClusterState,
+  step: Step,
+  { count, at }: { readonly count: number; readonly at: EpochMs },
+): void {
+  state.index.stepSubmitted(step);
+  // It is learnt for machines that come and go; where there are none, it is nobody's business.
+  if (state.pools.size > 0) state.index.experience.submitted(step.demand, count, at);
 }
 
 type MutableStepsJob = Job & { readonly steps: Map<string, Step> };
@@ -84,6 +93,16 @@ export function stepReleased(state: ClusterState, event: EventOf<'step.released'
   const { blocked, queued } = step.counts;
   const counts = { ...step.counts, blocked: 0, queued: queued + blocked };
   replaceStep(state, job, { ...step, isReleased: true, queuedAt: at, counts });
+}
+
+/** What waits of the step goes elsewhere; what is placed stays. */
+export function stepRouted(state: ClusterState, event: EventOf<'step.routed'>, at: EpochMs): void {
+  const { job, step } = find(state, event);
+  const { target, because, alternatives } = event;
+  state.index.stepLeft(job, step);
+  const demand = state.classes.demandOf(step.spec, target);
+  const routed = replaceStep(state, job, { ...step, demand, route: { target, at, because, alternatives } });
+  if (!isRouted(step) || demand !== step.demand) noteArrival(state, routed, { count: step.counts.queued, at });
 }
 
 /** Ends every task of the step that holds no allocation. */

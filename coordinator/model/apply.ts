@@ -9,7 +9,15 @@ import {
   allocationStopRequested,
 } from './apply-allocation.js';
 import * as instance from './apply-instance.js';
-import { jobPhaseChanged, jobSubmitted, stepReleased, stepSwept, taskFinished, taskRequeued } from './apply-job.js';
+import {
+  jobPhaseChanged,
+  jobSubmitted,
+  stepReleased,
+  stepRouted,
+  stepSwept,
+  taskFinished,
+  taskRequeued,
+} from './apply-job.js';
 import { mirrorMoved, mirrorQueued, mirrorSubmitted } from './apply-mirror.js';
 import { nodeIntakeChanged, nodeLinkChanged, nodeRegistered, nodeRemoved } from './apply-node.js';
 import { poolDefined, poolIntakeChanged, poolRemoved, poolScaled } from './apply-pool.js';
@@ -45,6 +53,7 @@ const FOLDS: { readonly [Type in EventType]: Fold<Type> } = {
   'job.finished': (state, { jobId, outcome, reason }, at) =>
     jobPhaseChanged(state, jobId, { kind: 'finished', at, outcome, ...(reason === undefined ? {} : { reason }) }),
   'step.released': stepReleased,
+  'step.routed': stepRouted,
   'step.swept': stepSwept,
   'task.requeued': taskRequeued,
   'task.finished': taskFinished,

@@ -1,10 +1,10 @@
-import type { Constraint, StepSpec, TargetName } from '../../shared/job-spec/spec.js';
+import type { Constraint, PlaceName, StepSpec, TargetName } from '../../shared/job-spec/spec.js';
 import type { VolumeMount } from '../../shared/job-spec/staging-spec.js';
 import { taskCountOf } from '../../shared/job-spec/task-indexes.js';
-import type { PoolSpec } from '../../shared/pool.js';
+import { POOL_LABEL, type PoolSpec } from '../../shared/pool.js';
 import type { GpuDemand, GpuDevice, Resources } from '../../shared/resources.js';
 import type { Inventory, NodeDriver, Volume } from '../../shared/wire/messages.js';
-import { PLACE_AT_TARGET } from './mirror.js';
+import { isTarget, PLACE_AT_TARGET } from './mirror.js';
 import type { NodeClass } from './node.js';
 
 /** Everything about a task that feasibility may read; tasks of equal demand share one interned record. */
@@ -25,7 +25,7 @@ export interface DemandClass {
 /** What of a step decides its demand. */
 export type DemandSource = Pick<
   StepSpec,
-  'resources' | 'driver' | 'target' | 'constraints' | 'exclusive' | 'gang' | 'array' | 'secrets' | 'volumes'
+  'resources' | 'driver' | 'targets' | 'constraints' | 'exclusive' | 'gang' | 'array' | 'secrets' | 'volumes'
 >;
 
 /** Said by an agent that has a place in memory for them; others would run the task without. */
@@ -36,8 +36,9 @@ export class ClassTable {
   readonly #demands = new Map<string, DemandClass>();
   readonly #nodes = new Map<string, NodeClass>();
 
-  demandOf(spec: DemandSource): DemandClass {
-    if (spec.target !== undefined) return intern(this.#demands, demandAt(spec.target));
+  /** What its tasks demand at one of its targets. */
+  demandOf(spec: DemandSource, target: PlaceName = spec.targets?.[0] ?? 'cluster'): DemandClass {
+    if (isTarget(target)) return intern(this.#demands, demandAt(target));
     const { cpuMillis, memoryMiB, diskMiB, gpus } = spec.resources;
     const body = {
       resources: { cpuMillis, memoryMiB, diskMiB },
@@ -50,7 +51,7 @@ export class ClassTable {
         ...(gpus.mig === undefined ? {} : { mig: gpus.mig }),
       },
       driver: spec.driver,
-      constraints: spec.secrets ? [...spec.constraints, KEEPS_SECRETS] : spec.constraints,
+      constraints: [...spec.constraints, ...(spec.secrets ? [KEEPS_SECRETS] : []), ...inPool(target)],
       ...(spec.exclusive ? { exclusive: true as const } : {}),
       ...(spec.gang === undefined ? {} : { gangSize: taskCountOf(spec) }),
       ...(spec.volumes === undefined ? {} : { volumes: spec.volumes.map(neededOf) }),
@@ -85,6 +86,11 @@ export class ClassTable {
 /** What the task needs is the remote system's to find: here it takes one of the target's places. */
 function demandAt(target: TargetName): Omit<DemandClass, 'key'> {
   return { resources: PLACE_AT_TARGET, gpus: null, driver: target, constraints: [] };
+}
+
+function inPool(place: PlaceName): Constraint[] {
+  const [, pool] = /^pool\/(.*)$/.exec(place) ?? [];
+  return pool === undefined ? [] : [{ key: `label:${POOL_LABEL}`, op: 'in', values: [pool] }];
 }
 
 function neededOf({ name, writable }: VolumeMount): Volume {

@@ -1,6 +1,6 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { AllocationId, InstanceId, JobId, NodeId } from '../../shared/ids.js';
-import type { JobSpec } from '../../shared/job-spec/spec.js';
+import type { JobSpec, PlaceName } from '../../shared/job-spec/spec.js';
 import type { AllocationEnd, JobOutcome, StopReason, TaskOutcome } from '../../shared/outcome.js';
 import type { PoolSpec, PowerOff } from '../../shared/pool.js';
 import type { Usage } from '../../shared/usage.js';
@@ -8,6 +8,7 @@ import type { Inventory, StagingRecord } from '../../shared/wire/messages.js';
 import type { OutputSize } from './allocation.js';
 import type { ScaleReason } from './instance.js';
 import type { InstanceFault } from './pool.js';
+import type { Alternative } from './route.js';
 
 /**
  * Facts, in the past tense. The log keeps them, `apply` folds them, replay equals live.
@@ -30,6 +31,15 @@ export type BerthEvent =
   | { readonly type: 'job.finished'; readonly jobId: JobId; readonly outcome: JobOutcome; readonly reason?: string }
   /** Its needs have succeeded: its tasks are queued. */
   | { readonly type: 'step.released'; readonly jobId: JobId; readonly step: string }
+  /** Its waiting tasks go to this one of its targets from now on. */
+  | {
+      readonly type: 'step.routed';
+      readonly jobId: JobId;
+      readonly step: string;
+      readonly target: PlaceName;
+      readonly because: string;
+      readonly alternatives: readonly Alternative[];
+    }
   /** All its tasks that hold no allocation are done with this outcome. */
   | { readonly type: 'step.swept'; readonly jobId: JobId; readonly step: string; readonly outcome: TaskOutcome }
   | {

@@ -1,4 +1,5 @@
 import type { EpochMs } from '../../shared/clock.js';
+import type { NodeId } from '../../shared/ids.js';
 import type { DemandClass } from './demand.js';
 
 /** What the cluster has learnt of the work that it is given: how often it comes, and how long it runs. */
@@ -9,6 +10,8 @@ export interface ExperienceView {
   arrivals(demand: DemandClass, now: EpochMs): ArrivalRate;
   /** How long a task runs, by its job's name if that is known, else by its demand; undefined when nothing is. */
   runMs(demand: DemandClass, jobName: string): number | undefined;
+  /** How long tasks wait in the queue of a remote batch system; undefined when none has been through. */
+  queueMs(node: NodeId): number | undefined;
 }
 
 export interface ArrivalRate {
@@ -22,6 +25,8 @@ export interface ArrivalRate {
 export interface StoredExperience {
   readonly demands: readonly (readonly [demand: string, known: DemandExperience])[];
   readonly names: readonly (readonly [key: string, runMs: number])[];
+  /** Absent where there are no remote batch systems. */
+  readonly queues?: readonly (readonly [node: string, queueMs: number])[];
 }
 
 interface DemandExperience {
@@ -47,6 +52,7 @@ const NEVER: ArrivalRate = { perMs: 0, batch: 1 };
 export class Experience implements ExperienceView {
   readonly #demands = new Map<DemandClass, DemandExperience>();
   readonly #names = new Map<string, number>();
+  readonly #queues = new Map<NodeId, number>();
 
   get demands(): Iterable<DemandClass> {
     return this.#demands.keys();
@@ -59,6 +65,14 @@ export class Experience implements ExperienceView {
 
   runMs(demand: DemandClass, jobName: string): number | undefined {
     return this.#names.get(nameKey(demand, jobName)) ?? this.#demands.get(demand)?.runMs ?? undefined;
+  }
+
+  queueMs(node: NodeId): number | undefined {
+    return this.#queues.get(node);
+  }
+
+  queued(node: NodeId, waitedMs: number): void {
+    this.#queues.set(node, blended(this.#queues.get(node), waitedMs));
   }
 
   submitted(demand: DemandClass, count: number, at: EpochMs): void {
@@ -82,12 +96,17 @@ export class Experience implements ExperienceView {
   }
 
   stored(): StoredExperience {
-    return { demands: [...this.#demands].map(([{ key }, known]) => [key, known]), names: [...this.#names] };
+    return {
+      demands: [...this.#demands].map(([{ key }, known]) => [key, known]),
+      names: [...this.#names],
+      ...(this.#queues.size === 0 ? {} : { queues: [...this.#queues] }),
+    };
   }
 
-  restore({ demands, names }: StoredExperience, demandOf: (key: string) => DemandClass): void {
+  restore({ demands, names, queues = [] }: StoredExperience, demandOf: (key: string) => DemandClass): void {
     for (const [key, known] of demands) this.#demands.set(demandOf(key), known);
     for (const [key, runMs] of names) this.#names.set(key, runMs);
+    for (const [node, queueMs] of queues) this.#queues.set(node as NodeId, queueMs);
   }
 }
 

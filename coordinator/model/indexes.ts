@@ -1,6 +1,6 @@
 import { present } from '../../shared/assert.js';
 import type { EpochMs } from '../../shared/clock.js';
-import type { AllocationId, InstanceId, JobId, NodeId } from '../../shared/ids.js';
+import type { AllocationId, InstanceId, JobId, NodeId, TaskRef } from '../../shared/ids.js';
 import { addResources, NO_RESOURCES, type Resources, subtractResources } from '../../shared/resources.js';
 import { Accounts, type AccountsView, type StoredAccounts } from './accounts.js';
 import { type Allocation, heldGpuMillis } from './allocation.js';
@@ -9,6 +9,7 @@ import type { DemandClass } from './demand.js';
 import { Experience, type ExperienceView, type StoredExperience } from './experience.js';
 import { MinHeap } from './heap.js';
 import type { Job, Step } from './job.js';
+import { isRouted } from './job.js';
 import { type LanePlace, Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
 import { MixCounter, type StoredMix, type TaskMix } from './mix.js';
 
@@ -40,6 +41,8 @@ export interface StoredSums {
   readonly experience?: StoredExperience;
 }
 
+export type StepRef = Pick<TaskRef, 'jobId' | 'step'>;
+
 /** What is derived from the records, updated in place, never stored; but for its sums. */
 export interface IndexView {
   usage(nodeId: NodeId): NodeUsage;
@@ -51,6 +54,10 @@ export interface IndexView {
   readonly ready: Iterable<ReadyStep>;
   /** The same, by priority. */
   readonly levels: ReadonlyMap<number, LevelLanes>;
+  /** Steps with several targets whose tasks wait to be told where to go. */
+  readonly unrouted: ReadonlyMap<string, StepRef>;
+  /** Those that have been told, and of which some wait still. */
+  readonly reroutable: ReadonlyMap<string, StepRef>;
   readonly accounts: AccountsView;
   /** What has been submitted so far, by demand. */
   readonly mix: TaskMix;
@@ -88,6 +95,8 @@ export class Indexes implements IndexView {
   readonly experience = new Experience();
   readonly nodeChanges = new ChangeLog<NodeId>();
   readonly instanceByNode = new Map<NodeId, InstanceId>();
+  readonly unrouted = new Map<string, StepRef>();
+  readonly reroutable = new Map<string, StepRef>();
   waitingCount = 0;
   unfinishedJobCount = 0;
   readonly #lanes = new Lanes<MutableReady>();
@@ -125,7 +134,7 @@ export class Indexes implements IndexView {
     return {
       accounts: this.accounts.stored(),
       mix: this.#mix.stored(),
-      ...(experience.demands.length === 0 ? {} : { experience }),
+      ...(experience.demands.length === 0 && !experience.queues ? {} : { experience }),
     };
   }
 
@@ -186,12 +195,20 @@ export class Indexes implements IndexView {
 
   retryAdded(job: Job, step: Step, retry: { readonly index: number; readonly notBefore: EpochMs }): void {
     this.addDeadline(retry.notBefore, { kind: 'retry' });
-    if (job.phase.kind === 'active') this.#readyFor(job, step).retries.add(retry.index);
+    if (job.phase.kind === 'active' && isRouted(step)) this.#readyFor(job, step).retries.add(retry.index);
+  }
+
+  /** Its demand changes: what waits of it is to be queued anew by `queueChanged`. */
+  stepLeft(job: Job, step: Step): void {
+    const known = this.#lanes.find(placeOf(job, step));
+    if (known) this.#lanes.remove(known);
   }
 
   /** Call after any change to a step's queue, or to its job's phase. Cost: O(log lane), O(tasks) when a job is released. */
   queueChanged(job: Job, step: Step): void {
-    const isServed = job.phase.kind === 'active' && step.isReleased && step.counts.queued > 0;
+    const isWaiting = job.phase.kind === 'active' && step.isReleased && step.counts.queued > 0;
+    const isServed = isWaiting && isRouted(step);
+    if (step.spec.targets && step.spec.targets.length > 1) this.#choiceChanged(job, step, { isWaiting });
     const known = this.#lanes.find(placeOf(job, step));
     if (!isServed) {
       if (known) this.#lanes.remove(known);
@@ -199,6 +216,14 @@ export class Indexes implements IndexView {
       const added = this.#readyFor(job, step);
       for (const task of step.tasks.values()) if (task.phase.kind === 'queued') added.retries.add(task.index);
     }
+  }
+
+  #choiceChanged(job: Job, step: Step, { isWaiting }: { readonly isWaiting: boolean }): void {
+    const key = `${job.id}.${step.name}`;
+    const [its, other] = isRouted(step) ? [this.reroutable, this.unrouted] : [this.unrouted, this.reroutable];
+    other.delete(key);
+    if (!isWaiting) its.delete(key);
+    else if (!its.has(key)) its.set(key, { jobId: job.id, step: step.name });
   }
 
   taskTaken(job: Job, step: Step, index: number): void {

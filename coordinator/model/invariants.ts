@@ -4,7 +4,7 @@ import { rangesCount } from '../../shared/ranges.js';
 import { addResources, fits, NO_RESOURCES, WHOLE_GPU_MILLIS } from '../../shared/resources.js';
 import type { NamedAccountView } from './accounts.js';
 import { allocationsOf, heldGpuMillis } from './allocation.js';
-import { type Job, NO_TASKS, type Step, type TaskCounts, unfinishedCount } from './job.js';
+import { isRouted, type Job, NO_TASKS, type Step, type TaskCounts, unfinishedCount } from './job.js';
 import type { ClusterView } from './state.js';
 
 /**
@@ -154,7 +154,7 @@ function checkQueue(view: ClusterView, broken: Report): void {
     for (const step of job.steps.values()) {
       waiting += step.counts.blocked + step.counts.queued;
       const retries = [...step.tasks.values()].filter((task) => task.phase.kind === 'queued').map((task) => task.index);
-      if (job.phase.kind === 'active' && step.isReleased && step.counts.queued > 0) {
+      if (job.phase.kind === 'active' && step.isReleased && step.counts.queued > 0 && isRouted(step)) {
         expected.push(`${job.id}/${step.name}:${retries.sort((left, right) => left - right).join()}`);
       }
     }

@@ -4,6 +4,7 @@ import type { JobSpec, StepSpec } from '../../shared/job-spec/spec.js';
 import type { JobOutcome, TaskOutcome } from '../../shared/outcome.js';
 import type { RangeSet } from '../../shared/ranges.js';
 import type { DemandClass } from './demand.js';
+import type { Route } from './route.js';
 import type { Task } from './task.js';
 
 /** What a user submitted, and where it stands. The record is replaced at each change, never written to. */
@@ -47,7 +48,10 @@ export interface Step {
   /** Place among the job's steps, from 0. */
   readonly position: number;
   readonly spec: StepSpec;
+  /** Of its waiting tasks; what was placed before the route changed had another. */
   readonly demand: DemandClass;
+  /** Absent until it is taken, and where there is nothing to choose. */
+  readonly route?: Route;
   readonly count: number;
   /** False while a step that it needs has not succeeded: its tasks are blocked. */
   readonly isReleased: boolean;
@@ -62,6 +66,11 @@ export interface Step {
   readonly left?: LeftTasks;
   /** How its untouched tasks ended, when they were canceled or dropped together. */
   readonly swept?: { readonly at: EpochMs; readonly outcome: TaskOutcome };
+}
+
+/** Nothing is left to choose: until then its tasks are not served. */
+export function isRouted({ spec, route }: Pick<Step, 'spec' | 'route'>): boolean {
+  return route !== undefined || (spec.targets?.length ?? 0) < 2;
 }
 
 /** What the state still knows of tasks whose records have left memory: how they ended. */

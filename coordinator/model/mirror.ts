@@ -26,7 +26,7 @@ export interface Mirrored {
 const PREFIX = 'hpc/';
 
 /** Nodes of agents have no slash in their names. */
-export function isTarget(name: string): boolean {
+export function isTarget(name: string): name is TargetName {
   return name.startsWith(PREFIX);
 }
 

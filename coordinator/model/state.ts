@@ -46,6 +46,8 @@ export interface ClusterView {
   readonly instances: ReadonlyMap<InstanceId, Instance>;
   readonly keys: ReadonlyMap<string, KeyRecord>;
   readonly finished: FinishedView;
+  /** What steps demand at each of their targets. */
+  readonly classes: Pick<ClassTable, 'demandOf'>;
   readonly index: IndexView;
 }
 

@@ -20,7 +20,8 @@ export function restoreSteps({ id, spec, steps }: StoredJob, classes: ClassTable
   for (const [position, stepSpec] of spec.steps.entries()) {
     const kept = present(steps[position], `step ${stepSpec.name} of ${id}`);
     const tasks = new Map(kept.tasks.map((task) => [task.index, task]));
-    restored.set(stepSpec.name, { ...kept, position, spec: stepSpec, demand: classes.demandOf(stepSpec), tasks });
+    const demand = classes.demandOf(stepSpec, kept.route?.target);
+    restored.set(stepSpec.name, { ...kept, position, spec: stepSpec, demand, tasks });
   }
   return restored;
 }

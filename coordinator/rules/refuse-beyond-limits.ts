@@ -40,16 +40,20 @@ function submitterOf({ spec: { namespace, name }, by }: Submitted): Submitter {
   return { namespace, user: by, jobName: name };
 }
 
-/** Refuses a step that asks for more than its quotas, or for licences that the cluster does not have. */
+/**
+ * Refuses a step that asks for more than its quotas, or for licences that the cluster does not have.
+ *
+ * @param demands  of each step, at each of its targets
+ */
 export function refuseIfNeverAllowed(
   { spec, by }: Submitted,
-  demands: readonly DemandClass[],
+  demands: readonly (readonly DemandClass[])[],
   limits: Limits,
 ): Refusal | undefined {
   const quotas = quotasOf(limits, submitterOf({ spec, by }));
   for (const [position, step] of spec.steps.entries()) {
-    const demand = demands[position];
-    const beyond = licenceMissing(step, limits) ?? (demand && quotaTooSmall(demand, quotas));
+    const tooSmall = (demands[position] ?? []).map((demand) => quotaTooSmall(demand, quotas));
+    const beyond = licenceMissing(step, limits) ?? (tooSmall.includes(undefined) ? undefined : tooSmall[0]);
     if (beyond === undefined) continue;
     const whole = step.gang === undefined ? 'no task' : 'no gang';
     return refuse('impossible-resources', `${whole} of step "${step.name}" could ever start: ${beyond.message}`, {

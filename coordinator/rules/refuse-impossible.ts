@@ -1,6 +1,6 @@
 import { present } from '../../shared/assert.js';
 import { type Refusal, refuse } from '../../shared/errors.js';
-import type { JobSpec } from '../../shared/job-spec/spec.js';
+import type { JobSpec, StepSpec } from '../../shared/job-spec/spec.js';
 import type { DemandClass } from '../model/demand.js';
 import { describeObstacle, isPassing, obstacleTo, slotsOnEmpty } from '../model/feasible.js';
 import { isTarget } from '../model/mirror.js';
@@ -17,31 +17,57 @@ interface Holder {
 /**
  * Refuses what no known node could ever hold, even empty; a pool's nodes are known before it has any. While there is
  * neither node nor pool nothing is known, and the job waits.
+ *
+ * @param demands  of each step, at each of its targets
  */
 export function refuseIfImpossible(
   view: ClusterView,
   spec: JobSpec,
-  demands: readonly DemandClass[],
+  demands: readonly (readonly DemandClass[])[],
 ): Refusal | undefined {
   if (spec.allowFutureNodes) return undefined;
   const holders = [...holdersOf(view)];
   if (holders.length === 0) return undefined;
   for (const [position, step] of spec.steps.entries()) {
-    // A target is asked beforehand whether it can run the step.
-    if (step.target !== undefined) continue;
-    const demand = present(demands[position], 'demand of a step');
-    const nearest = nearestMiss(holders, demand);
-    const tooMany = nearest === undefined ? gangMiss(holders, demand) : undefined;
-    if (nearest === undefined && tooMany === undefined) continue;
-    const detail = nearest
-      ? `no node could ever hold a task of step "${step.name}": ${nearest}`
-      : `the nodes could never hold the gang of step "${step.name}": ${tooMany}`;
-    return refuse('impossible-resources', detail, {
-      hint: 'ask for less, add such a node, or set allowFutureNodes to wait for one',
-      problems: [{ field: `steps[${position}].${nearest ? 'resources' : 'gang'}`, message: nearest ?? tooMany ?? '' }],
-    });
+    for (const [choice, demand] of present(demands[position], 'demands of a step').entries()) {
+      // A remote batch system is asked beforehand whether it can run the step.
+      if (isTarget(demand.driver)) continue;
+      const miss = missOf(holders, demand);
+      if (miss) return refuseStep(step, { ...miss, at: `steps[${position}]`, choice });
+    }
   }
   return undefined;
+}
+
+interface Miss {
+  readonly field: 'resources' | 'gang';
+  readonly message: string;
+}
+
+/** Why no such task, or gang, could ever start; undefined when it could. */
+function missOf(holders: readonly Holder[], demand: DemandClass): Miss | undefined {
+  const nearest = nearestMiss(holders, demand);
+  if (nearest !== undefined) return { field: 'resources', message: nearest };
+  const tooMany = gangMiss(holders, demand);
+  return tooMany === undefined ? undefined : { field: 'gang', message: tooMany };
+}
+
+function refuseStep(
+  { name, targets = [] }: StepSpec,
+  { field, message, at, choice }: Miss & { readonly at: string; readonly choice: number },
+): Refusal {
+  const where = targets[choice] === undefined ? '' : ` at ${targets[choice]}`;
+  const detail =
+    field === 'resources'
+      ? `no node could ever hold a task of step "${name}"${where}: ${message}`
+      : `the nodes could never hold the gang of step "${name}"${where}: ${message}`;
+  const isOneOfSeveral = targets.length > 1;
+  return refuse('impossible-resources', detail, {
+    hint: isOneOfSeveral
+      ? `ask for less, leave ${targets[choice]} out, or set allowFutureNodes`
+      : 'ask for less, add such a node, or set allowFutureNodes to wait for one',
+    problems: [{ field: isOneOfSeveral ? `${at}.targets[${choice}]` : `${at}.${field}`, message }],
+  });
 }
 
 function* holdersOf({ nodes, pools, instances, index }: ClusterView): Generator<Holder> {

@@ -36,7 +36,9 @@ function refuseSpec(
   { limits }: Pick<RulePolicy, 'limits'>,
 ): Refusal | undefined {
   const classes = new ClassTable();
-  const demands = input.spec.steps.map((step) => classes.demandOf(step));
+  const demands = input.spec.steps.map((step) => {
+    return (step.targets ?? ['cluster']).map((target) => classes.demandOf(step, target));
+  });
   return (
     refuseUnknownSecrets(input.spec, limits.secretKeys) ??
     refuseIfFull(view) ??

@@ -1,6 +1,7 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { Limits } from '../../shared/limits.js';
 import type { Job, Step } from '../model/job.js';
+import { isRouted } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainLimit } from './explain-limit.js';
 import { explainRoomAndMachines, type MachinePolicy } from './explain-machines.js';
@@ -80,6 +81,7 @@ export function explainItself({ job, step }: Place, now: EpochMs): WaitReason | 
   if (job.phase.kind === 'held')
     return { code: 'held', message: `the job is held; release it with: berth release ${job.id}` };
   if (!step.isReleased) return explainNeeds(job, step);
+  if (!isRouted(step)) return { code: 'targets', message: 'its targets are about to be compared' };
   return explainBackoff(step, now);
 }
 

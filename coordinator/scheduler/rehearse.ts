@@ -1,13 +1,13 @@
 import { present } from '../../shared/assert.js';
-import type { EpochMs } from '../../shared/clock.js';
 import { jobIdOf, type NodeId, parseAllocationId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
 import { addResources } from '../../shared/resources.js';
 import { applyEvent } from '../model/apply.js';
 import { ChangeLog } from '../model/change-log.js';
-import { EVENT_VERSION } from '../model/events.js';
+import { type BerthEvent, EVENT_VERSION, type EventOf } from '../model/events.js';
 import type { IndexView, NodeUsage } from '../model/indexes.js';
 import type { Job, Step } from '../model/job.js';
+import { isRouted } from '../model/job.js';
 import { type ClusterState, type ClusterView, emptyState } from '../model/state.js';
 import { explainItself, explainWholeNode, limitedBy } from './explain.js';
 import { explainLimit } from './explain-limit.js';
@@ -32,6 +32,11 @@ export interface StepRehearsal {
 export interface RehearsalPolicy extends MachinePolicy {
   readonly policy: PlanPolicy;
   readonly pricing: Pricing;
+  /** Where a step with several targets would go; absent where there is none. */
+  readonly routeOf?: (
+    view: ClusterView,
+    place: { readonly job: Job; readonly step: Step },
+  ) => EventOf<'step.routed'> | undefined;
 }
 
 export interface Rehearsal {
@@ -48,9 +53,9 @@ export interface Rehearsal {
 export function rehearse(
   view: ClusterView,
   rehearsal: Rehearsal,
-  { policy, pricing, now, troubleOf }: RehearsalPolicy,
+  { policy, pricing, now, troubleOf, routeOf }: RehearsalPolicy,
 ): StepRehearsal[] {
-  const { scratch, job } = submitted(view, rehearsal, now);
+  const { scratch, job } = submitted(view, rehearsal, { now, ...(routeOf ? { routeOf } : {}) });
   const empty = viewOf(view, scratch, new Map());
   // What others would have to give up for it is no room that it has.
   const limits = { ...policy.limits, preemption: [] };
@@ -82,20 +87,31 @@ export function rehearse(
 }
 
 /** The job in a state of its own. */
-function submitted(view: ClusterView, { spec, by }: Rehearsal, now: EpochMs) {
+function submitted(
+  view: ClusterView,
+  { spec, by }: Rehearsal,
+  { now, routeOf }: Pick<RehearsalPolicy, 'now' | 'routeOf'>,
+) {
   const scratch = emptyState();
   const sequence = view.nextJobSequence;
   const jobId = jobIdOf(sequence);
   scratch.nextJobSequence = sequence;
-  const event = { type: 'job.submitted', jobId, sequence, spec, by } as const;
-  applyEvent(scratch, { seq: 1, at: now, version: EVENT_VERSION, event });
-  return { scratch, job: present(scratch.jobs.get(jobId), 'rehearsed job') };
+  const happen = (event: BerthEvent): void => {
+    applyEvent(scratch, { seq: scratch.lastSeq + 1, at: now, version: EVENT_VERSION, event });
+  };
+  happen({ type: 'job.submitted', jobId, sequence, spec, by });
+  const job = present(scratch.jobs.get(jobId), 'rehearsed job');
+  for (const step of [...job.steps.values()].filter((each) => !isRouted(each))) {
+    const routed = routeOf?.(view, { job, step });
+    if (routed) happen(routed);
+  }
+  return { scratch, job };
 }
 
 /** The cluster as it is, with the queue of the scratch state. */
 function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<NodeId, NodeUsage>): ClusterView {
   const { index } = view;
-  const { ready, levels, waitingCount, unfinishedJobCount } = scratch.index;
+  const { ready, levels, unrouted, reroutable, waitingCount, unfinishedJobCount } = scratch.index;
   const both: IndexView = {
     usage: (nodeId) => usage.get(nodeId) ?? index.usage(nodeId),
     nodeChanges: new ChangeLog(),
@@ -103,6 +119,8 @@ function viewOf(view: ClusterView, scratch: ClusterState, usage: ReadonlyMap<Nod
     instanceByNode: index.instanceByNode,
     ready,
     levels,
+    unrouted,
+    reroutable,
     accounts: index.accounts,
     mix: index.mix,
     experience: index.experience,

@@ -17,7 +17,8 @@ export interface WaitReason {
     | 'remote'
     | 'reservation'
     | 'preempting'
-    | 'starting';
+    | 'starting'
+    | 'targets';
   readonly message: string;
   readonly details?: Readonly<Record<string, unknown>>;
 }

@@ -10,6 +10,7 @@ const KNOWN_TYPES: Readonly<Record<EventType, true>> = {
   'job.cancelRequested': true,
   'job.finished': true,
   'step.released': true,
+  'step.routed': true,
   'step.swept': true,
   'task.requeued': true,
   'task.finished': true,

@@ -1,8 +1,10 @@
 import Type, { type Static } from 'typebox';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
+import { route } from '../routing/route.js';
 import { DEFAULT_PLAN_POLICY } from '../scheduler/plan.js';
-import { rehearse, type StepRehearsal } from '../scheduler/rehearse.js';
+import { type RehearsalPolicy, rehearse, type StepRehearsal } from '../scheduler/rehearse.js';
 import { readSpec, type Submission } from './jobs.js';
+import { presentRoute, routeSchema, routingOf } from './present-route.js';
 import { nullable } from './schemas.js';
 import type { Service } from './service.js';
 import { reasonSchema } from './why.js';
@@ -20,6 +22,7 @@ export const rehearsalSchema = Type.Object({
       placedCount: Type.Integer({ minimum: 0, description: 'Tasks that would be placed at once.' }),
       nodes: Type.Array(Type.Object({ node: Type.String(), taskCount: count })),
       reason: nullable(reasonSchema, 'Why the others would wait; null when none would.'),
+      route: nullable(routeSchema, 'Which of its targets it would go to; null where there is nothing to choose.'),
     }),
   ),
 });
@@ -44,7 +47,10 @@ export async function rehearseJob(
     const policy = { ...DEFAULT_PLAN_POLICY, maxPlacements: MAX_PLACEMENTS, limits, packing };
     const { pricing, clock, machines } = service;
     const troubleOf = (pool: string) => machines.troubleOf(pool);
-    const steps = rehearse(view, { spec, by }, { policy, pricing, now: clock.now(), troubleOf }).map(present);
+    const now = clock.now();
+    const routing = routingOf(service);
+    const routeOf: RehearsalPolicy['routeOf'] = (seen, place) => route(seen, place, routing, now);
+    const steps = rehearse(view, { spec, by }, { policy, pricing, now, troubleOf, routeOf }).map(present);
     const sum = (of: (step: RehearsalView['steps'][number]) => number): number =>
       steps.reduce((total, step) => total + of(step), 0);
     return {
@@ -59,5 +65,12 @@ export async function rehearseJob(
 function present({ step, placed, reason }: StepRehearsal): RehearsalView['steps'][number] {
   const nodes = [...placed].map(([node, taskCount]) => ({ node: node as string, taskCount }));
   const placedCount = nodes.reduce((total, { taskCount }) => total + taskCount, 0);
-  return { step: step.name, taskCount: step.count, placedCount, nodes, reason: reason ?? null };
+  return {
+    step: step.name,
+    taskCount: step.count,
+    placedCount,
+    nodes,
+    reason: reason ?? null,
+    route: presentRoute(step),
+  };
 }

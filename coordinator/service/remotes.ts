@@ -1,6 +1,8 @@
+import type { EpochMs } from '../../shared/clock.js';
 import type { Refusal } from '../../shared/errors.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { JobSpec } from '../../shared/job-spec/spec.js';
+import type { OutlookRequest, SiteOutlook } from '../routing/outlook.js';
 
 /** What is known of remote batch systems without asking them. */
 export interface Remotes {
@@ -8,6 +10,8 @@ export interface Remotes {
   refuse(spec: JobSpec): Promise<Refusal | undefined>;
   /** Where an attempt stands there, and what keeps news of it away; undefined when nothing is known. */
   stateOf(allocationId: AllocationId): RemoteState | undefined;
+  /** What is to be expected there; undefined when there is no such target. */
+  outlookOf(request: OutlookRequest): SiteOutlook | undefined;
 }
 
 export interface RemoteState {
@@ -15,4 +19,6 @@ export interface RemoteState {
   readonly isWaiting: boolean;
   /** For people. */
   readonly message: string;
+  /** When the system expects it to start; absent when it does not say. */
+  readonly expectedAt?: EpochMs;
 }

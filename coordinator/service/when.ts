@@ -1,10 +1,12 @@
 import Type, { type Static } from 'typebox';
 import type { Refusal } from '../../shared/errors.js';
 import type { Job, Step } from '../model/job.js';
+import { alternativesOf } from '../routing/alternatives.js';
 import { type Prediction, predictStart } from '../scheduler/predict.js';
 import { lookAtJob } from './look.js';
 import { JOB_STATES } from './present-job.js';
-import { instantOrNull, nullable, oneOf, time } from './schemas.js';
+import { alternativeSchema, presentAlternative, routingOf } from './present-route.js';
+import { instant, instantOrNull, nullable, oneOf, time } from './schemas.js';
 import type { Service } from './service.js';
 
 export const whenSchema = Type.Object({
@@ -22,9 +24,14 @@ export const whenSchema = Type.Object({
       node: nullable(Type.String()),
       tasksBefore: nullable(Type.Integer({ minimum: 0 }), 'How many tasks are served before it.'),
       message: Type.String(),
+      target: nullable(Type.String(), 'Where its waiting tasks go; null where there is nothing to choose.'),
+      alternatives: Type.Array(alternativeSchema, {
+        description: 'Of a step with several targets: each as it is now.',
+      }),
     }),
     { description: 'Empty when nothing waits.' },
   ),
+  at: time('When this was estimated.'),
 });
 export type WhenView = Static<typeof whenSchema>;
 
@@ -34,9 +41,12 @@ export function predictJob(service: Service, jobId: string): Promise<WhenView | 
     const policy = { limits: service.limits, now: service.clock.now() };
     const steps = [...job.steps.values()].flatMap((step) => {
       const prediction = predictStart(view, { job, step }, policy);
-      return prediction ? [present(step, prediction)] : [];
+      if (!prediction) return [];
+      const isOpen = view.index.unrouted.has(`${job.id}.${step.name}`) || step.route !== undefined;
+      const alternatives = isOpen ? alternativesOf(view, { job, step }, routingOf(service), policy.now) : [];
+      return [{ ...present(step, prediction), alternatives: alternatives.map(presentAlternative) }];
     });
-    return { job: job.id, phase: phaseOf(job), steps };
+    return { job: job.id, phase: phaseOf(job), steps, at: instant(policy.now) };
   });
 }
 
@@ -44,12 +54,13 @@ function phaseOf(job: Job): WhenView['phase'] {
   return job.phase.kind;
 }
 
-function present(step: Step, prediction: Prediction): WhenView['steps'][number] {
+function present(step: Step, prediction: Prediction): Omit<WhenView['steps'][number], 'alternatives'> {
   return {
     step: step.name,
     waiting: step.counts.blocked + step.counts.queued,
     ground: prediction.ground,
     startAt: instantOrNull(prediction.startAt),
+    target: step.route?.target ?? null,
     node: 'nodeId' in prediction ? prediction.nodeId : null,
     tasksBefore: prediction.ground === 'behind' ? prediction.taskCount : null,
     message: describe(prediction),

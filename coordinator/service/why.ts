@@ -2,8 +2,10 @@ import Type, { type Static } from 'typebox';
 import type { Refusal } from '../../shared/errors.js';
 import { formatRanges, type IndexRange, type RangeSet, rangesCount } from '../../shared/ranges.js';
 import type { Job, Step } from '../model/job.js';
+import { isTarget } from '../model/mirror.js';
 import { lookAtJob } from './look.js';
 import { JOB_STATES } from './present-job.js';
+import { routeSchema, routesOf } from './present-route.js';
 import { instant, oneOf } from './schemas.js';
 import type { Service } from './service.js';
 import { Explanations, type WaitReason } from './waiting.js';
@@ -26,6 +28,7 @@ export const whySchema = Type.Object({
     }),
     { description: 'Empty when nothing waits.' },
   ),
+  routes: Type.Array(routeSchema, { description: 'Of steps with several targets: where they go, and why.' }),
 });
 export type WhyView = Static<typeof whySchema>;
 
@@ -36,7 +39,7 @@ export function explainJob(service: Service, jobId: string): Promise<WhyView | R
   return lookAtJob(service, jobId, (view, job) => {
     const explanations = new Explanations(view, service);
     const waiting = [...job.steps.values()].flatMap((step) => waitingOf(job, step, explanations));
-    return { job: job.id, phase: job.phase.kind, waiting };
+    return { job: job.id, phase: job.phase.kind, waiting, routes: routesOf(job) };
   });
 }
 
@@ -57,7 +60,7 @@ function waitingOf(job: Job, step: Step, explanations: Explanations): WhyView['w
 
 /** Tasks that have their place at a remote batch system and wait there, by what it says of them. */
 function remotelyWaiting(step: Step, explanations: Explanations): WhyView['waiting'] {
-  if (step.spec.target === undefined) return [];
+  if (!step.spec.targets?.some(isTarget)) return [];
   const byMessage = new Map<string, IndexRange[]>();
   for (const { index, phase } of step.tasks.values()) {
     const remote = phase.kind === 'placed' ? explanations.remoteOf(phase.allocationId) : undefined;

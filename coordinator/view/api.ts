@@ -152,6 +152,23 @@ export interface WhyView {
   readonly job: string;
   readonly phase: string;
   readonly waiting: readonly WaitingTasks[];
+  readonly routes: readonly Route[];
+}
+
+/** Which of its targets a step goes to. */
+export interface Route {
+  readonly step: string;
+  readonly target: string;
+  readonly because: string;
+  readonly at: string;
+  readonly alternatives: readonly Alternative[];
+}
+
+export interface Alternative {
+  readonly target: string;
+  readonly startAt: string | null;
+  readonly pricePerHour: number;
+  readonly ground: string;
 }
 
 export interface WaitingTasks {
@@ -179,6 +196,8 @@ export interface WhenView {
   readonly job: string;
   readonly phase: string;
   readonly steps: readonly WhenStep[];
+  /** When this was estimated. */
+  readonly at: string;
 }
 
 export interface WhenStep {
@@ -188,6 +207,10 @@ export interface WhenStep {
   readonly startAt: string | null;
   readonly node: string | null;
   readonly message: string;
+  /** Where its waiting tasks go; null where there is nothing to choose. */
+  readonly target: string | null;
+  /** As its targets are now. */
+  readonly alternatives: readonly Alternative[];
 }
 
 export interface RehearsalView {
@@ -202,6 +225,7 @@ export interface RehearsedStep {
   readonly placedCount: number;
   readonly nodes: readonly { readonly node: string; readonly taskCount: number }[];
   readonly reason: { readonly code: string; readonly message: string } | null;
+  readonly route: Route | null;
 }
 
 /** Thousandths of GPUs that are free, and of these what GPU tasks cannot use, by what keeps it from them. */

@@ -7,7 +7,6 @@ import type { ObjectShape } from './read.js';
 const UNSUPPORTED = {
   pools: 'choosing among pools is not supported by this version; select nodes with "constraints"',
   pool: 'choosing a pool is not supported by this version; select nodes with "constraints"',
-  targets: 'choosing among targets is not supported by this version; write one "target"',
   privileged: 'a container with all power over its node is not supported; name what it needs in "container.capAdd"',
 };
 
@@ -21,6 +20,9 @@ export const STEP_FIELDS = [
   'gang',
   'driver',
   'target',
+  'targets',
+  'prefer',
+  'deadline',
   'image',
   'container',
   'command',

@@ -32,7 +32,9 @@ export interface RunFlagValues {
   readonly secret?: readonly string[];
   readonly label?: readonly string[];
   readonly constraint?: readonly string[];
-  readonly target?: string;
+  readonly target?: readonly string[];
+  readonly prefer?: string;
+  readonly deadline?: string;
   readonly image?: string;
   readonly user?: string;
   readonly pull?: string;
@@ -211,10 +213,25 @@ export const RUN_FLAGS: readonly RunFlag[] = [
   },
   {
     flag: '--target',
-    value: 'hpc/NAME',
+    value: 'PLACE',
     key: 'target',
-    field: 'target',
-    help: 'run at this remote batch system',
+    field: 'targets',
+    repeatable: true,
+    help: 'run there: hpc/NAME, pool/NAME or cluster; repeated, where it is best',
+  },
+  {
+    flag: '--prefer',
+    value: 'WHAT',
+    key: 'prefer',
+    field: 'prefer',
+    help: 'what decides between targets: time or price',
+  },
+  {
+    flag: '--deadline',
+    value: 'TIME',
+    key: 'deadline',
+    field: 'deadline',
+    help: 'take the cheapest target that is done so long after the submission: 6h',
   },
   { flag: '--image', value: 'IMAGE', key: 'image', field: 'image', help: 'run in this container image' },
   { flag: '--user', value: 'NAME', key: 'user', field: 'user', help: 'whom the node runs it as, if it may' },
@@ -290,7 +307,9 @@ export function specInputFromFlags(values: RunFlagValues): SpecInput {
     array: values.array,
     count: integerOrText(values.count),
     maxParallel: integerOrText(values.maxParallel),
-    target: values.target,
+    targets: values.target,
+    prefer: values.prefer,
+    deadline: values.deadline,
     image: values.image,
     container: unlessEmpty({ pull: values.pull, network: values.network }),
     command: values.command,

@@ -5,7 +5,7 @@ import { USER_PATTERN } from './container.js';
 import { STEP_FIELDS } from './fields.js';
 import { PRIORITY_CLASSES } from './priority.js';
 import { stagingFields } from './schema-staging.js';
-import { CONTAINER_NETWORKS, PULL_POLICIES, SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
+import { CONTAINER_NETWORKS, PREFERENCES, PULL_POLICIES, SPEC_DEFAULTS, SPEC_LIMITS } from './spec.js';
 
 /**
  * The input form as JSON Schema, for editors and the API's description.
@@ -191,6 +191,13 @@ const array = Type.Union(
   { description: 'Task indexes.' },
 );
 
+const place = (description: string) =>
+  Type.String({
+    pattern: '^(cluster|(hpc|pool)/[A-Za-z0-9].*)$',
+    examples: ['hpc/prometheus', 'pool/small', 'cluster'],
+    description,
+  });
+
 const secretName = (description: string) => Type.String({ pattern: SECRET_NAME.source, description });
 
 const secrets = Type.Array(
@@ -227,8 +234,20 @@ const stepFields = {
     }),
   ),
   driver: Type.Optional(names(['process', 'docker'], 'Default docker when an image is given, else process.')),
-  target: Type.Optional(
-    Type.String({ pattern: '^hpc/[A-Za-z0-9]', description: 'The remote batch system that runs it; default: none.' }),
+  target: Type.Optional(place('Where it runs; default: on any node of this cluster.')),
+  targets: Type.Optional(
+    Type.Array(place('A place.'), {
+      minItems: 1,
+      maxItems: SPEC_LIMITS.maxTargets,
+      uniqueItems: true,
+      description: 'Places to choose from, in place of "target".',
+    }),
+  ),
+  prefer: Type.Optional(
+    names(PREFERENCES, 'What decides between several targets. Default time, or price where there is a deadline.'),
+  ),
+  deadline: Type.Optional(
+    duration('Take the cheapest target that is expected to be done so long after the submission, else the soonest.'),
   ),
   image: Type.Optional(Type.String({ pattern: '^\\S+$', description: 'Container image; for the docker driver.' })),
   container: Type.Optional(container),
@@ -290,6 +309,10 @@ const runRules = [
   },
   { not: { required: ['command', 'args'] } },
   { not: { required: ['array', 'count'] } },
+  { not: { required: ['target', 'targets'] } },
+  ...['prefer', 'deadline'].map((field) => ({
+    anyOf: [{ required: ['targets'], properties: { targets: { minItems: 2 } } }, { not: { required: [field] } }],
+  })),
   { not: { required: ['user', 'image'] } },
   { not: { required: ['user', 'driver'], properties: { driver: { const: 'docker' } } } },
   { not: { required: ['image', 'resources'], properties: { resources: pinned } } },

@@ -26,6 +26,13 @@ export type DriverName = 'process' | 'docker';
 /** A remote batch system, as jobs name it. */
 export type TargetName = `hpc/${string}`;
 
+/** Where tasks may run: any node of this cluster, the nodes of one pool, or a remote batch system. */
+export type PlaceName = 'cluster' | `pool/${string}` | TargetName;
+
+/** What decides between several of them. */
+export const PREFERENCES = ['time', 'price'] as const;
+export type Preference = (typeof PREFERENCES)[number];
+
 export interface StepSpec {
   readonly name: string;
   /** Names of steps that must succeed first. */
@@ -33,8 +40,12 @@ export interface StepSpec {
   /** Task indexes in range notation, ascending and disjoint: `0`, `1-100`, `1-9:2,20`. */
   readonly array: string;
   readonly driver: DriverName;
-  /** The remote batch system that runs its tasks; absent: nodes of this cluster do. */
-  readonly target?: TargetName;
+  /** Where its tasks may run, one of them or several to choose from; absent: on any node of this cluster. */
+  readonly targets?: readonly PlaceName[];
+  /** Decides between several targets; absent: the time, or the price where there is a deadline. */
+  readonly prefer?: Preference;
+  /** It is to be done this long after its job was submitted; with several targets only. */
+  readonly deadlineMs?: number;
   /** Container image; only with `driver: docker`. */
   readonly image: string | null;
   /** How its container differs from the node's usual one; absent when it does not. */
@@ -166,6 +177,7 @@ export const SPEC_LIMITS = {
   maxEnvEntries: 1_024,
   maxSecrets: 64,
   maxLabels: 64,
+  maxTargets: 16,
   maxConstraints: 64,
   maxGpus: 1_024,
   maxGpuModels: 32,

@@ -1,4 +1,4 @@
-import { MAIN_STEP, NAME, STEP_NAME } from '../ids.js';
+import { MAIN_STEP, STEP_NAME } from '../ids.js';
 import { shown } from '../units.js';
 import { readArray } from './array.js';
 import { readConstraints } from './constraints.js';
@@ -13,9 +13,10 @@ import { readRun } from './run.js';
 import { readRetry, readStop, readTimeLimit } from './run-policy.js';
 import { readSecrets } from './secrets.js';
 import { readLogLimit } from './sizes.js';
-import { type DriverName, SPEC_LIMITS, type StepSpec, type TargetName } from './spec.js';
+import { type DriverName, SPEC_LIMITS, type StepSpec } from './spec.js';
 import { checkStaging, withNeedsOfEdges } from './step-edges.js';
 import { inDependencyOrder } from './step-order.js';
+import { readTargets } from './targets.js';
 import { taskCountOf } from './task-indexes.js';
 import { readVolumes } from './volumes.js';
 
@@ -46,7 +47,6 @@ export function readStep(field: Field, name: string): StepSpec {
   checkPinning(field, driver);
   const checkpoint = child(field, 'checkpoint');
   const logLimitMiB = readOr(child(field, 'logLimit'), readLogLimit, undefined);
-  const target = readOr(child(field, 'target'), readTarget, undefined);
   const env = readOr(child(field, 'env'), readEnv, {});
   const secrets = readOr(child(field, 'secrets'), (list) => readSecrets(list, env), undefined);
   return {
@@ -56,7 +56,7 @@ export function readStep(field: Field, name: string): StepSpec {
     ...(maxParallel === undefined ? {} : { maxParallel }),
     ...(readOr(child(field, 'gang'), readBoolean, false) ? readGang(field, { array, maxParallel }) : {}),
     driver,
-    ...(target === undefined ? {} : { target }),
+    ...readTargets(field),
     image,
     ...readContainerOf(field, image),
     run: readRun(field),
@@ -182,15 +182,6 @@ function readDriver(step: Field, image: string | null): DriverName {
 
 function readDriverName(field: Field): DriverName | undefined {
   return readOneOf(field, ['process', 'docker']);
-}
-
-/** Whether there is such a target, the coordinator knows. */
-function readTarget(field: Field): TargetName | undefined {
-  const target = readText(field, 'the name of a target');
-  if (target === undefined) return undefined;
-  const name = target.replace(/^hpc\//, '');
-  if (name !== target && NAME.test(name)) return `hpc/${name}`;
-  return invalid(field, `${shown(target)} is not a target; write hpc/NAME`);
 }
 
 const IMAGE = /^[^\s]+$/;

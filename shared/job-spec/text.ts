@@ -39,8 +39,9 @@ function parseScript(script: string, { fileName, flags = {} }: JobTextOptions): 
 }
 
 /** Slurm's own options are a remote Slurm's to read: only what decides which tasks there are is read here too. */
-function readFor(target: string | undefined, script: ScriptFlags): ScriptFlags {
-  if (target === undefined || script.dialect !== 'SBATCH') return script;
+function readFor(target: RunFlagValues['target'], script: ScriptFlags): ScriptFlags {
+  const isRemote = target?.every((place) => place.startsWith('hpc/'));
+  if (!isRemote || script.dialect !== 'SBATCH') return script;
   const { name, array, maxParallel } = script.values;
   const values = Object.entries({ name, array, maxParallel }).filter(([, value]) => value !== undefined);
   return { ...script, values: Object.fromEntries(values), findings: [] };
@@ -55,7 +56,8 @@ function parseDocument(text: string, { fileName, flags = {} }: JobTextOptions): 
 
 /** Objects such as `resources` and `env` are merged by field; all else is replaced. */
 function overridden(base: SpecInput, over: SpecInput): SpecInput {
-  const kept = 'array' in over || 'count' in over ? { ...base, array: undefined, count: undefined } : base;
+  let kept = 'array' in over || 'count' in over ? { ...base, array: undefined, count: undefined } : base;
+  if ('targets' in over) kept = { ...kept, target: undefined };
   const entries = Object.entries(over).map(([key, value]) => {
     const under = Object.hasOwn(base, key) ? base[key] : undefined;
     return [key, isRecord(value) && isRecord(under) ? { ...under, ...value } : value] as const;

@@ -137,6 +137,7 @@ t.test('show tells a task’s attempts, why tells its waiting', async (t) => {
     job: 'j2',
     phase: 'active',
     waiting: [{ step: 'main', tasks: '1-100', count: 100, reason }],
+    routes: [],
   });
   const why = new Session(api);
   t.equal(await why.run('why', 'j2'), 0);

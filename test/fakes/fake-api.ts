@@ -201,7 +201,7 @@ export class FakeApi {
     const job = this.jobs.get(id);
     if (job === undefined) return problem(404, 'not-found', `there is no job "${id}"`);
     if (part === undefined) return ok(await this.#waited(seen, job));
-    if (part === 'why') return ok(this.waiting.get(id) ?? { job: id, phase: job.state, waiting: [] });
+    if (part === 'why') return ok(this.waiting.get(id) ?? { job: id, phase: job.state, waiting: [], routes: [] });
     if (part === 'receipt') return ok({ job: id, receipt: null });
     if (part === 'logs') return (answer) => void this.#jobLogs(answer, id, seen.query.follow === 'true');
     if (part === 'tasks' && last === 'logs') return () => void this.#taskLogs(response, `${id}.${task}`, seen);

@@ -227,7 +227,7 @@ t.test('what a target cannot do is refused before anything is submitted', async 
   t.teardown(() => coordinator.close());
   const script = (text: string) => ({ run: { kind: 'script' as const, script: text, args: [] } });
   const wrong = [
-    [{ target: 'hpc/sit' as const }, /there is no target "hpc\/sit"; did you mean "hpc\/site"\?/],
+    [{ targets: ['hpc/sit' as const] }, /there is no target "hpc\/sit"; did you mean "hpc\/site"\?/],
     [{ gang: true as const, array: '0-1' }, /gang: is not for a remote job/],
     [{ volumes: [{ name: 'data', mount: '/data' }] }, /volumes: are of nodes of this cluster/],
     [{ inputs: [{ source: { kind: 'url' as const, url: 'file:///etc/passwd' }, to: 'p' }] }, /cannot be brought/],
@@ -319,5 +319,5 @@ t.test('a missing secret and an unknown partition are told at submission', async
   const coordinator = await MirrorCoordinator.begin({ folder, targets, open: () => site.open('mian') });
   t.teardown(() => coordinator.close());
   await t.rejects(coordinator.submit(aRemoteJob('true')), { message: /hpc\/site needs the secret "missing"/ });
-  await t.rejects(coordinator.submit(aRemoteJob('true', { target: 'hpc/other' })), { message: /no partition mian/ });
+  await t.rejects(coordinator.submit(aRemoteJob('true', { targets: ['hpc/other'] })), { message: /no partition mian/ });
 });

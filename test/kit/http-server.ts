@@ -122,7 +122,7 @@ export class TestServer {
         refuseProvider: async ({ provider }) =>
           provider.kind === 'process' ? undefined : refuse('invalid-spec', `there is no provider "${provider.kind}"`),
       },
-      remotes: { refuse: async () => undefined, stateOf: () => undefined },
+      remotes: { refuse: async () => undefined, stateOf: () => undefined, outlookOf: () => undefined },
       clock,
       limits: { ...NO_LIMITS, secretKeys: secrets.secretKeys },
       packing: 'pack',

@@ -129,5 +129,5 @@ export function aTarget(stagingRoot: string, parts: Readonly<Record<string, unkn
 
 /** A job of one step at it, which runs a shell command. */
 export function aRemoteJob(command: string, parts: Parameters<typeof oneStep>[0] = {}): JobSpec {
-  return oneStep({ target: 'hpc/site', run: { kind: 'command', argv: ['sh', '-c', command] }, ...parts });
+  return oneStep({ targets: ['hpc/site'], run: { kind: 'command', argv: ['sh', '-c', command] }, ...parts });
 }

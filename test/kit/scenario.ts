@@ -8,6 +8,7 @@ import type { MemoryLimits } from '../../coordinator/model/memory-limits.js';
 import type { Departure } from '../../coordinator/model/past.js';
 import { restore, serialize } from '../../coordinator/model/snapshot.js';
 import { type ClusterView, emptyState } from '../../coordinator/model/state.js';
+import type { Outlook } from '../../coordinator/routing/outlook.js';
 import { DEFAULT_PLAN_POLICY } from '../../coordinator/scheduler/plan.js';
 import { ImmediatePricing, type Pricing } from '../../coordinator/scheduler/worth/pricing.js';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
@@ -28,6 +29,8 @@ interface ScenarioOptions {
   readonly isChecked?: boolean;
   /** MEMORY_LIMITS when absent. */
   readonly memory?: MemoryLimits;
+  /** Of remote batch systems. */
+  readonly outlook?: Outlook;
 }
 
 /**
@@ -53,6 +56,7 @@ export class Scenario {
     pricing = new ImmediatePricing(),
     isChecked = true,
     memory,
+    outlook,
   }: ScenarioOptions = {}) {
     this.#isChecked = isChecked;
     this.#memory = memory;
@@ -61,6 +65,7 @@ export class Scenario {
       rules: { nodeLeaseMs: LEASE_MS, limits },
       planning: { ...DEFAULT_PLAN_POLICY, limits },
       pricing,
+      ...(outlook ? { outlook } : {}),
     });
   }
 

@@ -239,6 +239,7 @@ t.test('the schema accepts and refuses what the parser does', async (t) => {
     { command: ['a'], resources: { gpus: { count: 1, share: '250m', model: 'a100' } } },
     { command: ['a'], resources: { gpus: { count: 2, memory: '8GiB', model: ['a100', 'h100'] } } },
     { command: ['a'], target: 'hpc/site' },
+    { command: ['a'], targets: ['pool/small', 'hpc/site', 'cluster'], prefer: 'price', deadline: '6h' },
     { command: ['a'], image: 'b', driver: 'docker', env: { A: 1 }, constraints: ['arch=x64'], timeLimit: '1h30m' },
     {
       steps: [

@@ -95,7 +95,9 @@ t.test('every flag sets the field that its table row names', async (t) => {
       FLAGS[key] ??
       {
         exclusive: true,
-        target: 'hpc/site',
+        target: ['hpc/site', 'pool/small'],
+        prefer: 'price',
+        deadline: '6h',
         pinCpus: true,
         user: 'ann',
         gpuModel: ['a100'],

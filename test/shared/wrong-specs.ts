@@ -34,6 +34,18 @@ export const WRONG_SPECS: [unknown, string | RegExp][] = [
   [{ command: ['a'], array: [] }, 'array: is empty; a step has at least one task'],
   [{ command: ['a'], array: '1-9', count: 3 }, 'count: cannot be given together with "array"; keep one of them'],
   [{ command: ['a'], array: '1-1000001' }, 'array: "1-1000001": it has more than 1000000 tasks'],
+  [{ command: ['a'], target: 'site' }, 'target: "site" is not a target; write hpc/NAME, pool/NAME or cluster'],
+  [{ command: ['a'], targets: [] }, 'targets: is empty; name a place, or remove the field'],
+  [{ command: ['a'], targets: ['hpc/a', 'hpc/a'] }, 'targets: names hpc/a twice; keep one of them'],
+  [
+    { command: ['a'], target: 'hpc/a', targets: ['pool/b'] },
+    'target: cannot be given together with "targets"; keep one of them',
+  ],
+  [
+    { command: ['a'], target: 'hpc/a', deadline: '1h' },
+    'deadline: decides between several "targets"; name more of them, or remove it',
+  ],
+  [{ command: ['a'], targets: ['hpc/a', 'cluster'], prefer: 'speed' }, /^prefer: "speed" is not one of time, price/],
   [{ command: ['a'], gang: 2 }, 'gang: 2 is not true or false'],
   [{ command: ['a'], gang: true, count: 1025 }, /^gang: has 1025 ranks; at most 1024 start together/],
   [{ command: ['a'], gang: true, count: 4, maxParallel: 3 }, /^maxParallel: is 3 for a gang of 4; all ranks/],

@@ -3,6 +3,7 @@ import type { NodeId } from '../../../shared/ids.js';
 import { WHOLE_GPU_MILLIS } from '../../../shared/resources.js';
 import type { DemandClass } from '../../model/demand.js';
 import { MinHeap } from '../../model/heap.js';
+import type { ReadyStep } from '../../model/lanes.js';
 import type { Node } from '../../model/node.js';
 import type { Pool } from '../../model/pool.js';
 import { type ClusterView, stepOf } from '../../model/state.js';
@@ -27,7 +28,11 @@ export interface Place {
 export interface Waiting {
   readonly demand: DemandClass;
   readonly runMs: number;
+  readonly of: QueuePlace;
 }
+
+/** Whose task it is, and where that is in the queue. */
+export type QueuePlace = Pick<ReadyStep, 'jobId' | 'step' | 'priority' | 'sequence'>;
 
 export const LOOK_AHEAD = {
   /** Waiting tasks that are looked at; what is behind them is looked at when they are served. */
@@ -76,7 +81,7 @@ export function waitingTasks(view: ClusterView, policy: PlanPolicy, now: EpochMs
     const step = stepOf(view, entry);
     if (!step) continue;
     const together = togetherOf(entry.demand);
-    const task = { demand: entry.demand, runMs: expectedRunMs(view, entry.jobId, entry.step) };
+    const task = { demand: entry.demand, runMs: expectedRunMs(view, entry.jobId, entry.step), of: entry };
     let remaining = left.get(entry) ?? step.counts.queued;
     while (remaining >= together && queue.take(entry, { count: together })) {
       for (let rank = 0; rank < together; rank += 1) found.push(task);

@@ -14,13 +14,16 @@ import type { Allocation } from '../../model/allocation.js';
 import type { Step } from '../../model/job.js';
 import { inventoryOf, targetNode } from '../../model/mirror.js';
 import type { ClusterView } from '../../model/state.js';
+import type { OutlookRequest, SiteOutlook } from '../../routing/outlook.js';
 import { type ArrayRange, arrayRangeOf } from '../array-range.js';
 import type { HpcBackend } from '../backend.js';
 import type { TargetSpec } from '../read-targets.js';
 import type { HpcTarget } from '../target.js';
+import { Foresight } from './foresight.js';
 import { type Group, groupsOf, offsetOfGroup, tagFor } from './grouping.js';
+import { Outlooks } from './outlooks.js';
 import type { OutputSink } from './output.js';
-import { refuseTargets } from './refuse-targets.js';
+import { refuseTargets, requestsOf } from './refuse-targets.js';
 import type { RemoteState } from './remote-work.js';
 import { Site } from './site.js';
 import { workOf } from './work-of.js';
@@ -40,6 +43,12 @@ export interface MirrorOperatorOptions {
   readonly log: Log;
 }
 
+/** One account at one target. */
+interface OpenSite {
+  readonly site: Site;
+  readonly outlooks: Outlooks;
+}
+
 /** A submission waits so long for a site to say what is set up wrongly. */
 const CHECK_MS = 5_000;
 
@@ -53,7 +62,8 @@ export class MirrorOperator {
   readonly #options: MirrorOperatorOptions;
   readonly #targets: ReadonlyMap<NodeId, TargetSpec>;
   /** By target and, where jobs need credentials, namespace. */
-  readonly #sites = new Map<string, Site>();
+  readonly #sites = new Map<string, OpenSite>();
+  readonly #foresight: Foresight;
   #ordered = new Set<AllocationId>();
   #isAdopting = false;
   #isClosed = false;
@@ -61,6 +71,11 @@ export class MirrorOperator {
   constructor(options: MirrorOperatorOptions) {
     this.#options = options;
     this.#targets = new Map(options.targets.map((spec) => [targetNode(nameOf(spec)), spec]));
+    this.#foresight = new Foresight({
+      ...options,
+      targetOf: (name) => this.#targets.get(targetNode(name)),
+      siteOf: (name, namespace) => this.#openSite(targetNode(name), namespace),
+    });
   }
 
   /** Joins the engine, and takes up what was going on when the last coordinator ended. */
@@ -72,6 +87,7 @@ export class MirrorOperator {
       if (isRefusal(reply)) log.error('a target cannot join', { target: nodeId, reason: reply.detail });
       this.#adoptSoon(live);
     }
+    this.#foresight.begin();
   }
 
   /** Does what follows for targets from events that are on disk; what is not for them is left to others. */
@@ -92,17 +108,21 @@ export class MirrorOperator {
     const hasSecret = (namespace: string, name: string): boolean => secrets.valueOf(namespace, name) !== undefined;
     const refusal = refuseTargets(spec, { targets, hasSecret });
     if (refusal) return refusal;
-    for (const [position, { target }] of spec.steps.entries()) {
-      const site = target && this.#siteOf(targetNode(target), spec.namespace);
+    for (const { name, field } of requestsOf(spec)) {
+      const site = this.#siteOf(targetNode(name), spec.namespace);
       const message = site && (await Promise.race([site.fault(), sleep(clock, CHECK_MS).then(() => undefined)]));
-      if (message)
-        return refuse('invalid-spec', message, { problems: [{ field: `steps[${position}].target`, message }] });
+      if (message) return refuse('invalid-spec', message, { problems: [{ field, message }] });
     }
+    await Promise.race([this.#foresight.ask(spec), sleep(clock, CHECK_MS)]);
     return undefined;
   }
 
+  outlookOf(request: OutlookRequest): SiteOutlook | undefined {
+    return this.#foresight.outlookOf(request);
+  }
+
   stateOf(allocationId: AllocationId): RemoteState | undefined {
-    for (const site of this.#sites.values()) {
+    for (const { site } of this.#sites.values()) {
       const state = site.stateOf(allocationId);
       if (state !== undefined) return state;
     }
@@ -111,7 +131,9 @@ export class MirrorOperator {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all([...this.#sites.values()].map((site) => site.close()));
+    this.#foresight.close();
+    for (const { outlooks } of this.#sites.values()) outlooks.close();
+    await Promise.all([...this.#sites.values()].map(({ site }) => site.close()));
   }
 
   #hello(nodeId: NodeId, spec: TargetSpec, live: readonly AllocationId[]): Hello {
@@ -198,6 +220,10 @@ export class MirrorOperator {
   }
 
   #siteOf(nodeId: NodeId, namespace: string): Site | undefined {
+    return this.#openSite(nodeId, namespace)?.site;
+  }
+
+  #openSite(nodeId: NodeId, namespace: string): OpenSite | undefined {
     const spec = this.#targets.get(nodeId);
     if (!spec) return undefined;
     const { target } = spec;
@@ -206,16 +232,20 @@ export class MirrorOperator {
     const known = this.#sites.get(key);
     if (known) return known;
     const { engine, logs, artifacts, clock, log, open } = this.#options;
-    const site = new Site({ target, nodeId, backend: open(target, namespace), engine, logs, artifacts, clock, log });
-    this.#sites.set(key, site);
-    return site;
+    const backend = open(target, namespace);
+    const opened = {
+      site: new Site({ target, nodeId, backend, engine, logs, artifacts, clock, log }),
+      outlooks: new Outlooks({ target, backend, clock, log }),
+    };
+    this.#sites.set(key, opened);
+    return opened;
   }
 
   /** An attempt is to stop; one that was never on its way to the site has ended with that. */
   #end(id: AllocationId, nodeId: NodeId): void {
     const allocation = this.#options.engine.view.allocations.get(id);
     const reason = allocation?.phase.kind === 'stopping' ? allocation.phase.reason : 'stale';
-    for (const site of this.#sites.values()) if (site.stop(id, reason)) return;
+    for (const { site } of this.#sites.values()) if (site.stop(id, reason)) return;
     if (allocation?.phase.kind !== 'stopping' || allocation.mirror) return;
     this.#report(id, nodeId, { kind: 'stopped', reason, ranMs: 0 });
   }

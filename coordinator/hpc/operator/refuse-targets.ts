@@ -1,52 +1,63 @@
 import { isRefusal, type Problem, type Refusal, refuse } from '../../../shared/errors.js';
-import type { JobSpec, StepSpec } from '../../../shared/job-spec/spec.js';
+import type { JobSpec, StepSpec, TargetName } from '../../../shared/job-spec/spec.js';
 import { didYouMean } from '../../../shared/suggest.js';
+import { isTarget } from '../../model/mirror.js';
 import type { TargetSpec } from '../read-targets.js';
 import type { HpcTarget } from '../target.js';
-import { submissionOf, unreachableInputs } from './submission-of.js';
+import { submissionToCome, unreachableInputs } from './submission-of.js';
 
 export interface KnownTargets {
   readonly targets: readonly TargetSpec[];
   readonly hasSecret: (namespace: string, name: string) => boolean;
 }
 
-/** Stands for a tag, which a job gets once it is accepted. */
-const TAG_TO_COME = 'berth-check';
-
-/** Why some step's target cannot be asked for it; undefined when all can, or there is no such step. */
+/** Why some step's remote target cannot be asked for it; undefined when all can, or there is none. */
 export function refuseTargets(spec: JobSpec, known: KnownTargets): Refusal | undefined {
-  for (const [position, step] of spec.steps.entries()) {
-    const refusal = step.target === undefined ? undefined : refuseStep({ spec, step, position }, known);
+  for (const request of requestsOf(spec)) {
+    const refusal = refuseRequest(request, known);
     if (refusal) return refusal;
   }
   return undefined;
 }
 
-interface Place {
+/** A step with one of the remote targets that it names. */
+export interface TargetRequest {
   readonly spec: JobSpec;
   readonly step: StepSpec;
-  readonly position: number;
+  readonly name: TargetName;
+  /** As problems name it. */
+  readonly field: string;
 }
 
-function refuseStep({ spec, step, position }: Place, { targets, hasSecret }: KnownTargets): Refusal | undefined {
-  const target = targets.find((each) => `hpc/${each.target.name}` === step.target)?.target;
-  const field = `steps[${position}].target`;
+export function requestsOf(spec: JobSpec): TargetRequest[] {
+  return spec.steps.flatMap((step, position) =>
+    (step.targets ?? []).flatMap((name, choice) =>
+      isTarget(name) ? [{ spec, step, name, field: `steps[${position}].targets[${choice}]` }] : [],
+    ),
+  );
+}
+
+function refuseRequest(
+  { spec, step, name, field }: TargetRequest,
+  { targets, hasSecret }: KnownTargets,
+): Refusal | undefined {
+  const target = targets.find((each) => `hpc/${each.target.name}` === name)?.target;
   if (!target) {
     const names = targets.map((each) => `hpc/${each.target.name}`);
-    const message = `there is no target "${step.target}"${didYouMean(step.target ?? '', names)}`;
+    const message = `there is no target "${name}"${didYouMean(name, names)}`;
     const hint = names.length === 0 ? 'start the coordinator with --targets FILE' : `there are: ${names.join(', ')}`;
     return refuse('invalid-spec', message, { hint, problems: [{ field, message }] });
   }
-  const missing = secretsOf(target).find((name) => !hasSecret(spec.namespace, name));
+  const missing = secretsOf(target).find((secret) => !hasSecret(spec.namespace, secret));
   if (missing !== undefined) {
-    const message = `${step.target} needs the secret "${missing}", which namespace ${spec.namespace} does not have`;
+    const message = `${name} needs the secret "${missing}", which namespace ${spec.namespace} does not have`;
     const hint = `set it with: berth secrets set ${missing} --namespace ${spec.namespace}`;
     return refuse('invalid-spec', message, { hint, problems: [{ field, message }] });
   }
   const problems: readonly Problem[] = unreachableInputs(step, target);
   const [first] = problems;
   if (first) return refuse('unsupported-field', first.message, { problems });
-  const submission = submissionOf({ spec, step, indexes: step.array, name: { tag: TAG_TO_COME } }, target);
+  const submission = submissionToCome({ spec, step }, target);
   return isRefusal(submission) ? submission : undefined;
 }
 

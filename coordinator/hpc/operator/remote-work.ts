@@ -2,6 +2,7 @@ import type { EpochMs } from '../../../shared/clock.js';
 import type { AllocationId } from '../../../shared/ids.js';
 import type { OutputSpec } from '../../../shared/job-spec/staging-spec.js';
 import type { StopReason } from '../../../shared/outcome.js';
+import { roughDuration } from '../../../shared/units.js';
 import type { InputOrder, LogStream, SecretGrant } from '../../../shared/wire/messages.js';
 import { lookingAgain, type Mirror, newMirror } from '../mirror.js';
 import { wantCancel } from '../mirror-policy.js';
@@ -87,10 +88,16 @@ export function remoteIdOf({ mirror: { phase } }: RemoteWork): string | null {
 export interface RemoteState {
   readonly isWaiting: boolean;
   readonly message: string;
+  /** When the system expects it to start; absent when it does not say. */
+  readonly expectedAt?: EpochMs;
 }
 
 /** Where an attempt stands; undefined when its end is all that is known. */
-export function stateOf(work: RemoteWork, index: number, target: string): RemoteState | undefined {
+export function stateOf(
+  work: RemoteWork,
+  index: number,
+  { target, now }: { readonly target: string; readonly now: EpochMs },
+): RemoteState | undefined {
   const { trouble, phase } = work.mirror;
   if (phase.kind === 'ended') return undefined;
   const member = work.members.get(index);
@@ -108,7 +115,10 @@ export function stateOf(work: RemoteWork, index: number, target: string): Remote
   if (!task || task.state === 'pending') {
     const again = task && task.requeueCount > 0 ? ' again' : '';
     const reason = task?.reason ? `: ${task.reason}` : '';
-    return { isWaiting: true, message: `waits${again} in the queue of ${target}${reason} (${where})` };
+    const expectedAt = task?.expectedAt;
+    const expected = expectedAt === undefined ? '' : `, expected to start in ${roughDuration(expectedAt - now)}`;
+    const message = `waits${again} in the queue of ${target}${reason}${expected} (${where})`;
+    return { isWaiting: true, message, ...(expectedAt === undefined ? {} : { expectedAt }) };
   }
   const nodes = task.nodes === '' ? '' : ` on ${task.nodes}`;
   return {

@@ -67,6 +67,11 @@ export class Site {
     if (!this.#isRunning) void this.#run();
   }
 
+  /** Why nothing can be asked of it for now; null when it can. */
+  get trouble(): MirrorTrouble | null {
+    return this.#trouble;
+  }
+
   /** What is set up wrongly; undefined when nothing is, or when that cannot be known now. */
   async fault(): Promise<string | undefined> {
     const { clock, backend } = this.#options;
@@ -105,7 +110,8 @@ export class Site {
 
   stateOf(allocationId: AllocationId): RemoteState | undefined {
     const found = this.#works.find(allocationId);
-    return found && stateOf(found.work, found.member.index, this.#options.nodeId);
+    const { nodeId, clock } = this.#options;
+    return found && stateOf(found.work, found.member.index, { target: nodeId, now: clock.now() });
   }
 
   async close(): Promise<void> {

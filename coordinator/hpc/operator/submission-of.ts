@@ -25,12 +25,19 @@ export function submissionOf({ spec, step, indexes, name }: Portion, target: Hpc
     if (unfit) return unfit;
     return only(planOwnScript(run.script, target, { ...name, of: { spec, step } }), isArray ? indexes : undefined);
   }
-  const { target: _, ...own } = step;
+  const { targets: _, prefer: __, deadlineMs: ___, ...own } = step;
   const alone = { ...own, needs: [] };
   // Holding a job and the order of jobs are this coordinator's own affair, and done with by now.
   const whole = planJob({ ...spec, hold: false, priority: SPEC_DEFAULTS.priority, steps: [alone] }, target, name);
   return only(whole, isArray ? indexes : undefined);
 }
+
+/** The submission of all of a step that has none yet. */
+export function submissionToCome(part: Pick<Portion, 'spec' | 'step'>, target: HpcTarget): Submission | Refusal {
+  return submissionOf({ ...part, indexes: part.step.array, name: { tag: TAG_TO_COME } }, target);
+}
+
+const TAG_TO_COME = 'berth-check';
 
 /** The same for some of its tasks, which know of all of them nevertheless. */
 function only(whole: Submission | Refusal, array: string | undefined): Submission | Refusal {

@@ -1,8 +1,9 @@
 import { AppError, isRefusal } from '../../../shared/errors.js';
 import type { RehearsalView, RehearsedStep } from '../api.js';
 import { EXIT, exitCodeOfError } from '../exit-code.js';
+import { routeLines } from '../format/alternatives.js';
 import { printFault } from '../format/fault.js';
-import { printListing } from '../format/listing.js';
+import { isTabular, printListing } from '../format/listing.js';
 import type { Column } from '../format/table.js';
 import { examples, type FormatFlags, formatOption, type Host } from '../host.js';
 import { addSpecFlags, FILE_HELP, type JobFlags, readSpec } from '../job-source.js';
@@ -49,6 +50,8 @@ async function plan(host: Host, file: string | undefined, flags: FormatFlags & J
     columns: COLUMNS,
     name: ({ step }) => step,
   });
+  const routes = view.steps.flatMap(({ route }) => route ?? []);
+  if (isTabular(flags.output)) context.out.write(routeLines(routes));
   return EXIT.succeeded;
 }
 

@@ -2,6 +2,7 @@ import type { WhenStep, WhenView } from '../api.js';
 import { segment } from '../client.js';
 import type { Context } from '../context.js';
 import { EXIT } from '../exit-code.js';
+import { alternativeLines } from '../format/alternatives.js';
 import { isTabular, printListing } from '../format/listing.js';
 import type { Column } from '../format/table.js';
 import { localTime } from '../format/time.js';
@@ -43,5 +44,12 @@ async function when(context: Context, target: string, { output }: FormatFlags): 
     columns: COLUMNS,
     name: ({ step }) => `${job.id}.${step}`,
   });
+  if (isTabular(output)) for (const step of view.steps) context.out.write(targetLines(step, view.at));
   return EXIT.succeeded;
+}
+
+function targetLines({ step, target, alternatives }: WhenStep, at: string): string {
+  if (alternatives.length === 0) return '';
+  const lines = alternativeLines(alternatives, { chosen: target ?? undefined, at });
+  return `\nThe targets of ${step}, as they are now:\n${lines}`;
 }

@@ -2,6 +2,7 @@ import type { WaitingTasks, WhyView } from '../api.js';
 import { segment } from '../client.js';
 import type { Context } from '../context.js';
 import { EXIT } from '../exit-code.js';
+import { routeLines } from '../format/alternatives.js';
 import { isTabular, printListing } from '../format/listing.js';
 import type { Column } from '../format/table.js';
 import { examples, type FormatFlags, formatOption, type Host } from '../host.js';
@@ -30,7 +31,7 @@ async function why(context: Context, target: string, { output }: FormatFlags): P
   const job = await selectJob(context.api, target);
   const view = await context.api.get<WhyView>(`/jobs/${segment(job.id)}/why`);
   if (view.waiting.length === 0 && isTabular(output)) {
-    context.out.write(`no task of ${job.id} waits; it is ${view.phase}\n`);
+    context.out.write(`no task of ${job.id} waits; it is ${view.phase}\n${routeLines(view.routes)}`);
     return EXIT.succeeded;
   }
   printListing(context, output, {
@@ -40,6 +41,7 @@ async function why(context: Context, target: string, { output }: FormatFlags): P
     name: (waiting) => `${job.id}.${waiting.step}`,
   });
   if (isTabular(output)) for (const waiting of view.waiting) context.out.write(nodeLines(waiting));
+  if (isTabular(output)) context.out.write(routeLines(view.routes));
   return EXIT.succeeded;
 }
 

@@ -1,7 +1,7 @@
 import { isRecord } from '../../../../shared/job-spec/findings.js';
 import { eachIndex, parseRanges } from '../../../../shared/ranges.js';
 import type { RemoteJob } from '../../remote-job.js';
-import { type ExitStatus, readReason, readState, readWaitStatus } from '../slurm/slurm-words.js';
+import { type ExitStatus, expectedStart, readReason, readState, readWaitStatus } from '../slurm/slurm-words.js';
 import { jobsOf, type TaskRow } from '../task-rows.js';
 
 /**
@@ -20,13 +20,15 @@ type Fields = Readonly<Record<string, unknown>>;
 function rowsOf(job: Fields): TaskRow[] {
   const arrayId = numberOf(job.array_job_id) ?? 0;
   const index = numberOf(job.array_task_id);
+  const known = readState(stateOf(job.job_state), exitStatusOf(job.exit_code));
   const row = {
     jobId: String(arrayId > 0 ? arrayId : (numberOf(job.job_id) ?? 0)),
     tag: textOf(job.name),
-    ...readState(stateOf(job.job_state), exitStatusOf(job.exit_code)),
+    ...known,
     reason: readReason(textOf(job.state_reason)),
     nodes: textOf(job.nodes),
     requeueCount: numberOf(job.restart_cnt) ?? 0,
+    ...expectedStart(known.state, numberOf(job.start_time) ?? 0),
   };
   if (arrayId <= 0) return [{ ...row, index: 0, isArray: false }];
   if (index !== undefined) return [{ ...row, index, isArray: true }];

@@ -10,6 +10,7 @@ import { checkPartition, checkRoot } from '../site-check.js';
 import { pick } from '../task-rows.js';
 import { sbatchOptions } from './sbatch-options.js';
 import { explainSlurm } from './slurm-errors.js';
+import { IN_SECONDS, slurmOutlook } from './slurm-outlook.js';
 import { ACCOUNTING_FORMAT, QUEUE_FORMAT, readAccounting, readQueue } from './slurm-tables.js';
 
 /** Accounting is asked for nothing older: sacct looks at one day only unless it is told. */
@@ -22,6 +23,7 @@ export function slurmBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partit
   const queue = async (signal: AbortSignal): Promise<Map<string, RemoteJob>> => readQueue(await run(QUEUE, signal));
   return {
     files: shellFiles(shell),
+    outlook: slurmOutlook(shell),
     check: (signal) => checkSite(shell, target, signal),
     submit: async (submission, signal) => {
       const lookup = `${quoteArgv([...SQUEUE, `--name=${submission.tag}`])} --format=%A`;
@@ -50,7 +52,7 @@ export function slurmBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partit
 
 /** All jobs of the account in one answer, with a row for each task of an array. */
 const SQUEUE = ['squeue', '--me', '--states=all', '--noheader'];
-const QUEUE = quoteArgv([...SQUEUE, '--array', `--Format=${QUEUE_FORMAT}`]);
+const QUEUE = `${IN_SECONDS} ${quoteArgv([...SQUEUE, '--array', `--Format=${QUEUE_FORMAT}`])}`;
 
 /** A site without accounting answers with an error, which is as good as knowing nothing. */
 async function account(shell: RemoteShell, which: string, signal: AbortSignal): Promise<Map<string, RemoteJob>> {

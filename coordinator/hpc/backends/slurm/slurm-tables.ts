@@ -1,20 +1,21 @@
 import type { RemoteJob } from '../../remote-job.js';
 import { jobsOf, type TaskRow } from '../task-rows.js';
-import { type ExitStatus, readExitPair, readReason, readState, readWaitStatus } from './slurm-words.js';
+import { type ExitStatus, expectedStart, readExitPair, readReason, readState, readWaitStatus } from './slurm-words.js';
 
 /** What squeue is asked for: fields of any width, ended by a bar. Source: squeue(1), --Format. */
 export const QUEUE_FORMAT =
-  'JobID:|,ArrayJobID:|,ArrayTaskID:|,State:|,exit_code:|,RestartCnt:|,NodeList:|,Name:|,Reason:|';
+  'JobID:|,ArrayJobID:|,ArrayTaskID:|,State:|,exit_code:|,RestartCnt:|,NodeList:|,Name:|,Reason:|,StartTime:|';
 export const ACCOUNTING_FORMAT = 'JobID,State,ExitCode,NodeList,JobName,Reason';
 
 /** The jobs of `squeue --noheader --array --Format=QUEUE_FORMAT`, by id, in the order of their ids. */
 export function readQueue(text: string): Map<string, RemoteJob> {
   return jobsOf(
     text.split('\n').flatMap((line) => {
-      const [, jobId, task = '', state = '', status, restarts, nodes = '', tag = '', reason = ''] = line.split('|');
+      const [, jobId, task = '', state = '', status, restarts, nodes = '', tag = '', reason = '', start] =
+        line.split('|');
       if (jobId === undefined) return [];
       const exit = readWaitStatus(Number(status));
-      return [row({ jobId, task: task === 'N/A' ? '' : task, state, exit, nodes, tag, reason, restarts })];
+      return [row({ jobId, task: task === 'N/A' ? '' : task, state, exit, nodes, tag, reason, restarts, start })];
     }),
   );
 }
@@ -42,17 +43,21 @@ interface Cells {
   readonly tag: string;
   readonly reason: string;
   readonly restarts?: string | undefined;
+  /** Epoch seconds, or a word when there is none. */
+  readonly start?: string | undefined;
 }
 
-function row({ jobId, task, state, exit, nodes, tag, reason, restarts }: Cells): TaskRow {
+function row({ jobId, task, state, exit, nodes, tag, reason, restarts, start }: Cells): TaskRow {
+  const known = readState(state, exit);
   return {
     jobId,
     tag,
     isArray: task !== '',
     index: Number(/\d+/.exec(task)?.[0] ?? 0),
-    ...readState(state, exit),
+    ...known,
     reason: readReason(reason),
     nodes: nodes === '(null)' ? '' : nodes,
     requeueCount: Number(restarts ?? 0) || 0,
+    ...expectedStart(known.state, Number(start)),
   };
 }

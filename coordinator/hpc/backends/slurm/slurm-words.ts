@@ -90,3 +90,8 @@ export function formatTimeLimit(timeLimitMs: number): string {
   const pad = (value: number): string => String(Math.floor(value)).padStart(2, '0');
   return `${Math.floor(seconds / 86_400)}-${pad((seconds % 86_400) / 3_600)}:${pad((seconds % 3_600) / 60)}:${pad(seconds % 60)}`;
 }
+
+/** What Slurm has as the start of a job that waits is its scheduler's estimate. */
+export function expectedStart(state: RemoteState, startSeconds: number): { readonly expectedAt?: number } {
+  return state === 'pending' && startSeconds > 0 ? { expectedAt: startSeconds * 1_000 } : {};
+}

@@ -1,0 +1,63 @@
+import type { EpochMs } from '../../shared/clock.js';
+import { Draft } from '../elastic/policy/draft.js';
+import { LOOK_AHEAD, lookAhead, type QueuePlace, type Waiting, waitingTasks } from '../elastic/policy/look-ahead.js';
+import { serveWaiting } from '../elastic/policy.js';
+import type { DemandClass } from '../model/demand.js';
+import type { ClusterView } from '../model/state.js';
+import type { Place } from '../scheduler/explain.js';
+import type { PlanPolicy } from '../scheduler/plan.js';
+
+/** The others that wait, and where among them the step would be. */
+export interface Queue {
+  readonly others: readonly Waiting[];
+  readonly position: number;
+  readonly own: QueuePlace;
+  /** How many of its tasks are looked at. */
+  readonly count: number;
+}
+
+/** Of a large step so many tasks are looked at. */
+const MAX_TASKS = 200;
+
+export function queueOf(
+  view: ClusterView,
+  { job, step }: Place,
+  { planning, now }: { readonly planning: PlanPolicy; readonly now: EpochMs },
+): Queue {
+  const others = waitingTasks(view, planning, now).filter(({ of }) => of.jobId !== job.id || of.step !== step.name);
+  const { priority } = job.spec;
+  const own = { jobId: job.id, step: step.name, priority, sequence: job.sequence };
+  const later = others.findIndex(
+    ({ of }) => of.priority < priority || (of.priority === priority && of.sequence > job.sequence),
+  );
+  const count = Math.max(1, Math.min(step.counts.queued, Math.max(MAX_TASKS, step.demand.gangSize ?? 0)));
+  return { others, position: later < 0 ? others.length : later, own, count };
+}
+
+/** When the step's tasks would start among the others. */
+export interface Expectation {
+  /** The next of them, all ranks of a gang; null: not as things are. */
+  readonly startAt: EpochMs | null;
+  /** The last of them. */
+  readonly lastAt: EpochMs | null;
+  /** The cluster with the machines that would be started for all who wait. */
+  readonly draft: Draft;
+}
+
+/** What the elastic policy would do if the step's tasks had this demand, and when they would start then. */
+export function expectationOf(
+  view: ClusterView,
+  { others, position, own, count }: Queue,
+  { demand, runMs, now }: { readonly demand: DemandClass; readonly runMs: number; readonly now: EpochMs },
+): Expectation {
+  const tasks = Array.from({ length: count }, () => ({ demand, runMs, of: own }));
+  const waiting = [...others.slice(0, position), ...tasks, ...others.slice(position)];
+  const draft = new Draft(view, waiting, now);
+  serveWaiting(draft);
+  const { starts } = lookAhead(draft.places, waiting, { now });
+  const known = starts.slice(position, position + count).filter((at) => at < now + LOOK_AHEAD.neverMs);
+  const isWhole = known.length === count;
+  const lastAt = isWhole ? Math.max(...known) : null;
+  const startAt = demand.gangSize === undefined ? (known[0] ?? null) : lastAt;
+  return { startAt, lastAt, draft };
+}
