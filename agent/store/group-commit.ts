@@ -31,9 +31,7 @@ export class GroupCommit {
 
   save(changes: AttemptChanges): Promise<void> {
     const saved = new Promise<void>((resolve, reject) => this.#waiting.push({ changes, resolve, reject }));
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running ??= this.#run();
     return saved;
   }
 
@@ -60,6 +58,8 @@ export class GroupCommit {
         for (const { reject } of group) reject(error);
       }
     }
+    // In one go with the look that found nothing: what is handed in a moment later needs a run of its own.
+    this.#running = undefined;
   }
 }
 

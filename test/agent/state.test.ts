@@ -43,6 +43,14 @@ t.test('the identity and the attempts survive, in a file that is only ours', asy
   t.strictSame([...again.attempts.values()], [{ ...one, stopReason: 'drained' }, two]);
 });
 
+t.test('changes that follow one another at once are all kept', async (t) => {
+  const folder = temporaryFolder(t);
+  const store = new FileAgentStore(folder, base);
+  t.teardown(() => store.close());
+  await store.open();
+  for (const number of [1, 2, 3]) await store.save({ put: [accepted(fakeOrder(idOf(number)))] });
+});
+
 t.test('a state that cannot be written keeps nothing of the change, and goes on when it can', async (t) => {
   const folder = temporaryFolder(t);
   const store = new FileAgentStore(folder, base);
