@@ -1,7 +1,5 @@
-import { chmodSync, closeSync, fdatasync, fsync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Adapter, Low } from 'lowdb';
 import { present } from '../../shared/assert.js';
 import type { Clock } from '../../shared/clock.js';
@@ -11,6 +9,7 @@ import type { Attempt } from '../model/attempt.js';
 import { DirectoryLock } from './directory-lock.js';
 import { GroupCommit } from './group-commit.js';
 import type { AgentState, AgentStore, AttemptChanges } from './store.js';
+import { TwinFiles } from './twin-files.js';
 
 const FORMAT = 1;
 const FILE_NAME = 'agent.json';
@@ -22,7 +21,7 @@ interface AgentFile {
   readonly attempts: readonly Attempt[];
 }
 
-/** The agent's state as one JSON file, rewritten at each commit: it holds live attempts only, so it stays small. */
+/** The agent's state as one JSON text, rewritten at each commit: it holds live attempts only, so it stays small. */
 export class FileAgentStore implements AgentStore {
   readonly #directory: string;
   readonly #random: Random;
@@ -65,7 +64,7 @@ export class FileAgentStore implements AgentStore {
 
   async #load(): Promise<AgentState> {
     const fresh: AgentFile = { format: FORMAT, identity: this.#random.token(IDENTITY_BYTES), attempts: [] };
-    const low = new Low<AgentFile>(new FlushedFile(join(this.#directory, FILE_NAME)), fresh);
+    const low = new Low<AgentFile>(new StateFile(join(this.#directory, FILE_NAME)), fresh);
     await low.read();
     if (low.data === fresh) await low.write();
     const identity = low.data.identity;
@@ -79,39 +78,33 @@ export class FileAgentStore implements AgentStore {
 }
 
 /** lowdb's own file adapter neither flushes nor keeps the file private. */
-class FlushedFile implements Adapter<AgentFile> {
+class StateFile implements Adapter<AgentFile> {
   readonly #path: string;
+  readonly #files: TwinFiles;
   /** An attempt is written many times and never changes: a change makes a new record. */
   readonly #texts = new WeakMap<Attempt, string>();
 
   constructor(path: string) {
     this.#path = path;
+    this.#files = new TwinFiles(path);
   }
 
   async read(): Promise<AgentFile | null> {
-    let text: string;
     try {
-      text = await readFile(this.#path, 'utf8');
+      const text = this.#files.read();
+      return text === null ? null : checked(JSON.parse(text));
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      throw unavailable(`${this.#path} cannot be read`, cause);
-    }
-    try {
-      return checked(JSON.parse(text));
-    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== undefined) throw unavailable(`${this.#path} cannot be read`, cause);
       throw new AppError('store-corrupt', `${this.#path} is damaged: ${(cause as Error).message}`, {
         cause,
-        hint: `move it away and start again: the node then joins as a new one, and tasks still running here are ended by hand`,
+        hint: `move it and its twin away and start again: the node then joins as a new one, and tasks still running here are ended by hand`,
       });
     }
   }
 
   async write(file: AgentFile): Promise<void> {
-    const temporary = `${this.#path}.new`;
     try {
-      await writeFlushed(temporary, this.#textOf(file));
-      renameSync(temporary, this.#path);
-      await withFile(openSync(dirname(this.#path), 'r'), flushAll);
+      await this.#files.write(this.#textOf(file));
     } catch (cause) {
       throw unavailable(`${this.#path} cannot be written`, cause);
     }
@@ -124,25 +117,6 @@ class FlushedFile implements Adapter<AgentFile> {
       return text;
     });
     return `{"format":${format},"identity":${JSON.stringify(identity)},"attempts":[\n${texts.join(',\n')}\n]}\n`;
-  }
-}
-
-const flush = promisify(fdatasync);
-const flushAll = promisify(fsync);
-
-/** Only what waits for the disk leaves this thread: the rest is less work than a round through the thread pool. */
-async function writeFlushed(path: string, text: string): Promise<void> {
-  await withFile(openSync(path, 'w', 0o600), (file) => {
-    writeFileSync(file, text);
-    return flush(file);
-  });
-}
-
-async function withFile(file: number, use: (file: number) => Promise<void>): Promise<void> {
-  try {
-    await use(file);
-  } finally {
-    closeSync(file);
   }
 }
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { readAgentConfig, readToken } from '../../agent/config.js';
@@ -18,7 +18,7 @@ const base = { random: systemRandom, clock: systemClock };
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 
-t.test('the identity and the attempts survive, in a file that is only ours', async (t) => {
+t.test('the identity and the attempts survive, in files that are only ours', async (t) => {
   const folder = join(temporaryFolder(t), 'state');
   const first = new FileAgentStore(folder, base);
   const { identity, attempts } = await first.open();
@@ -33,7 +33,7 @@ t.test('the identity and the attempts survive, in a file that is only ours', asy
   ]);
   await first.save({ put: [{ ...one, stopReason: 'drained' }] });
   await first.close();
-  t.equal(statSync(join(folder, 'agent.json')).mode & 0o777, 0o600);
+  for (const name of ['agent.json', 'agent.json.twin']) t.equal(statSync(join(folder, name)).mode & 0o777, 0o600);
   t.equal(statSync(folder).mode & 0o777, 0o700);
 
   const next = new FileAgentStore(folder, base);
@@ -55,9 +55,9 @@ t.test('a state that cannot be written keeps nothing of the change, and goes on 
   const folder = temporaryFolder(t);
   const store = new FileAgentStore(folder, base);
   await store.open();
-  mkdirSync(join(folder, 'agent.json.new'));
+  mkdirSync(join(folder, 'agent.json.twin.new'));
   await t.rejects(store.save({ put: [accepted(fakeOrder(idOf(1)))] }), { code: 'store-unavailable' });
-  rmdirSync(join(folder, 'agent.json.new'));
+  rmdirSync(join(folder, 'agent.json.twin.new'));
   await store.save({ put: [accepted(fakeOrder(idOf(2)))] });
   await store.close();
   const next = new FileAgentStore(folder, base);
@@ -65,19 +65,52 @@ t.test('a state that cannot be written keeps nothing of the change, and goes on 
   t.strictSame([...(await next.open()).attempts.keys()], [idOf(2)]);
 });
 
-t.test('a damaged file is refused with advice, and left as it is', async (t) => {
+t.test('what is left of a write that was cut off anywhere is the state before it', async (t) => {
   const folder = temporaryFolder(t);
-  const path = join(folder, 'agent.json');
+  const store = new FileAgentStore(folder, base);
+  const { identity } = await store.open();
+  for (const number of [1, 2, 3]) await store.save({ put: [accepted(fakeOrder(idOf(number)))] });
+  await store.close();
+  const newest = join(folder, 'agent.json.twin');
+  const whole = readFileSync(newest);
+  t.ok(whole.includes(idOf(3)));
+  const before = Buffer.alloc(whole.length, 'of an earlier version\n');
+  for (const keptBytes of [0, 7, 40, 400, 900]) {
+    writeFileSync(newest, Buffer.concat([whole.subarray(0, keptBytes), before.subarray(keptBytes)]));
+    const next = new FileAgentStore(folder, base);
+    const found = await next.open();
+    await next.close();
+    t.equal(found.identity, identity);
+    t.strictSame([...found.attempts.keys()], [idOf(1), idOf(2)], `${keptBytes} bytes`);
+  }
+});
+
+t.test('the one file of earlier versions is taken over', async (t) => {
+  const folder = temporaryFolder(t);
+  const one = accepted(fakeOrder(idOf(1)));
+  writeFileSync(join(folder, 'agent.json'), JSON.stringify({ format: 1, identity: 'ab', attempts: [one] }));
+  for (const more of [idOf(2), idOf(3)]) {
+    const store = new FileAgentStore(folder, base);
+    const { identity, attempts } = await store.open();
+    t.equal(identity, 'ab');
+    t.strictSame(attempts.get(one.allocationId), one);
+    await store.save({ put: [accepted(fakeOrder(more))] });
+    await store.close();
+  }
+});
+
+t.test('damaged files are refused with advice, and left as they are', async (t) => {
+  const folder = temporaryFolder(t);
+  const paths = ['agent.json', 'agent.json.twin'].map((name) => join(folder, name));
   const store = new FileAgentStore(folder, base);
   await store.open();
   await store.save({ put: [accepted(fakeOrder(idOf(1)))] });
   await store.close();
-  const whole = readFileSync(path, 'utf8');
-  for (const damaged of ['', whole.slice(0, -40), '{}', whole.replace('"format":1', '"format":99')]) {
-    truncateSync(path);
-    writeFileSync(path, damaged);
-    await t.rejects(new FileAgentStore(folder, base).open(), { code: 'store-corrupt', hint: /move it away/ });
-    t.equal(readFileSync(path, 'utf8'), damaged);
+  const whole = readFileSync(paths[1] ?? '', 'utf8').trimEnd();
+  for (const damaged of ['', whole.slice(0, -40), '{}', '{"format":99,"identity":"ab","attempts":[]}']) {
+    for (const path of paths) writeFileSync(path, damaged);
+    await t.rejects(new FileAgentStore(folder, base).open(), { code: 'store-corrupt', hint: /move it/ });
+    for (const path of paths) t.equal(readFileSync(path, 'utf8'), damaged);
   }
 });
 
