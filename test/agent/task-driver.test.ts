@@ -48,7 +48,7 @@ async function outputOf(watched: Watched, id: AllocationId, stream: 'stdout' | '
 
 /** Living processes whose command line holds the word. */
 function processesWith(word: string): ProcessEntry[] {
-  const table = new ProcessTableReader().fresh(0);
+  const table = new ProcessTableReader(() => false).fresh(0);
   return [...table.values()].filter((entry) => {
     try {
       return !entry.isZombie && readFileSync(`/proc/${entry.pid}/cmdline`, 'latin1').includes(word);

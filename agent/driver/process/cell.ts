@@ -8,7 +8,7 @@ import type { StartOrder } from '../../../shared/wire/messages.js';
 import type { Isolation } from '../../model/isolation.js';
 import { Cgroup, type GroupLimits } from './cgroup.js';
 import type { CgroupHome, Controller } from './cgroup-home.js';
-import { readProcess } from './process-table.js';
+import { readStat } from './process-table.js';
 import type { TaskUser } from './task-user.js';
 
 export interface CellOptions {
@@ -223,7 +223,7 @@ export class Cell {
     const members = this.group.members().filter((pid) => pid !== workerPid && pid !== this.#innerPid);
     if (!this.#isFull || this.#innerPid !== undefined) return members;
     // In namespaces of its own the worker is the one child of the process that stands for it.
-    this.#innerPid = members.find((pid) => readProcess(pid)?.parent === workerPid);
+    this.#innerPid = members.find((pid) => readStat(pid)?.parent === workerPid);
     return members.filter((pid) => pid !== this.#innerPid);
   }
 }

@@ -1,9 +1,10 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { isShellName } from '../../../shared/secrets.js';
 import type { StartOrder } from '../../../shared/wire/messages.js';
 import { type SecretPlaces, secretComplaint } from '../secret-folder.js';
 import { type TaskBase, taskEnvironment } from '../task-environment.js';
+import type { Programs } from './programs.js';
 
 /** Read once: from inside a cell it may not be seen. */
 const VOLUMES = readFileSync(new URL('./volumes.sh', import.meta.url), 'utf8');
@@ -20,6 +21,7 @@ export interface OrderPlaces {
   /** The worker's ledger, which is told when the working directory cannot be entered. */
   readonly ledger: string;
   readonly secrets: SecretPlaces;
+  readonly programs: Programs;
   /** Where the task gives up the privileges of its worker. */
   readonly drop?: PrivilegeDrop;
   /** Whose what it binds is to be. */
@@ -57,9 +59,8 @@ export interface PrivilegeDrop {
 
 /** The shell text that runs the attempt's command: enter the directory, set the environment for it alone, run it. */
 export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlaces): string {
-  const failed = `echo ${quoted(`fail ${order.allocationId} cannot enter the working directory ${places.workdir}`)}`;
   const argv = order.run.kind === 'command' ? order.run.argv : [places.script, ...order.run.args];
-  const { drop, pinning } = places;
+  const { drop, pinning, programs } = places;
   const { directory, envFile } = secretsOf(places);
   const given = { ...base.env, ...drop?.variables };
   const own = {
@@ -72,10 +73,11 @@ export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlac
   // The job's own variables could make whatever runs before the drop do something else.
   const isTrusted = (name: string): boolean => drop === undefined || !Object.hasOwn(order.env, name);
   const prefix = [...(pinning?.argv ?? []), ...(drop?.argv ?? [])];
-  const line = commandLine(argv, { variables, isTrusted, prefix, envFile });
+  const closed = drop === undefined ? CLOSED : CLOSED_IN_CELL;
+  const line = commandLine(argv, { variables, isTrusted, prefix, envFile, closed, programs });
   return [
     ...mounting(order, places),
-    `{ cd -- ${quoted(places.workdir)}; } 2>/dev/null || { ${failed} >>${quoted(places.ledger)}; return 1; }`,
+    entering(order, places),
     'unset OLDPWD',
     // The worker of a task with another user lets that user open the task's output again (`>/dev/stderr`).
     ...(drop ? ['umask 0022', line, 'status=$?', 'umask 0', ...leaving(places), 'return $status'] : [line]),
@@ -83,6 +85,13 @@ export function orderScript(order: StartOrder, base: TaskBase, places: OrderPlac
     'return',
     '',
   ].join('\n');
+}
+
+/** What the shell says of a folder that is the user's would only puzzle; one of ours is there. */
+function entering({ allocationId, workdir: asked }: StartOrder, { workdir, ledger }: OrderPlaces): string {
+  const failed = quoted(`fail ${allocationId} cannot enter the working directory ${workdir}`);
+  const enter = `cd -- ${quoted(workdir)}`;
+  return `${asked === null ? enter : `{ ${enter}; } 2>/dev/null`} || { echo ${failed} >>${quoted(ledger)}; return 1; }`;
 }
 
 /** Where the task sees its secrets. */
@@ -127,13 +136,16 @@ interface CommandParts {
   readonly prefix: readonly string[];
   /** Shell text that exports more of them; null when there are none. */
   readonly envFile: string | null;
+  readonly closed: string;
+  readonly programs: Programs;
 }
 
-/** Descriptor 9 is the worker's way back to its own directory, and 8 the way to the machine's /tmp. */
-const CLOSED = '8<&- 9<&-';
+/** Descriptor 9 is the worker's way back to its own directory, and in a cell 8 the way to the machine's /tmp. */
+const CLOSED = '9<&-';
+const CLOSED_IN_CELL = '8<&- 9<&-';
 
 function commandLine([name = '', ...args]: readonly string[], parts: CommandParts): string {
-  const { variables, isTrusted, prefix, envFile } = parts;
+  const { variables, isTrusted, prefix, envFile, closed, programs } = parts;
   const env = Object.entries(variables);
   const isAssigned = (name: string): boolean => isShellName(name) && isTrusted(name);
   const assigned = env.filter(([name]) => isAssigned(name)).map(([name, value]) => `${name}=${quoted(value)}`);
@@ -142,11 +154,11 @@ function commandLine([name = '', ...args]: readonly string[], parts: CommandPart
   const more = envFile === null ? [] : ['/bin/sh', '-c', '. "$0"; exec "$@"', envFile];
   const own = passed.length > 0 ? [...more, ENV_PROGRAM, ...passed, name] : [...more, name];
   const [program = '', ...rest] = [...prefix, ...own, ...args];
-  const found = findProgram(program, variables.PATH ?? '');
+  const found = programs.find(program, variables.PATH ?? '');
   const words = [found ?? program, ...rest].map(quoted).join(' ');
   // By its bare name a shell could take it for a command of its own.
-  if (found === undefined) return `( export ${assigned.join(' ')}; exec ${words} ${CLOSED} )`;
-  return `${assigned.join(' ')} ${words} ${CLOSED}`;
+  if (found === undefined) return `( export ${assigned.join(' ')}; exec ${words} ${closed} )`;
+  return `${assigned.join(' ')} ${words} ${closed}`;
 }
 
 /** What no shell script can carry; undefined when there is nothing. */
@@ -164,19 +176,6 @@ export function unrunnable(order: StartOrder): string | undefined {
 }
 
 const ENV_PROGRAM = '/usr/bin/env';
-/** The file that a name means; undefined when there is none, or when it takes a shell to tell. */
-export function findProgram(name: string, path: string): string | undefined {
-  if (name.includes('/')) return name;
-  for (const folder of path.split(':')) {
-    if (!folder.startsWith('/')) return undefined;
-    const file = `${folder}/${name}`;
-    const found = statSync(file, { throwIfNoEntry: false });
-    if (found?.isFile() && (found.mode & ANY_EXECUTE) !== 0) return file;
-  }
-  return undefined;
-}
-
-const ANY_EXECUTE = 0o111;
 
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

@@ -9,8 +9,9 @@ import type { TaskBase } from '../task-environment.js';
 import { Cell, type CellName, workdirInCell } from './cell.js';
 import type { Allotment } from './cores.js';
 import { type FullIsolation, type IsolationPlan, privilegeDrop } from './isolation.js';
-import { findProgram, type OrderPlaces, orderScript, type Pinning } from './order-script.js';
+import { type OrderPlaces, orderScript, type Pinning } from './order-script.js';
 import type { Places } from './places.js';
+import type { Programs } from './programs.js';
 import type { TaskUser } from './task-user.js';
 import { WORKER_PATH, type Worker } from './worker.js';
 
@@ -22,6 +23,7 @@ export interface PrepareOptions {
 
 export interface PrepareParts extends PrepareOptions {
   readonly secrets: SecretPlaces;
+  readonly programs: Programs;
   /** The attempt's own cores; undefined for any. */
   readonly pinning?: Pinning | undefined;
 }
@@ -39,11 +41,11 @@ export function canPinCells(isolation: IsolationPlan): boolean {
 }
 
 /** How an attempt of this node is kept to its cores; undefined when it has none, and where nothing can. */
-export function pinningOf(cores: Allotment, isolation: IsolationPlan): Pinning | undefined {
+export function pinningOf(cores: Allotment, isolation: IsolationPlan, programs: Programs): Pinning | undefined {
   if (cores.kind !== 'own') return undefined;
   const { list } = cores;
   if (canPinCells(isolation)) return { list, argv: [] };
-  const taskset = findProgram('taskset', WORKER_PATH);
+  const taskset = programs.find('taskset', WORKER_PATH);
   return taskset === undefined ? undefined : { list, argv: [taskset, '-c', list] };
 }
 
@@ -56,7 +58,7 @@ export function refusedCores(cores: Allotment, pinning: Pinning | undefined): st
 
 /** Makes ready what an attempt finds when it starts; returns its order to the worker. Throws what the system throws. */
 export function prepare(places: Places, order: PreparedOrder, worker: Worker, parts: PrepareParts): string {
-  const { isolation, task, secrets, pinning } = parts;
+  const { isolation, task, secrets, programs, pinning } = parts;
   const { cell } = worker.ledger;
   const id = order.allocationId;
   const ledger = `/proc/self/fd/9/ledger/${worker.name}`;
@@ -68,7 +70,7 @@ export function prepare(places: Places, order: PreparedOrder, worker: Worker, pa
     const home = workdirInCell(id);
     const drop = privilegeDrop(isolation, user, home);
     const binds = { ...secretsBindOf(secrets, cell, `${home}.secrets`), ...mountsOf(order, cell, user) };
-    const base = { marker: home, script: cell.scriptOf(id), ledger, drop, owner, secrets, pinning, ...binds };
+    const base = { marker: home, script: cell.scriptOf(id), ledger, drop, owner, secrets, programs, pinning, ...binds };
     const { workdir } = order;
     const workspace = workdir === null || binds.bind !== undefined ? home : undefined;
     return orderScript(order, task, { ...base, workdir: workdir ?? home, workspace });
@@ -79,7 +81,7 @@ export function prepare(places: Places, order: PreparedOrder, worker: Worker, pa
   const work = current.folder;
   const script = places.script(id);
   const workspace = order.workdir === null ? work : order.env.BERTH_WORKSPACE;
-  const base = { marker: places.work(id), script, ledger, secrets, pinning, workspace };
+  const base = { marker: places.work(id), script, ledger, secrets, programs, pinning, workspace };
   return orderScript(order, task, { ...base, workdir: order.workdir ?? work });
 }
 

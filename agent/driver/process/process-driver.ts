@@ -30,7 +30,8 @@ import { LedgerWatch } from './ledger-watch.js';
 import { unrunnable } from './order-script.js';
 import { Places } from './places.js';
 import { canPinCells, hasVolumes, makeCell, pinningOf, prepare, refusedCores, refusedUser } from './prepare.js';
-import { readProcess, uptimeMs } from './process-table.js';
+import { readStat, UptimeClock, uptimeMs } from './process-table.js';
+import { Programs } from './programs.js';
 import { Sweeper } from './sweeper.js';
 import { endOfDead, takeOver } from './takeover.js';
 import type { TreeRoot } from './tree.js';
@@ -75,6 +76,8 @@ class ProcessDriver implements TaskDriver {
   readonly #sweeper: Sweeper;
   readonly #pool: WorkerPool;
   readonly #cores: Cores;
+  readonly #programs: Programs;
+  readonly #uptime: UptimeClock;
   readonly #records: Map<AllocationId, AttemptRecord>;
   readonly #files: AttemptFiles;
   /** Of workers that an earlier process started. */
@@ -99,6 +102,8 @@ class ProcessDriver implements TaskDriver {
     this.#files = new AttemptFiles(this.#places, records, options.log);
     this.disk = this.#files;
     this.output = this.#files;
+    this.#programs = new Programs(options.clock);
+    this.#uptime = new UptimeClock(options.clock);
     this.#cores = new Cores(this.#places.folder('cores'));
     this.#cores.keepOnly(new Set(records.keys()));
     this.#adopted = new Set(ledgers);
@@ -114,7 +119,7 @@ class ProcessDriver implements TaskDriver {
     const worker = this.#acquire(order, cores);
     const record = newRecord(id, worker.ledger);
     this.#records.set(id, record);
-    const pinning = pinningOf(cores, this.#options.isolation);
+    const pinning = pinningOf(cores, this.#options.isolation, this.#programs);
     const refusal = refusedUser(order, this.#options.isolation) ?? refusedCores(cores, pinning);
     if (refusal !== undefined) {
       this.#pool.release(worker);
@@ -128,8 +133,9 @@ class ProcessDriver implements TaskDriver {
       return;
     }
     try {
-      const parts = { ...this.#options, secrets: secretsIn(this.#options.secrets, order), pinning };
-      worker.run(id, prepare(this.#places, order, worker, parts));
+      const secrets = secretsIn(this.#options.secrets, order);
+      const parts = { ...this.#options, secrets, programs: this.#programs, pinning };
+      worker.run(id, prepare(this.#places, order, worker, parts), this.#uptime.now());
     } catch (cause) {
       this.#pool.release(worker);
       this.#options.secrets?.remove(id);
@@ -291,7 +297,7 @@ class ProcessDriver implements TaskDriver {
 
   #root(record: Pick<AttemptRecord, 'id' | 'ledger'>, { pid, atUptimeMs }: Run): TreeRoot {
     const isOurs = this.#pool.get(record.ledger.name)?.pid === pid;
-    const ownsPid = isOurs || record.ledger.isWrittenBy(pid) || readProcess(pid) === undefined;
+    const ownsPid = isOurs || record.ledger.isWrittenBy(pid) || readStat(pid) === undefined;
     return { workerPid: ownsPid ? pid : null, marker: this.#places.work(record.id), startedAtUptimeMs: atUptimeMs };
   }
 

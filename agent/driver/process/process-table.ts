@@ -1,41 +1,52 @@
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import type { Clock } from '../../../shared/clock.js';
 import { MARKER } from './order-script.js';
 
-/** A process as /proc shows it. */
-export interface ProcessEntry {
+/** A process as /proc shows it to everybody. */
+export interface ProcessStat {
   readonly pid: number;
   readonly parent: number;
   readonly session: number;
   /** With the pid it names a process for good. */
   readonly startedAtUptimeMs: number;
   readonly isZombie: boolean;
-  /** The attempt whose environment it carries; null when none, or when the process is not ours to read. */
+}
+
+export interface ProcessEntry extends ProcessStat {
+  /**
+   * The attempt whose environment it carries; null when none, when the process is not ours to read, and when its session
+   * tells as much.
+   */
   readonly marker: string | null;
 }
 
 export type ProcessTable = ReadonlyMap<number, ProcessEntry>;
 
-interface ReadEntry {
-  readonly entry: ProcessEntry;
-  readonly readAt: number;
-}
-
 /** Linux shows times to programs in hundredths of a second, whatever the kernel counts in (USER_HZ). */
 const MS_PER_TICK = 10;
+/** Uptimes and start times are counted in such ticks: what is told of one moment may differ by so much. */
+export const UPTIME_GRAIN_MS = 20;
 /** How long an entry of an earlier table may stand for a process. */
 const ENTRY_LIFE_MS = 2_000;
 
 /**
  * Reads /proc. Synchronous: the kernel answers from memory.
  *
- * Cost: 25 µs per process that it has not seen lately, under 1 µs for the others.
+ * Cost: 25 µs per process that it has not seen lately, half of that for one of a known session, and under 1 µs for the
+ * others.
  */
 export class ProcessTableReader {
-  #entries = new Map<number, ReadEntry>();
+  readonly #isKnownSession: (session: number) => boolean;
+  #table = new Map<number, ReadEntry>();
+
+  /** @param isKnownSession  whether whose its processes are is known without a look at their environments */
+  constructor(isKnownSession: (session: number) => boolean) {
+    this.#isKnownSession = isKnownSession;
+  }
 
   /** Every process, read anew. */
   fresh(nowMs: number): ProcessTable {
-    this.#entries.clear();
+    this.#table.clear();
     return this.recent(nowMs);
   }
 
@@ -44,25 +55,30 @@ export class ProcessTableReader {
    * process is born with the session and the environment that make it a member.
    */
   recent(nowMs: number): ProcessTable {
-    const table = new Map<number, ProcessEntry>();
-    const entries = new Map<number, ReadEntry>();
+    const table = new Map<number, ReadEntry>();
     for (const name of readdirSync('/proc')) {
       const pid = Number(name);
       if (!Number.isInteger(pid)) continue;
-      const known = this.#entries.get(pid);
-      const isRecent = known !== undefined && nowMs - known.readAt < ENTRY_LIFE_MS;
-      const entry = isRecent ? known.entry : readProcess(pid);
-      if (!entry) continue;
-      table.set(pid, entry);
-      entries.set(pid, isRecent ? known : { entry, readAt: nowMs });
+      const known = this.#table.get(pid);
+      const entry = known !== undefined && nowMs - known.readAt < ENTRY_LIFE_MS ? known : this.#read(pid, nowMs);
+      if (entry) table.set(pid, entry);
     }
-    this.#entries = entries;
+    this.#table = table;
     return table;
+  }
+
+  #read(pid: number, readAt: number): ReadEntry | undefined {
+    const found = readStat(pid);
+    return found && { ...found, marker: this.#isKnownSession(found.session) ? null : readMarker(pid), readAt };
   }
 }
 
+interface ReadEntry extends ProcessEntry {
+  readonly readAt: number;
+}
+
 /** Undefined when there is no such process. */
-export function readProcess(pid: number): ProcessEntry | undefined {
+export function readStat(pid: number): ProcessStat | undefined {
   const stat = readText(`/proc/${pid}/stat`);
   // The name is in parentheses and may hold anything, parentheses too.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -73,13 +89,12 @@ export function readProcess(pid: number): ProcessEntry | undefined {
     session: Number(fields[3]),
     startedAtUptimeMs: Number(fields[19]) * MS_PER_TICK,
     isZombie: fields[0] === 'Z' || fields[0] === 'X',
-    marker: markerOf(readText(`/proc/${pid}/environ`)),
   };
 }
 
 /** Whether the process that the entry names is still there and not dead. */
-export function isAlive(entry: ProcessEntry): boolean {
-  const now = readProcess(entry.pid);
+export function isAlive(entry: ProcessStat): boolean {
+  const now = readStat(entry.pid);
   return now !== undefined && now.startedAtUptimeMs === entry.startedAtUptimeMs && !now.isZombie;
 }
 
@@ -87,7 +102,31 @@ export function uptimeMs(): number {
   return Math.round(Number(readText('/proc/uptime')?.split(' ')[0]) * 1_000);
 }
 
-function markerOf(environment: string | undefined): string | null {
+/** How long the uptime is reckoned with another clock, which does not count while the machine sleeps. */
+const RECKONED_MS = 1_000;
+
+/** Tells the uptime often: to read it costs the kernel a sum over all CPUs. */
+export class UptimeClock {
+  readonly #clock: Clock;
+  #readAt = Number.NEGATIVE_INFINITY;
+  #uptimeMs = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  now(): number {
+    const now = this.#clock.monotonic();
+    if (now - this.#readAt >= RECKONED_MS) {
+      this.#readAt = now;
+      this.#uptimeMs = uptimeMs();
+    }
+    return this.#uptimeMs + now - this.#readAt;
+  }
+}
+
+function readMarker(pid: number): string | null {
+  const environment = readText(`/proc/${pid}/environ`);
   if (environment === undefined) return null;
   const prefix = `${MARKER}=`;
   const at = environment.startsWith(prefix) ? 0 : environment.indexOf(`\0${prefix}`) + 1;

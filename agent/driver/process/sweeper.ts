@@ -1,11 +1,13 @@
 import type { Clock } from '../../../shared/clock.js';
 import { AppError } from '../../../shared/errors.js';
 import type { Log } from '../../../shared/log.js';
-import { isAlive, type ProcessEntry, type ProcessTable, ProcessTableReader } from './process-table.js';
+import { isAlive, type ProcessEntry, type ProcessTable, ProcessTableReader, UPTIME_GRAIN_MS } from './process-table.js';
 import { findTrees, type TreeRoot } from './tree.js';
 
 /** Scans take at most this share of the time: after one of 1 ms, ends are gathered for 6 ms. */
 const SCAN_REST_FACTOR = 6;
+/** They are gathered for so long in any case: most of a scan's cost does not depend on how many it is for. */
+const MIN_SCAN_REST_MS = 5;
 const KILL_ROUNDS = 200;
 const FIRST_ROUND_MS = 2;
 const LAST_ROUND_MS = 50;
@@ -15,8 +17,6 @@ const INIT = 1;
 const MAX_DEPTH = 1_000;
 /** The parent of the kernel's own threads. */
 const KERNEL_THREADS = 2;
-/** Uptimes and start times are counted in hundredths of a second. */
-const UPTIME_GRAIN_MS = 20;
 
 interface Request {
   readonly root: TreeRoot;
@@ -52,7 +52,7 @@ export class Sweeper {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #isWorker: (pid: number) => boolean;
-  readonly #table = new ProcessTableReader();
+  readonly #table: ProcessTableReader;
   #signals: Request[] = [];
   #leftovers: Request[] = [];
   #restUntil = 0;
@@ -61,6 +61,7 @@ export class Sweeper {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#isWorker = options.isWorker;
+    this.#table = new ProcessTableReader(options.isWorker);
   }
 
   /**
@@ -101,7 +102,7 @@ export class Sweeper {
     const trees = treesOf(table, requests);
     const youngestStrangerMs = this.#youngestStrangerMs(table, oldestOf(requests));
     const after = this.#clock.monotonic();
-    this.#restUntil = after + (after - before) * SCAN_REST_FACTOR;
+    this.#restUntil = after + Math.max(MIN_SCAN_REST_MS, (after - before) * SCAN_REST_FACTOR);
     // An old entry may name a process that has ended since.
     this.#deliver(requests, { trees: trees.map((tree) => tree.filter(isAlive)), youngestStrangerMs });
   }
@@ -118,7 +119,8 @@ export class Sweeper {
       // What an older process started that is none of ours is no attempt's either.
       return found.startedAtUptimeMs + UPTIME_GRAIN_MS >= oldestMs && mayBeOrphan(found, depth + 1);
     };
-    let youngestMs = 0;
+    // Older ones than all that is asked about cannot be of it.
+    let youngestMs = oldestMs - UPTIME_GRAIN_MS - 1;
     for (const entry of table.values()) {
       const { pid, parent, session, marker, isZombie, startedAtUptimeMs } = entry;
       if (startedAtUptimeMs <= youngestMs || isZombie || parent === KERNEL_THREADS || marker !== null) continue;

@@ -1,4 +1,4 @@
-import type { ProcessEntry, ProcessTable } from './process-table.js';
+import { type ProcessEntry, type ProcessTable, UPTIME_GRAIN_MS } from './process-table.js';
 
 /** How an attempt's processes are recognised. */
 export interface TreeRoot {
@@ -41,7 +41,9 @@ export function findTrees(table: ProcessTable, roots: readonly TreeRoot[]): Proc
   };
 
   const trees: ProcessEntry[][] = roots.map(() => []);
+  const oldestMs = Math.min(...roots.map(({ startedAtUptimeMs }) => startedAtUptimeMs)) - UPTIME_GRAIN_MS;
   for (const entry of table.values()) {
+    if (entry.startedAtUptimeMs < oldestMs) continue;
     const owner = ownerOf(entry, 0);
     if (owner !== undefined && !entry.isZombie) trees[owner]?.push(entry);
   }

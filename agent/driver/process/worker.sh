@@ -1,14 +1,16 @@
-# A worker: runs the attempts that its agent names on stdin, one at a time, and outlives the agent.
+# A worker: runs the attempts that its agent names on stdin, one at a time, and outlives the agent. With each name comes
+# the time since boot, which a shell can only read byte by byte.
 #
 #   sh worker.sh NAME [PID [own]]     in the driver's directory; stderr is ledger/NAME, in append mode
 #
 # PID is the process that stands for it, when that is not itself; "own" says that its namespaces are its own.
 #
-# The ledger is the truth about what ran. It gets `run ID PID UPTIME` before, `exit ID STATUS UPTIME` after each
-# attempt, and before that what `times` says: its second line is the CPU time of all commands so far, user and system. The
-# exit is marked ` dirty` when it left shared memory or the like in namespaces of our own. Only built-in commands here, and the order runs in this very shell, without a subshell of its own: dash then
-# makes the process of the command by vfork, which costs half of what a fork of the shell does. When a signal ends the
-# command, the shell says so ("Killed") as the last line of the attempt's stderr.
+# The ledger is the truth about what ran. It gets `run ID PID UPTIME` before, `exit ID STATUS UPTIME` after each attempt,
+# and before that what `times` says: its second line is the CPU time of all commands so far, user and system. The exit is
+# marked ` dirty` when it left shared memory or the like in namespaces of our own. Only built-in commands here, and the
+# order runs in this very shell, without a subshell of its own: dash then makes the process of the command by vfork, which
+# costs half of what a fork of the shell does. When a signal ends the command, the shell says so ("Killed") as the last
+# line of the attempt's stderr.
 #
 # The order is read after `run` is on file. An agent that takes over first deletes the orders of its predecessor, but for
 # those of attempts that run, and then reads the ledgers: what is in none has not started and never will.
@@ -23,8 +25,7 @@ fi
 exec >&2
 # The order goes elsewhere, and where this directory is may have another name by now.
 exec 9<.
-while IFS= read -r id; do
-  read -r up rest </proc/uptime
+while read -r id up; do
   # What cannot be put on file does not run.
   echo "run $id $pid $up" || exit 1
   if [ -r "orders/$name" ]; then

@@ -62,15 +62,15 @@ export class Worker {
     this.#child.unref();
   }
 
-  /** Hands it an attempt. Throws when the order cannot be written; then it is still idle. */
-  run(allocationId: AllocationId, order: string): void {
+  /** Hands it an attempt, now. Throws when the order cannot be written; then it is still idle. */
+  run(allocationId: AllocationId, order: string, nowUptimeMs: number): void {
     const bytes = Buffer.from(order);
     if (writeSync(this.#orderFile, bytes, 0, bytes.length, 0) < bytes.length) {
       throw new AppError('task-start-failed', 'the order could not be written; is the disk full?');
     }
     this.attempt = allocationId;
     this.attemptCount += 1;
-    this.#child.stdin?.write(`${allocationId}\n`);
+    this.#child.stdin?.write(`${allocationId} ${(nowUptimeMs / 1_000).toFixed(2)}\n`);
   }
 
   /** It leaves after the attempt that it runs, if any. */
