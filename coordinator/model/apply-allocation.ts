@@ -39,8 +39,7 @@ export function allocationCommitted(state: ClusterState, event: EventOf<'allocat
   assert(!state.allocations.has(allocationId), `${allocationId} is committed twice`);
   state.allocations.set(allocationId, allocation);
   putTask(step, {
-    index: ref.index,
-    spentAttempts: task?.spentAttempts ?? 0,
+    ...(task ?? { index: ref.index, spentAttempts: 0 }),
     phase: { kind: 'placed', attempt: ref.attempt, allocationId },
   });
   const untouched = task ? step.untouched : without(step.untouched, ref.index);

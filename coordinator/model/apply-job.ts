@@ -128,10 +128,10 @@ export function stepSwept(state: ClusterState, event: EventOf<'step.swept'>, at:
 
 export function taskRequeued(state: ClusterState, event: EventOf<'task.requeued'>, at: EpochMs): void {
   const { job, step } = find(state, event);
-  const { index, attempt, notBefore, spentAttempts } = event;
+  const { index, attempt, notBefore, spentAttempts, rejectedAttempts } = event;
   const task = present(step.tasks.get(index), 'requeued task');
   const phase = transition(TASK_TRANSITIONS, task.phase, { kind: 'queued', since: at, attempt, notBefore });
-  putTask(step, { ...task, phase, spentAttempts });
+  putTask(step, { ...task, phase, spentAttempts, ...(rejectedAttempts ? { rejectedAttempts } : {}) });
   state.index.waitingChanged(job, 1);
   const next = replaceStep(state, job, { ...step, counts: moved(step.counts, 'placed', 'queued') });
   state.index.retryAdded(job, next, { index, notBefore });

@@ -51,6 +51,7 @@ export type BerthEvent =
       readonly attempt: number;
       readonly notBefore: EpochMs;
       readonly spentAttempts: number;
+      readonly rejectedAttempts?: number;
     }
   | {
       readonly type: 'task.finished';

@@ -6,8 +6,10 @@ import type { TaskOutcome } from '../../shared/outcome.js';
 export interface Task {
   readonly index: number;
   readonly phase: TaskPhase;
-  /** Attempts that count against `retry.maxAttempts`; a drained or preempted one does not. */
+  /** Attempts that count against `retry.maxAttempts`; a drained, preempted or rejected one does not. */
   readonly spentAttempts: number;
+  /** Attempts that nodes rejected, which count against `MAX_REJECTIONS` alone; absent: none. */
+  readonly rejectedAttempts?: number;
 }
 
 export type TaskPhase =

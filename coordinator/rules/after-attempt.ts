@@ -5,6 +5,8 @@ import { MAX_BACKOFF_MS, type RetrySpec } from '../../shared/job-spec/spec.js';
 import type { AllocationEnd, RetryableEnd, TaskOutcome } from '../../shared/outcome.js';
 import type { BerthEvent } from '../model/events.js';
 import type { Job, Step } from '../model/job.js';
+import { isNodesRejection, MAX_REJECTIONS, rejectionPauseMs } from '../model/rejection.js';
+import type { Task } from '../model/task.js';
 
 interface EndedAttempt {
   readonly job: Job;
@@ -21,12 +23,19 @@ export function afterAttempt({ job, step, ref, end }: EndedAttempt, now: EpochMs
   if (job.phase.kind === 'canceling') {
     return { type: 'task.finished', ...place, outcome: { kind: 'canceled', reason: job.phase.reason } };
   }
-  const spentBefore = step.tasks.get(index)?.spentAttempts ?? 0;
-  const spentAttempts = spentBefore + (isFree(end) ? 0 : 1);
+  const before = step.tasks.get(index);
+  const isRejection = isNodesRejection(step, end);
+  const count = {
+    spentAttempts: (before?.spentAttempts ?? 0) + (isFree(end) || isRejection ? 0 : 1),
+    rejectedAttempts: (before?.rejectedAttempts ?? 0) + (isRejection ? 1 : 0),
+  };
   const { retry } = step.spec;
-  if (!mayRetry(retry, end, spentAttempts)) return { type: 'task.finished', ...place, outcome: failed(end) };
-  const notBefore = isFree(end) ? now : now + backoff(retry, spentAttempts);
-  return { type: 'task.requeued', ...place, attempt: attempt + 1, notBefore, spentAttempts };
+  if (!mayRetry(retry, end, count)) return { type: 'task.finished', ...place, outcome: failed(end) };
+  const pauseMs = isRejection ? rejectionPauseMs(count.rejectedAttempts) : backoff(retry, count.spentAttempts);
+  const notBefore = isFree(end) ? now : now + pauseMs;
+  const { rejectedAttempts, spentAttempts } = count;
+  const rejections = rejectedAttempts > 0 ? { rejectedAttempts } : {};
+  return { type: 'task.requeued', ...place, attempt: attempt + 1, notBefore, spentAttempts, ...rejections };
 }
 
 export function isSuccess(end: AllocationEnd): boolean {
@@ -43,11 +52,16 @@ function isFree(end: AllocationEnd): boolean {
 }
 
 /** `maxAttempts: 1` means that the command is never started twice, whoever is to blame (P4). */
-function mayRetry(retry: RetrySpec, end: AllocationEnd, spentAttempts: number): boolean {
+function mayRetry(
+  retry: RetrySpec,
+  end: AllocationEnd,
+  { spentAttempts, rejectedAttempts }: Required<Pick<Task, 'spentAttempts' | 'rejectedAttempts'>>,
+): boolean {
   if (retry.maxAttempts === 1) return false;
   if (isFree(end)) return true;
   const cause = retryCause(end);
-  return cause !== undefined && retry.on.includes(cause) && spentAttempts < retry.maxAttempts;
+  if (cause === undefined || !retry.on.includes(cause)) return false;
+  return spentAttempts < retry.maxAttempts && rejectedAttempts < MAX_REJECTIONS;
 }
 
 function retryCause(end: AllocationEnd): RetryableEnd | undefined {

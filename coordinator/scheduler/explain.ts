@@ -3,6 +3,7 @@ import type { Limits } from '../../shared/limits.js';
 import type { Job, Step } from '../model/job.js';
 import { isRouted } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
+import { explainBackoff } from './explain-backoff.js';
 import { explainLimit } from './explain-limit.js';
 import { explainRoomAndMachines, type MachinePolicy } from './explain-machines.js';
 import { explainPreemption } from './explain-preemption.js';
@@ -30,7 +31,7 @@ export function explainStep(
 ): WaitReason | undefined {
   const { step } = place;
   if (step.counts.blocked + step.counts.queued === 0) return undefined;
-  const own = explainItself(place, now) ?? explainLimits(view, place, limits);
+  const own = explainItself(view, place, now) ?? explainLimits(view, place, limits);
   return own ?? explainPlace(view, place, { limits, now });
 }
 
@@ -77,12 +78,16 @@ export function limitedBy({ job, step }: Place): Limited {
 }
 
 /** What the job itself makes them wait for: a hold, other steps, a pause after a failure. Cost: O(retries). */
-export function explainItself({ job, step }: Place, now: EpochMs): WaitReason | undefined {
+export function explainItself(
+  view: Pick<ClusterView, 'allocations'>,
+  { job, step }: Place,
+  now: EpochMs,
+): WaitReason | undefined {
   if (job.phase.kind === 'held')
     return { code: 'held', message: `the job is held; release it with: berth release ${job.id}` };
   if (!step.isReleased) return explainNeeds(job, step);
   if (!isRouted(step)) return { code: 'targets', message: 'its targets are about to be compared' };
-  return explainBackoff(step, now);
+  return explainBackoff(view, { job, step }, now);
 }
 
 function explainNeeds(job: Job, step: Step): WaitReason {
@@ -94,23 +99,5 @@ function explainNeeds(job: Job, step: Step): WaitReason {
     code: 'needs',
     message: `waits for ${open.length === 1 ? 'step' : 'steps'} ${open.join(', ')}`,
     details: { steps: open },
-  };
-}
-
-/** Only when every queued task is backing off; else the others' reason is the one that matters. */
-function explainBackoff(step: Step, now: EpochMs): WaitReason | undefined {
-  let earliest = Number.POSITIVE_INFINITY;
-  let backingOff = 0;
-  for (const { phase } of step.tasks.values()) {
-    if (phase.kind !== 'queued' || phase.notBefore <= now) continue;
-    backingOff += 1;
-    earliest = Math.min(earliest, phase.notBefore);
-  }
-  if (backingOff < step.counts.queued) return undefined;
-  const seconds = Math.ceil((earliest - now) / 1000);
-  return {
-    code: 'backoff',
-    message: `retries in ${seconds} s`,
-    details: { notBefore: new Date(earliest).toISOString() },
   };
 }

@@ -5,6 +5,7 @@ import { NO_LIMITS, type Packing } from '../../shared/limits.js';
 import { eachIndex } from '../../shared/ranges.js';
 import type { ReadyStep } from '../model/lanes.js';
 import type { Node } from '../model/node.js';
+import { rejectionBefore } from '../model/rejection.js';
 import { type ClusterView, stepOf } from '../model/state.js';
 import type { Row, RowState } from './board.js';
 import { Guard } from './guard.js';
@@ -105,8 +106,9 @@ class Planning {
     const { entry, claim } = served;
     const tasks = this.#begun.get(entry) ?? readyTasks(this.#view, entry, this.#now);
     for (let task = tasks.next(); !task.done; task = tasks.next()) {
-      const row = this.#find(served, tasks);
-      if (row === undefined) break;
+      const found = this.#find(served, tasks);
+      if (found === undefined) break;
+      const row = this.#elsewhere(served, task.value, found) ?? found;
       if (this.#placements.length >= this.#maxPlacements) return true;
       if (!this.#queue.take(entry, { count: 1, nodes: [this.#placer.nodeOf(row)] })) break;
       this.#commit(served, task.value, this.#placer.place(row, claim.demand));
@@ -158,6 +160,17 @@ class Planning {
     }
     if (this.#isPermitted(claim, this.#placer.nodeOf(best))) return best;
     return this.#placer.findPermitted(demand, (node) => this.#isPermitted(claim, node));
+  }
+
+  /** Another row than that of the node which has just rejected the task; undefined when there is none, or no need. */
+  #elsewhere({ entry, claim }: Served, task: ReadyTask, found: Row): Row | undefined {
+    if (task.attempt === 1) return undefined;
+    const rejection = rejectionBefore(this.#view, { jobId: entry.jobId, step: entry.step, ...task });
+    if (rejection === undefined || rejection.nodeId !== this.#placer.nodeOf(found).id) return undefined;
+    return this.#placer.findPermitted(
+      claim.demand,
+      (node) => node.id !== rejection.nodeId && this.#isPermitted(claim, node),
+    );
   }
 
   /** Is the node meant for nobody whom the task would keep waiting? */

@@ -44,7 +44,7 @@ export function predictStart(
 ): Prediction | undefined {
   const { step } = place;
   if (step.counts.blocked + step.counts.queued === 0) return undefined;
-  const own = explainItself(place, now);
+  const own = explainItself(view, place, now);
   if (own) return { ground: 'reason', reason: own, startAt: own.code === 'backoff' ? earliestRetry(step) : null };
   const reason = explainLimits(view, place, limits);
   if (reason) return { ground: 'reason', reason, startAt: null };

@@ -74,7 +74,7 @@ export function rehearse(
   return entries.map(({ step, placed, entry }) => {
     if (total(placed) === step.count) return { step, placed, reason: undefined };
     const limit = headroom.obstacle(entry, { count: togetherOf(step.demand) });
-    const reason = explainItself({ job, step }, now) ?? (limit && explainLimit(limit));
+    const reason = explainItself(view, { job, step }, now) ?? (limit && explainLimit(limit));
     const place = { job, step };
     return {
       ...{ step, placed },

@@ -75,7 +75,7 @@ function isEligible(
   if (job.spec.priority > maxPriority || step.spec.retry.maxAttempts === 1) return false;
   if (allocation.phase.kind === 'stopping' || isChosen(allocation.id)) return false;
   const task = present(step.tasks.get(allocation.ref.index), `task of ${allocation.id}`);
-  const sentBackCount = allocation.ref.attempt - 1 - task.spentAttempts;
+  const sentBackCount = allocation.ref.attempt - 1 - task.spentAttempts - (task.rejectedAttempts ?? 0);
   if (sentBackCount >= MAX_PREEMPTIONS) return false;
   const eligibleAt = begunAt(allocation) + MIN_RUN_MS;
   if (eligibleAt > now) onTooYoung(eligibleAt);

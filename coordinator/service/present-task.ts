@@ -186,11 +186,13 @@ function presentAttempt(allocation: Allocation, eligibleAt: EpochMs): AttemptVie
   };
 }
 
-function reasonOf({ job, step }: TaskPlace, phase: TaskPhase, explanations: Explanations): string | null {
+function reasonOf({ job, step, index }: TaskPlace, phase: TaskPhase, explanations: Explanations): string | null {
   switch (phase.kind) {
     case 'queued':
-      if (phase.notBefore > explanations.now)
-        return `attempt ${phase.attempt} starts at ${instant(phase.notBefore)} at the earliest`;
+      if (phase.notBefore > explanations.now) {
+        const after = explanations.setbackOf(job, step, index);
+        return `attempt ${phase.attempt} starts at ${instant(phase.notBefore)} at the earliest, after ${after}`;
+      }
       return explanations.reasonOf(job, step)?.message ?? null;
     case 'blocked':
       return explanations.reasonOf(job, step)?.message ?? null;

@@ -5,6 +5,7 @@ import type { DemandClass } from '../model/demand.js';
 import type { Job, Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainItself, explainLimits, explainPlace, type Place } from '../scheduler/explain.js';
+import { describeRejection } from '../scheduler/explain-backoff.js';
 import type { WaitReason } from '../scheduler/wait-reason.js';
 import type { MachineKeeper } from './machine-keeper.js';
 import { Preparations } from './preparations.js';
@@ -48,6 +49,12 @@ export class Explanations {
     return this.#view.allocations.get(allocationId)?.mirror && this.#remotes.stateOf(allocationId);
   }
 
+  /** What a task that waits for another attempt waits after. */
+  setbackOf(job: Job, step: Step, index: number): string {
+    const task = step.tasks.get(index);
+    return (task && describeRejection(this.#view, { job, step }, task)) ?? 'a failed attempt';
+  }
+
   /** Undefined when nothing of the step waits. */
   reasonOf(job: Job, step: Step): WaitReason | undefined {
     if (step.counts.blocked + step.counts.queued === 0) return undefined;
@@ -61,7 +68,7 @@ export class Explanations {
   #explain(job: Job, step: Step): WaitReason {
     // When some task was never placed, others' back-off does not explain its waiting; and searching for one is dear.
     const isBackingOff = step.untouched.length === 0 || !step.isReleased || job.phase.kind !== 'active';
-    const own = isBackingOff ? explainItself({ job, step }, this.#now) : undefined;
+    const own = isBackingOff ? explainItself(this.#view, { job, step }, this.#now) : undefined;
     return own ?? explainLimits(this.#view, { job, step }, this.#limits) ?? this.#placeReason({ job, step });
   }
 

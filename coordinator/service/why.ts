@@ -47,12 +47,12 @@ function waitingOf(job: Job, step: Step, explanations: Explanations): WhyView['w
   const remote = remotelyWaiting(step, explanations);
   const reason = explanations.reasonOf(job, step);
   if (!reason) return remote;
-  const { free, backingOff, earliest } = waitingTasks(step, explanations.now);
+  const { free, backingOff, next } = waitingTasks(step, explanations.now);
   const rows: WhyView['waiting'] = [];
   if (free.length > 0) rows.push(row(step, free, reason));
-  if (backingOff.length > 0) {
-    const notBefore = instant(earliest);
-    const message = `waits after a failed attempt, at least until ${notBefore}`;
+  if (next !== undefined) {
+    const notBefore = instant(next.notBefore);
+    const message = `waits after ${explanations.setbackOf(job, step, next.index)}, at least until ${notBefore}`;
     rows.push(row(step, backingOff, { code: 'backoff', message, details: { notBefore } }));
   }
   return [...rows, ...remote];
@@ -85,24 +85,24 @@ function row(step: Step, tasks: RangeSet, reason: WaitReason): WhyView['waiting'
 interface WaitingTasks {
   readonly free: RangeSet;
   readonly backingOff: RangeSet;
-  /** When the first of those that back off may go. */
-  readonly earliest: number;
+  /** The first of those that back off which may go. */
+  readonly next: { readonly index: number; readonly notBefore: number } | undefined;
 }
 
 function waitingTasks(step: Step, now: number): WaitingTasks {
   const free: IndexRange[] = step.swept ? [] : [...step.untouched];
   const backingOff: IndexRange[] = [];
-  let earliest = Number.POSITIVE_INFINITY;
+  let next: WaitingTasks['next'];
   for (const { index, phase } of step.tasks.values()) {
     if (phase.kind !== 'queued') continue;
     if (phase.notBefore <= now) {
       free.push({ from: index, to: index });
     } else {
       backingOff.push({ from: index, to: index });
-      earliest = Math.min(earliest, phase.notBefore);
+      if (next === undefined || phase.notBefore < next.notBefore) next = { index, notBefore: phase.notBefore };
     }
   }
-  return { free: merged(free), backingOff: merged(backingOff), earliest };
+  return { free: merged(free), backingOff: merged(backingOff), next };
 }
 
 function merged(ranges: IndexRange[]): RangeSet {

@@ -162,7 +162,7 @@ const retry = Type.Object(
     on: Type.Optional(
       Type.Array(names(RETRYABLE_ENDS, 'An end.'), {
         description:
-          'Ends after which the task is tried again. Default: lost and rejected; when maxAttempts is given, all but time-limit.',
+          'Ends after which the task is tried again. Default: lost and rejected; when maxAttempts is given, all but time-limit. Rejections by nodes count against no maxAttempts but 1, and are tried again for about ten hours.',
       }),
     ),
   },

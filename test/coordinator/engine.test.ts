@@ -1,12 +1,21 @@
 import t from 'tap';
 import { ordersOf } from '../../coordinator/engine/orders.js';
+import { MAX_REJECTIONS } from '../../coordinator/model/rejection.js';
+import { explainStep } from '../../coordinator/scheduler/explain.js';
 import { explainCapacity } from '../../coordinator/scheduler/explain-capacity.js';
 import { present } from '../../shared/assert.js';
 import { awayAttribute } from '../../shared/driver-away.js';
 import type { AllocationId, JobId, NodeId } from '../../shared/ids.js';
+import { NO_LIMITS } from '../../shared/limits.js';
 import { exitCodeOf, RETRYABLE_ENDS } from '../../shared/outcome.js';
 import { aJob, anInventory, aStep, gpus, oneStep } from '../kit/builders.js';
 import { LEASE_MS, Scenario } from '../kit/scenario.js';
+
+function whyWaiting(cluster: Scenario, jobId: string) {
+  const job = present(cluster.job(jobId), 'job');
+  const step = present(job.steps.get('main'), 'step');
+  return explainStep(cluster.view, { job, step }, { limits: NO_LIMITS, now: cluster.clock.now() });
+}
 
 const SUCCEEDED = { kind: 'succeeded' };
 
@@ -316,6 +325,46 @@ t.test(
     t.end();
   },
 );
+
+t.test('what nodes reject spends no retry: other nodes first, longer pauses, and an end that is stated', (t) => {
+  const rejected = { kind: 'rejected', message: 'the registry is away' } as const;
+  const cluster = new Scenario().join('n1').submit(aJob()).join('n2');
+  t.equal(cluster.allocation('j1.0#1')?.nodeId, 'n1');
+  const pauses: number[] = [];
+  for (let attempt = 1; attempt < MAX_REJECTIONS; attempt += 1) {
+    const [requeued] = cluster.reports(`j1.0#${attempt}`, 'ended', rejected).all('task.requeued');
+    t.match(requeued, { spentAttempts: 0, rejectedAttempts: attempt });
+    pauses.push(present(requeued?.notBefore, 'pause') - cluster.clock.now());
+    if (attempt === 3)
+      t.match(whyWaiting(cluster, 'j1'), {
+        code: 'backoff',
+        message: /^retries in 20 s, after rejection 3 of at most 50, by n1 \(the registry is away\)$/,
+      });
+    const [next] = cluster.after(pauses.at(-1) ?? 0).all('allocation.committed');
+    t.equal(next?.nodeId, attempt % 2 === 1 ? 'n2' : 'n1', 'the other node is preferred');
+  }
+  t.strictSame(pauses.slice(0, 4), [5_000, 10_000, 20_000, 40_000]);
+  t.equal(Math.max(...pauses), 15 * 60_000);
+  t.strictSame(cluster.reports(`j1.0#${MAX_REJECTIONS}`, 'ended', rejected).types(), [
+    'allocation.ended',
+    'task.finished',
+    'job.finished',
+  ]);
+  t.match(cluster.job('j1')?.phase, { kind: 'finished', outcome: 'failed' });
+  t.end();
+});
+
+t.test('rejections are final where a job has one attempt or does not want them tried again', (t) => {
+  const rejected = { kind: 'rejected', message: 'no' } as const;
+  for (const retry of [
+    { maxAttempts: 1, backoffMs: 0, on: RETRYABLE_ENDS },
+    { maxAttempts: 9, backoffMs: 0, on: ['lost'] },
+  ] as const) {
+    const cluster = new Scenario().join('n1').submit(oneStep({ retry })).reports('j1.0#1', 'ended', rejected);
+    t.match(cluster.job('j1')?.phase, { kind: 'finished', outcome: 'failed' });
+  }
+  t.end();
+});
 
 t.test('a connected node or one that holds work cannot be removed', (t) => {
   const removeNode = { type: 'removeNode', nodeId: 'n1' as NodeId, by: 'tester' } as const;

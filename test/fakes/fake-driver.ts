@@ -35,6 +35,8 @@ export class FakeMachine {
   /** How often the command of each allocation was started; more than once is a broken promise. */
   readonly startCounts = new Map<AllocationId, number>();
   bootCount = 1;
+  /** Why it starts nothing, while it does not. */
+  trouble: string | null = null;
   readonly #clock: Clock;
   readonly #tasks = new Map<AllocationId, FakeTask>();
   /** Of drivers that are not closed. */
@@ -91,6 +93,10 @@ export class FakeMachine {
       stdoutBytes: Number(order.env.SIM_OUTPUT_BYTES ?? 0),
     };
     this.#tasks.set(id, task);
+    if (this.trouble !== null) {
+      this.finish(id, { kind: 'rejected', message: this.trouble });
+      return;
+    }
     if (order.workdir?.startsWith('/missing')) {
       this.finish(id, { kind: 'start-failed', message: `cannot enter the working directory ${order.workdir}` });
       return;
@@ -196,7 +202,10 @@ export function fakeOutput(offset: number, byteCount: number): Uint8Array {
 }
 
 function outputOf(task: FakeTask): OutputBytes {
-  return { stdoutBytes: task.end?.kind === 'start-failed' ? 0 : task.stdoutBytes, stderrBytes: 0 };
+  return {
+    stdoutBytes: task.end?.kind === 'start-failed' || task.end?.kind === 'rejected' ? 0 : task.stdoutBytes,
+    stderrBytes: 0,
+  };
 }
 
 function statusOf({ order }: FakeTask, ranMs: number): DriverEnd {

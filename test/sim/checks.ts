@@ -1,4 +1,5 @@
 import type { Allocation } from '../../coordinator/model/allocation.js';
+import { MAX_REJECTIONS } from '../../coordinator/model/rejection.js';
 import type { AllocationId } from '../../shared/ids.js';
 import { allocationIdOf } from '../../shared/ids.js';
 import { fakeOutput } from '../fakes/fake-driver.js';
@@ -59,6 +60,11 @@ function checkTask(world: World, { job, step, task }: TaskRecord): void {
   const startCount = starts.reduce((sum, count) => sum + count, 0);
   if (step.spec.retry.maxAttempts === 1 && startCount > 1) {
     world.story.broken(`${idOf(attempt)} had one attempt and was started ${startCount} times (P4)`);
+  }
+  const { on, maxAttempts } = step.spec.retry;
+  const isRejected = outcome.kind === 'failed' && outcome.end.kind === 'rejected';
+  if (isRejected && maxAttempts > 1 && on.includes('rejected') && attempt < MAX_REJECTIONS) {
+    world.story.broken(`${idOf(attempt)} was given up for its nodes' trouble`);
   }
   if (outcome.kind !== 'succeeded') return;
   if (step.spec.env.SIM_EXIT !== '0')

@@ -18,6 +18,7 @@ const MAKERS: readonly FaultMaker[] = [
   reboot,
   partition,
   badWeather,
+  nodeTrouble,
   cancel,
   drain,
   hold,
@@ -102,6 +103,18 @@ function badWeather(world: World, at: number): Fault[] {
   return [
     { at, what: `weather ${JSON.stringify(weather)}`, act: () => world.network.change(weather) },
     { at: at + below(world.random, LONG_MS), what: 'fair weather', act: () => world.network.change(FAIR) },
+  ];
+}
+
+/** Its file server is away, say. */
+function nodeTrouble(world: World, at: number): Fault[] {
+  const { pick, same } = onSomeMachine(world);
+  const become = (trouble: string | null) => (agent: AgentHost) => {
+    agent.machine.trouble = trouble;
+  };
+  return [
+    { at, what: 'a machine rejects what comes', act: pick(become('it has trouble')) },
+    { at: at + below(world.random, 2 * LONG_MS), what: 'it does no more', act: same(become(null)) },
   ];
 }
 

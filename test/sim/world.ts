@@ -145,7 +145,10 @@ export class World {
     this.network.calm();
     this.startCoordinator();
     this.cloud.trouble = 'none';
-    for (const agent of this.agents) this.startAgent(agent);
+    for (const agent of this.agents) {
+      agent.machine.trouble = null;
+      this.startAgent(agent);
+    }
   }
 
   killCoordinator(): void {
