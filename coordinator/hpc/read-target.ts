@@ -6,7 +6,7 @@ import { parseDuration, shown } from '../../shared/units.js';
 import { CONTAINER_RUNTIMES } from './containers.js';
 import type { PathMapping } from './paths.js';
 import { BACKENDS, type HpcTarget, KEEP_POLICIES, type MonitoringPeriod } from './target.js';
-import { readCommands, readHttpUrl, readRemotePath, readSsh } from './target-fields.js';
+import { readCommands, readHttpUrl, readOidc, readRemotePath, readSsh } from './target-fields.js';
 
 const DEFAULT_PERIOD: MonitoringPeriod = { minMs: 2_000, maxMs: 60_000 };
 /** More often than this is a burden for any controller. */
@@ -27,6 +27,7 @@ const SHAPE = {
     'user',
     'credential',
     'credentialCommand',
+    'oidc',
     'account',
     'partition',
     'timeLimit',
@@ -70,6 +71,7 @@ function readTarget(field: Field): HpcTarget {
     user: readOr(child(field, 'user'), readWord, null),
     credential: readOr(child(field, 'credential'), readName, null),
     credentialCommand: readOr(child(field, 'credentialCommand'), readArgv, null),
+    oidc: readOr(child(field, 'oidc'), readOidc, null),
     account: readOr(child(field, 'account'), readWord, null),
     partition: readOr(child(field, 'partition'), readWord, null),
     timeLimitMs: readOr(child(field, 'timeLimit'), readDurationFrom(1_000, LONGEST_LIMIT_MS), null),
@@ -104,12 +106,16 @@ function checkBackend(field: Field, target: HpcTarget): void {
   else hasNo('commands');
   if (target.backend === 'slurm-rest' || target.backend === 'rimrock') {
     needs('endpoint', 'write for example https://slurm.example.org:6820');
-    if (target.credentialCommand === null) needs('credential', 'write the name of the secret with the token');
+    if (target.credentialCommand === null && child(field, 'oidc').value === undefined)
+      needs('credential', 'write the name of the secret with the token');
   } else {
     hasNo('endpoint');
     hasNo('credentialCommand');
     hasNo('credential');
   }
+  if (target.backend !== 'slurm-rest') hasNo('oidc');
+  if (target.oidc !== null && (target.credential ?? target.credentialCommand) !== null)
+    invalid(child(field, 'oidc'), 'gives the token already; remove "credential" and "credentialCommand"');
   if (target.backend === 'slurm-rest') needs('user', "write the account's name at the site");
   else hasNo('user');
 }

@@ -1,7 +1,7 @@
 import { child, type Field, invalid } from '../../shared/job-spec/findings.js';
 import { hasShape, readInteger, readList, readOr, readText } from '../../shared/job-spec/read.js';
 import { shown } from '../../shared/units.js';
-import type { SiteCommands, SshEndpoint } from './target.js';
+import type { OidcClient, SiteCommands, SshEndpoint } from './target.js';
 
 const SSH_PORT = 22;
 const MAX_PORT = 65_535;
@@ -64,6 +64,26 @@ function readFingerprint(field: Field): string | undefined {
   const text = readText(field, "the host's key");
   if (text === undefined || /^SHA256:[A-Za-z0-9+/]{43}=?$/.test(text)) return text?.replace(/=$/, '');
   return invalid(field, `${shown(text)} is not like SHA256:..., as ssh-keygen -l prints it`);
+}
+
+export function readOidc(field: Field): OidcClient | undefined {
+  const fields = ['issuer', 'clientId', 'clientSecret', 'refreshToken', 'scope', 'audience'];
+  if (!hasShape(field, { fields }, 'a client of an OpenID provider, {issuer, clientId, clientSecret}'))
+    return undefined;
+  const text = (key: string, what: string): string | null =>
+    readOr(child(field, key), (each) => readText(each, what), null);
+  if (child(field, 'issuer').value === undefined)
+    invalid(child(field, 'issuer'), 'is missing; write for example https://idp.example.org/realms/lab');
+  const client = {
+    issuer: readOr(child(field, 'issuer'), readHttpUrl, ''),
+    clientId: readNeeded(child(field, 'clientId'), "the client's name at the provider"),
+    clientSecret: text('clientSecret', 'the name of a secret'),
+    refreshToken: text('refreshToken', 'the name of a secret'),
+    scope: text('scope', 'words that the provider knows'),
+    audience: text('audience', 'whom the token is for'),
+  };
+  if (child(field, 'clientSecret').value !== undefined || client.refreshToken !== null) return client;
+  return invalid(child(field, 'clientSecret'), 'is missing; name the secret, or that of a "refreshToken"');
 }
 
 export function readCommands(field: Field): SiteCommands | undefined {

@@ -15,6 +15,8 @@ export interface HpcTarget {
   readonly credential: string | null;
   /** A command of this side whose output is the credential, run anew when that has expired; null when it is kept. */
   readonly credentialCommand: readonly string[] | null;
+  /** The OpenID provider that gives tokens; null when they come otherwise. */
+  readonly oidc: OidcClient | null;
   readonly account: string | null;
   readonly partition: string | null;
   /** Of jobs that ask for none. */
@@ -55,6 +57,26 @@ export interface SshEndpoint {
   readonly knownHosts: string | null;
   /** The name of the secret with the private key; null for the agent's keys. */
   readonly credential: string | null;
+}
+
+/** What we are at an OpenID provider. */
+export interface OidcClient {
+  /** As it calls itself, without a slash at the end. */
+  readonly issuer: string;
+  readonly clientId: string;
+  /** Names of secrets. Null: the client has none. */
+  readonly clientSecret: string | null;
+  /** Null: the token is the client's own. */
+  readonly refreshToken: string | null;
+  readonly scope: string | null;
+  readonly audience: string | null;
+}
+
+/** The secrets without which nothing can be asked of a target. */
+export function secretNamesOf({ credential, credentialCommand, oidc, ssh }: HpcTarget): readonly string[] {
+  const own = credentialCommand === null ? credential : null;
+  const names = [own, oidc?.clientSecret, oidc?.refreshToken, ssh?.credential];
+  return names.flatMap((name) => name ?? []);
 }
 
 /** A site's own tools, as argument vectors with `{placeholders}`; see the `command` backend. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { HpcBackend, HpcError } from '../../coordinator/hpc/backend.js';
 import { openBackend } from '../../coordinator/hpc/backends/open-backend.js';
 import { parseTarget } from '../../coordinator/hpc/read-target.js';
@@ -11,6 +11,7 @@ import type { HpcTarget } from '../../coordinator/hpc/target.js';
 import { systemClock } from '../../shared/clock.js';
 import { isRefusal } from '../../shared/errors.js';
 import { type HpcBench, hpcBackendConformance } from '../conformance/hpc-backend.js';
+import { OIDC_TOKEN_SECONDS, type OidcProvider, startOidcProvider } from '../kit/oidc-provider.js';
 import { startProxy } from '../kit/proxy.js';
 import { type Slurm, slurmTests, startSlurm } from '../kit/slurm.js';
 import { startSshd } from '../kit/sshd.js';
@@ -21,10 +22,14 @@ t.jobs = 3;
 
 const signal = new AbortController().signal;
 
+/** How much later it is for backends than it is. */
+let laterMs = 0;
+const clock = { ...systemClock, now: () => systemClock.now() + laterMs };
+
 function openWith(env: Readonly<Record<string, string>>, secrets: Readonly<Record<string, string>>) {
   return (target: HpcTarget): HpcBackend => {
     const secret = async (name: string): Promise<string> => secrets[name] ?? '';
-    return openBackend(target, { env, sshAgentSocket: undefined, secret, clock: systemClock });
+    return openBackend(target, { env, sshAgentSocket: undefined, secret, clock });
   };
 }
 
@@ -108,7 +113,8 @@ t.test('Slurm by its tools over SSH', { ...slurmTests, buffered: true }, async (
 });
 
 t.test('Slurm over slurmrestd', { ...slurmTests, buffered: true }, async (t) => {
-  const slurm = startSlurm(t, { rest: true, minJobAgeSeconds: 3 });
+  const provider = await startOidcProvider(t, userInfo().username);
+  const slurm = startSlurm(t, { rest: true, minJobAgeSeconds: 3, jwksFile: provider.jwksFile });
   const token = (seconds: number): string =>
     slurm
       .tool('scontrol', 'token', `lifespan=${seconds}`, `username=${userInfo().username}`)
@@ -151,16 +157,13 @@ t.test('Slurm over slurmrestd', { ...slurmTests, buffered: true }, async (t) => 
     t.same(await backend.find('x', signal), []);
   });
 
-  t.test('a token can be had by a command, which runs again when it was not taken', async (t) => {
-    const made = join(slurm.folder, 'made');
-    const script = `echo x >>${made}; if [ $(wc -l <${made}) = 1 ]; then echo bad; else scontrol token lifespan=60; fi`;
-    const backend = openAs({ credential: undefined, credentialCommand: ['sh', '-c', script] });
-    t.same(await backend.find('x', signal), []);
-    t.same(await backend.find('y', signal), []);
-    t.equal(readFileSync(made, 'utf8'), 'x\nx\n', 'and is not asked each time');
-    const broken = openAs({ credential: undefined, credentialCommand: ['sh', '-c', 'echo no ticket >&2; exit 1'] });
-    await t.rejects(broken.find('x', signal), { kind: 'credentials', message: /no ticket/ });
-  });
+  t.test('a token can be had by a command, which runs again when it was not taken', (t) =>
+    byCommand(t, { slurm, openAs }),
+  );
+
+  t.test('tokens of an OpenID provider are taken, and each is kept until shortly before its end', (t) =>
+    byOidc(t, { provider, secrets, openAs }),
+  );
 
   t.test('an error page in place of an answer is a site that is not available', async (t) => {
     const backend = openAs({});
@@ -173,3 +176,54 @@ t.test('Slurm over slurmrestd', { ...slurmTests, buffered: true }, async (t) => 
     t.equal(await failureOf(openAs({ endpoint: `${proxy.url}/other` }).find('x', signal)), 'configuration');
   });
 });
+
+interface CommandBench {
+  readonly slurm: Slurm;
+  openAs(change: object): HpcBackend;
+}
+
+async function byCommand(t: Test, { slurm, openAs }: CommandBench): Promise<void> {
+  const made = join(slurm.folder, 'made');
+  const script = `echo x >>${made}; if [ $(wc -l <${made}) = 1 ]; then echo bad; else scontrol token lifespan=60; fi`;
+  const backend = openAs({ credential: undefined, credentialCommand: ['sh', '-c', script] });
+  t.same(await backend.find('x', signal), []);
+  t.same(await backend.find('y', signal), []);
+  t.equal(readFileSync(made, 'utf8'), 'x\nx\n', 'and is not asked each time');
+  const broken = openAs({ credential: undefined, credentialCommand: ['sh', '-c', 'echo no ticket >&2; exit 1'] });
+  await t.rejects(broken.find('x', signal), { kind: 'credentials', message: /no ticket/ });
+}
+
+interface OidcBench {
+  readonly provider: OidcProvider;
+  readonly secrets: Record<string, string>;
+  openAs(change: object): HpcBackend;
+}
+
+async function byOidc(t: Test, { provider, secrets, openAs }: OidcBench): Promise<void> {
+  const oidc = { issuer: provider.issuer, clientId: 'berth', scope: 'slurm' };
+  secrets.client = `${provider.clientSecret}\n`;
+  secrets.refresh = await provider.makeRefreshToken();
+  for (const own of [{ clientSecret: 'client' }, { clientSecret: 'client', refreshToken: 'refresh' }]) {
+    const before = provider.askedCount;
+    const backend = openAs({ credential: undefined, oidc: { ...oidc, ...own } });
+    t.match(await backend.check(signal), { partitions: ['main', 'closed'] });
+    t.same(await backend.find('x', signal), []);
+    t.equal(provider.askedCount - before, 1);
+    for (let count = 2; count < 4; count += 1) {
+      laterMs += OIDC_TOKEN_SECONDS * 600;
+      t.same(await backend.find('x', signal), []);
+      t.equal(provider.askedCount - before, count, 'one more, also by a refresh token that was replaced');
+    }
+    provider.isDown = true;
+    t.same(await backend.find('x', signal), [], 'nothing is asked of it meanwhile');
+    laterMs += OIDC_TOKEN_SECONDS * 1_000;
+    await t.rejects(backend.find('x', signal), { kind: 'credentials', message: /gives no token: it answers 503/ });
+    provider.isDown = false;
+    t.same(await backend.find('x', signal), []);
+  }
+  secrets.client = 'another';
+  const stranger = openAs({ credential: undefined, oidc: { ...oidc, clientSecret: 'client' } });
+  await t.rejects(stranger.find('x', signal), { kind: 'credentials', message: /invalid_client/ });
+  const elsewhere = { ...oidc, issuer: `${provider.issuer}/elsewhere`, clientSecret: 'client' };
+  t.equal(await failureOf(openAs({ credential: undefined, oidc: elsewhere }).find('x', signal)), 'configuration');
+}

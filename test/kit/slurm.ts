@@ -26,6 +26,8 @@ export const slurmTests =
 
 export interface SlurmNeeds {
   readonly rest?: true;
+  /** Public keys of somebody else's, whose tokens slurmrestd takes too. */
+  readonly jwksFile?: string;
   readonly minJobAgeSeconds?: number;
   readonly maxArraySize?: number;
 }
@@ -47,6 +49,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       ...path,
       TMPDIR: tmpdir(),
       SLURM_REST: needs.rest ? '1' : '0',
+      ...(needs.jwksFile === undefined ? {} : { SLURM_JWKS: needs.jwksFile }),
       SLURM_MESSAGE_TIMEOUT: '2',
       SLURM_MIN_JOB_AGE: String(needs.minJobAgeSeconds ?? 300),
       ...(needs.maxArraySize === undefined ? {} : { SLURM_MAX_ARRAY_SIZE: String(needs.maxArraySize) }),

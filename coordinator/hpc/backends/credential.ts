@@ -2,17 +2,12 @@ import { execFile } from 'node:child_process';
 import { HpcError } from '../backend.js';
 import { HPC_LIMITS } from '../remote-job.js';
 import type { HpcTarget } from '../target.js';
-import type { BackendMeans } from './means.js';
+import type { BackendMeans, Credential } from './means.js';
+import { oidcCredential } from './oidc.js';
 
-/** The token or certificate of a target, as it is now. */
-export interface Credential {
-  read(): Promise<string>;
-  /** It was not taken: what a command once printed is forgotten. True when another one can be had by that. */
-  reject(): boolean;
-}
-
-/** From a secret, read anew each time, or from a command that makes one, such as `scontrol token`. */
-export function credentialOf({ credential, credentialCommand }: HpcTarget, means: BackendMeans): Credential {
+/** From an OpenID provider, from a secret, read anew each time, or from a command such as `scontrol token`. */
+export function credentialOf({ credential, credentialCommand, oidc }: HpcTarget, means: BackendMeans): Credential {
+  if (oidc !== null) return oidcCredential(oidc, means);
   if (credentialCommand === null) {
     return { read: async () => (await means.secret(credential ?? '')).trim(), reject: () => false };
   }

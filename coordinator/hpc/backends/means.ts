@@ -1,5 +1,12 @@
 import type { Clock } from '../../../shared/clock.js';
 
+/** The token or certificate of a target, as it is now. */
+export interface Credential {
+  read(): Promise<string>;
+  /** It was not taken: one that was kept is forgotten. True when another one can be had by that. */
+  reject(): boolean;
+}
+
 /** What of this side a backend may use. */
 export interface BackendMeans {
   readonly clock: Clock;

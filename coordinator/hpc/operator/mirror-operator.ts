@@ -18,7 +18,7 @@ import type { OutlookRequest, SiteOutlook } from '../../routing/outlook.js';
 import { type ArrayRange, arrayRangeOf } from '../array-range.js';
 import type { HpcBackend } from '../backend.js';
 import type { TargetSpec } from '../read-targets.js';
-import type { HpcTarget } from '../target.js';
+import { type HpcTarget, secretNamesOf } from '../target.js';
 import { Foresight } from './foresight.js';
 import { type Group, groupsOf, offsetOfGroup, tagFor } from './grouping.js';
 import { Outlooks } from './outlooks.js';
@@ -227,7 +227,7 @@ export class MirrorOperator {
     const spec = this.#targets.get(nodeId);
     if (!spec) return undefined;
     const { target } = spec;
-    const hasOwn = target.credential !== null || (target.ssh?.credential ?? null) !== null;
+    const hasOwn = secretNamesOf(target).length > 0;
     const key = JSON.stringify([nodeId, hasOwn ? namespace : null]);
     const known = this.#sites.get(key);
     if (known) return known;

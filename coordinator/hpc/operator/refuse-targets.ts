@@ -3,7 +3,7 @@ import type { JobSpec, StepSpec, TargetName } from '../../../shared/job-spec/spe
 import { didYouMean } from '../../../shared/suggest.js';
 import { isTarget } from '../../model/mirror.js';
 import type { TargetSpec } from '../read-targets.js';
-import type { HpcTarget } from '../target.js';
+import { secretNamesOf } from '../target.js';
 import { submissionToCome, unreachableInputs } from './submission-of.js';
 
 export interface KnownTargets {
@@ -48,7 +48,7 @@ function refuseRequest(
     const hint = names.length === 0 ? 'start the coordinator with --targets FILE' : `there are: ${names.join(', ')}`;
     return refuse('invalid-spec', message, { hint, problems: [{ field, message }] });
   }
-  const missing = secretsOf(target).find((secret) => !hasSecret(spec.namespace, secret));
+  const missing = secretNamesOf(target).find((secret) => !hasSecret(spec.namespace, secret));
   if (missing !== undefined) {
     const message = `${name} needs the secret "${missing}", which namespace ${spec.namespace} does not have`;
     const hint = `set it with: berth secrets set ${missing} --namespace ${spec.namespace}`;
@@ -59,9 +59,4 @@ function refuseRequest(
   if (first) return refuse('unsupported-field', first.message, { problems });
   const submission = submissionToCome({ spec, step }, target);
   return isRefusal(submission) ? submission : undefined;
-}
-
-function secretsOf({ credential, credentialCommand, ssh }: HpcTarget): string[] {
-  const own = credentialCommand === null ? credential : null;
-  return [own, ssh?.credential ?? null].filter((name) => name !== null);
 }

@@ -5,8 +5,8 @@ import { workFolder } from '../../plan-job.js';
 import type { RemoteJob, RemoteOutcome, RemoteState } from '../../remote-job.js';
 import { MARKS_FOLDER, type Submission } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
-import type { Credential } from '../credential.js';
 import { ask, parseJson } from '../http-client.js';
+import type { Credential } from '../means.js';
 import { sbatchOptions } from '../slurm/sbatch-options.js';
 import { slurmErrorKind } from '../slurm/slurm-errors.js';
 
