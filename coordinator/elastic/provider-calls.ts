@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/clock.js';
+import { Gate } from '../../shared/gate.js';
 import type { Log, LogFields } from '../../shared/log.js';
 import type { PoolSpec } from '../../shared/pool.js';
-import { Gate } from './gate.js';
 import { type InstanceProvider, ProviderError } from './provider.js';
 
 export interface ProviderCallOptions {

@@ -94,9 +94,10 @@ export function wantCancel(mirror: Mirror, now: EpochMs): Mirror {
   return { ...mirror, phase, trouble: hurried, cancel: { wantedAt: now, askAt: now } };
 }
 
-/** Somebody has renewed the credential, or wants to know: try at once. */
-export function hurry(mirror: Mirror, now: EpochMs): Mirror {
-  return mirror.trouble ? { ...mirror, trouble: { ...mirror.trouble, retryAt: now } } : mirror;
+/** Something was asked for that may change the job: look soon. */
+export function expectChange(mirror: Mirror, { now, period }: PolicyClock): Mirror {
+  const { phase } = mirror;
+  return phase.kind === 'watching' ? { ...mirror, phase: { ...phase, pollAt: now, periodMs: period.minMs } } : mirror;
 }
 
 function afterLookup(mirror: Mirror, jobs: readonly RemoteJob[], clock: PolicyClock): Mirror {
@@ -133,15 +134,14 @@ function watching(mirror: Mirror, watched: Watched, { now, period }: PolicyClock
   return { ...mirror, phase };
 }
 
-function afterCancel(mirror: Mirror, remoteId: string, { now, period }: PolicyClock): Mirror {
+function afterCancel(mirror: Mirror, remoteId: string, clock: PolicyClock): Mirror {
   const { phase, cancel } = mirror;
   if (phase.kind !== 'watching') return mirror;
   if (phase.duplicates.includes(remoteId)) {
     return { ...mirror, phase: { ...phase, duplicates: phase.duplicates.filter((id) => id !== remoteId) } };
   }
   if (!cancel) return mirror;
-  const again = { ...cancel, askAt: now + PATIENCE.cancelAgainMs };
-  return { ...mirror, cancel: again, phase: { ...phase, pollAt: now, periodMs: period.minMs } };
+  return expectChange({ ...mirror, cancel: { ...cancel, askAt: clock.now + PATIENCE.cancelAgainMs } }, clock);
 }
 
 function afterStatus(mirror: Mirror, job: RemoteJob | undefined, { now, period }: PolicyClock): Mirror {

@@ -54,9 +54,8 @@ export async function judge(
   { backend, submission, before }: Remote,
   signal: AbortSignal,
 ): Promise<RemoteJob | undefined> {
+  if (isWhole(job, submission)) return job;
   const indexes = indexesOf(submission);
-  const isComplete = job !== undefined && (submission.options.array === undefined || hasAll(job, indexes));
-  if (isComplete) return job;
   const marks = await marksOf(backend.files, submission, signal);
   if (job) return withForgottenTasks(job, marks, { before, indexes: eachIndex(indexes) });
   return jobOfMarks(marks, submission.tag, eachIndex(indexes));
@@ -87,6 +86,8 @@ export function indexesOf({ options }: Pick<Submission, 'options'>): RangeSet {
   return typeof ranges === 'string' ? [] : ranges;
 }
 
-function hasAll(job: RemoteJob, indexes: RangeSet): boolean {
-  return job.tasks.length >= rangesCount(indexes);
+/** Whether the system tells of all of it. */
+export function isWhole(job: RemoteJob | undefined, submission: Submission): boolean {
+  if (!job) return false;
+  return submission.options.array === undefined || job.tasks.length >= rangesCount(indexesOf(submission));
 }

@@ -4,6 +4,7 @@ import { footprint } from './footprint.js';
 import { kueue } from './kueue.js';
 import { latency } from './latency.js';
 import { logs } from './logs.js';
+import { mirror } from './mirror.js';
 import { overhead } from './overhead.js';
 import { planning } from './plan.js';
 import { scale } from './scale.js';
@@ -17,6 +18,7 @@ const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
   kueue,
   latency,
   logs,
+  mirror,
   overhead,
   plan: planning,
   scale,

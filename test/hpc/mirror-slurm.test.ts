@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Cluster, startCluster } from '../kit/cluster.js';
 import { type Slurm, slurmTests, startSlurm } from '../kit/slurm.js';
+import { countCalls, type SlurmCalls } from '../kit/slurm-calls.js';
 import { until } from '../kit/until.js';
 
 t.setTimeout(180_000);
@@ -33,7 +34,7 @@ t.test('a Slurm cluster by its name', slurmTests, async (t) => {
 
 interface Bench extends Cluster {
   readonly slurm: Slurm;
-  readonly calls: Calls;
+  readonly calls: SlurmCalls;
   /** The coordinator's file of them. */
   readonly targets: string;
   /** The id of a job that was submitted with these words. */
@@ -45,7 +46,7 @@ interface Bench extends Cluster {
 
 async function aBench(t: Test): Promise<Bench> {
   const slurm = startSlurm(t, { minJobAgeSeconds: 6, maxArraySize: MAX_ARRAY_SIZE });
-  const calls = countCalls(slurm, 'squeue');
+  const calls = countCalls(slurm, ['squeue']);
   const targets = join(slurm.folder, 'targets.yaml');
   writeFileSync(targets, targetsOf(slurm));
   const cluster = await startCluster({
@@ -167,7 +168,7 @@ async function outage(t: Test, { berth, slurm, detach, reasonOf }: Bench): Promi
 }
 
 async function manyJobs(t: Test, { api, calls }: Bench): Promise<void> {
-  const before = calls.looks();
+  const before = looks(calls);
   const begunAt = performance.now();
   const command = ['sh', '-c', 'sleep 1'];
   const jobs = await Promise.all(
@@ -180,27 +181,14 @@ async function manyJobs(t: Test, { api, calls }: Bench): Promise<void> {
     t.equal(done.outcome, 'succeeded');
   }
   const periods = Math.ceil((performance.now() - begunAt) / PERIOD_MS) + 1;
-  const looks = calls.looks() - before;
-  t.comment(`${looks} looks in ${periods} periods`);
-  t.ok(looks <= periods, `${looks} looks in ${periods} periods`);
+  const looked = looks(calls) - before;
+  t.comment(`${looked} looks in ${periods} periods`);
+  t.ok(looked <= periods, `${looked} looks in ${periods} periods`);
 }
 
-interface Calls {
-  /** A folder for PATH, where the program is one that counts and goes on. */
-  readonly folder: string;
-  /** How often the states of all jobs were asked for. */
-  looks(): number;
-}
-
-function countCalls(slurm: Slurm, program: string): Calls {
-  const folder = join(slurm.folder, 'counted');
-  const log = join(slurm.folder, 'calls');
-  mkdirSync(folder);
-  writeFileSync(log, '');
-  const path = slurm.tool('sh', '-c', `command -v ${program}`).trim();
-  writeFileSync(join(folder, program), `#!/bin/sh\necho "$*" >>${log}\nexec ${path} "$@"\n`);
-  chmodSync(join(folder, program), 0o755);
-  return { folder, looks: () => lines(readFileSync(log, 'utf8')).filter((line) => !line.includes('--name')).length };
+/** How often the states of all jobs were asked for. */
+function looks(calls: SlurmCalls): number {
+  return calls.made().filter(({ args }) => !args.includes('--name')).length;
 }
 
 function targetsOf({ folder }: Slurm): string {

@@ -30,6 +30,8 @@ export interface SlurmNeeds {
   readonly jwksFile?: string;
   readonly minJobAgeSeconds?: number;
   readonly maxArraySize?: number;
+  /** CPUs that the node claims. */
+  readonly cpus?: number;
 }
 
 export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): Slurm {
@@ -53,6 +55,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       SLURM_MESSAGE_TIMEOUT: '2',
       SLURM_MIN_JOB_AGE: String(needs.minJobAgeSeconds ?? 300),
       ...(needs.maxArraySize === undefined ? {} : { SLURM_MAX_ARRAY_SIZE: String(needs.maxArraySize) }),
+      ...(needs.cpus === undefined ? {} : { SLURM_BENCH_CPUS: String(needs.cpus) }),
     },
   });
   if (status !== 0) throw new Error(`Slurm did not come up: ${stderr}`);

@@ -1,4 +1,5 @@
 import { type Clock, sleep } from '../../../shared/clock.js';
+import type { Gate } from '../../../shared/gate.js';
 import type { Log } from '../../../shared/log.js';
 import type { ReportedEnd } from '../../../shared/wire/messages.js';
 import { asHpcError, type RemoteFiles } from '../backend.js';
@@ -20,6 +21,8 @@ export interface Finishing {
 export interface FinishMeans {
   readonly output: Output;
   readonly carrier: Carrier;
+  /** So many bring their files at once; one that waits for its site stands aside. */
+  readonly gate: Gate;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -41,7 +44,7 @@ export async function finish(
   let trouble: string | undefined;
   for (let count = 0; count < MAX_TRIES; count += 1) {
     try {
-      fetched = await bring({ work, member, outcome }, means, signal);
+      fetched = await means.gate.pass(() => bring({ work, member, outcome }, means, signal));
       trouble = undefined;
       break;
     } catch (error) {

@@ -2,8 +2,8 @@ import type { Clock, EpochMs } from '../../../shared/clock.js';
 import type { NodeId } from '../../../shared/ids.js';
 import type { Input } from '../../engine/inputs.js';
 import { asHpcError, type HpcBackend } from '../backend.js';
-import type { MirrorResult } from '../mirror-policy.js';
-import { judge } from '../perform-step.js';
+import { expectChange, type MirrorResult } from '../mirror-policy.js';
+import { isWhole, judge } from '../perform-step.js';
 import type { HpcTarget } from '../target.js';
 import { taskOf } from './ends.js';
 import type { Output } from './output.js';
@@ -17,7 +17,10 @@ export const FOLLOW_LIMITS = {
   cancelAgainMs: 10_000,
 } as const;
 
-/** The states of all jobs, by one call: told to `take`, one after the other. */
+/**
+ * The states of all jobs, by one call. What it tells whole is taken at once, so that it costs the disk one write; where
+ * marks must be read, one job comes after the other.
+ */
 export async function lookAtAll(
   works: Works,
   backend: HpcBackend,
@@ -30,9 +33,17 @@ export async function lookAtAll(
   }
   try {
     const jobs = await backend.statusOf([...watched.keys()], signal);
+    const taken: Promise<void>[] = [];
     for (const [id, work] of watched) {
+      const job = jobs.get(id);
+      if (isWhole(job, work.submission)) taken.push(take(work, { kind: 'status', job }));
+    }
+    await Promise.all(taken);
+    for (const [id, work] of watched) {
+      const job = jobs.get(id);
+      if (isWhole(job, work.submission)) continue;
       const remote = { backend, submission: work.submission, before: work.mirror.job };
-      await take(work, { kind: 'status', job: await judge(jobs.get(id), remote, signal) });
+      await take(work, { kind: 'status', job: await judge(job, remote, signal) });
     }
   } catch (error) {
     signal.throwIfAborted();
@@ -63,32 +74,45 @@ export function changesOf(work: RemoteWork, member: Member, at: { readonly nodeI
   return inputs;
 }
 
+/** A task that is to go while others of its array stay. */
+export interface TaskToCancel {
+  readonly work: RemoteWork;
+  readonly remoteId: string;
+  readonly member: Member;
+}
+
+/** Those whose time it is; each is asked again until it has ended. */
+export function tasksToCancel(works: Works, now: EpochMs): readonly TaskToCancel[] {
+  const tasks: TaskToCancel[] = [];
+  for (const work of works.values()) {
+    const { phase, cancel } = work.mirror;
+    if (phase.kind !== 'watching' || cancel || !isArray(work)) continue;
+    for (const member of work.members.values()) {
+      if (member.stopReason === null || member.isFinishing || now < member.cancelAt) continue;
+      tasks.push({ work, remoteId: phase.remoteId, member });
+    }
+  }
+  return tasks;
+}
+
 export interface CancelMeans {
   readonly backend: HpcBackend;
   readonly target: HpcTarget;
   readonly clock: Clock;
 }
 
-/** Cancels tasks that are to go while others of their array stay. True when there was one. */
+/** What stands in the way shows at the next look. */
 export async function cancelTasks(
-  works: Works,
+  tasks: readonly TaskToCancel[],
   { backend, target, clock }: CancelMeans,
   signal: AbortSignal,
-): Promise<boolean> {
-  let hasAsked = false;
-  for (const work of works.values()) {
-    const { mirror } = work;
-    if (mirror.phase.kind !== 'watching' || mirror.cancel || !isArray(work)) continue;
-    for (const member of work.members.values()) {
-      if (member.stopReason === null || member.isFinishing || clock.now() < member.cancelAt) continue;
-      member.cancelAt = clock.now() + FOLLOW_LIMITS.cancelAgainMs;
-      const id = `${mirror.phase.remoteId}${target.backend === 'sge' ? '.' : '_'}${member.index}`;
-      // Asked again until the task has ended; what stands in the way shows at the next look.
-      await backend.cancel(id, signal).catch(() => {});
-      hasAsked = true;
-    }
+): Promise<void> {
+  for (const { work, remoteId, member } of tasks) {
+    member.cancelAt = clock.now() + FOLLOW_LIMITS.cancelAgainMs;
+    const id = `${remoteId}${target.backend === 'sge' ? '.' : '_'}${member.index}`;
+    await backend.cancel(id, signal).catch(() => {});
+    work.mirror = expectChange(work.mirror, { now: clock.now(), period: target.period });
   }
-  return hasAsked;
 }
 
 /** Some of what running tasks have written since, those first that were not looked at for longest. */

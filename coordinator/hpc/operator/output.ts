@@ -38,11 +38,12 @@ export class Output {
 
   /** All that there is, whole. A job that never began has left none. */
   async finish(work: RemoteWork, member: Member, signal: AbortSignal): Promise<void> {
-    for (const [stream, word] of STREAMS) {
+    const finishOne = async ([stream, word]: (typeof STREAMS)[number]): Promise<void> => {
       const path = `${work.submission.work}/${outputFile(member.index, word)}`;
       await this.#bring(work, member, { stream, path, maxPieces: MAX_LAST_PIECES }, signal);
       await this.close(work, member, stream);
-    }
+    };
+    await Promise.all(STREAMS.map(finishOne));
   }
 
   /** Nothing more will come. */

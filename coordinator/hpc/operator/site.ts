@@ -1,4 +1,5 @@
 import { type Clock, type EpochMs, sleep } from '../../../shared/clock.js';
+import { Gate } from '../../../shared/gate.js';
 import type { AllocationId, NodeId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
 import type { StopReason } from '../../../shared/outcome.js';
@@ -11,7 +12,7 @@ import { afterStep, type MirrorResult, type MirrorStep, nextStep } from '../mirr
 import type { HpcTarget } from '../target.js';
 import { outcomeOf } from './ends.js';
 import { finish, removeFiles } from './finish.js';
-import { cancelTasks, changesOf, followOutput, lookAtAll } from './follow.js';
+import { cancelTasks, changesOf, followOutput, lookAtAll, tasksToCancel } from './follow.js';
 import { Output, type OutputSink } from './output.js';
 import { type Member, type RemoteState, type RemoteWork, remoteIdOf, stateOf, stopMember } from './remote-work.js';
 import { takeStep } from './submit.js';
@@ -29,18 +30,23 @@ export interface SiteOptions {
 }
 
 export const SITE_LIMITS = {
-  /** Submissions and cancellations between two looks at the states. */
-  stepsPerRound: 8,
+  /** Jobs that are being submitted or canceled at once. */
+  stepsAtOnce: 8,
+  /** Ended tasks whose output and files are fetched at once. */
+  finishesAtOnce: 16,
   followMs: 2_000,
   /** What is set up wrongly may be mended meanwhile. */
   checkAgainMs: 10_000,
+  /** What the engine did not take is tried again after this. */
+  pauseMs: 1_000,
   /** What is asked before a submission is waited for so long. */
   askMs: 5_000,
 } as const;
 
 /**
  * All remote jobs of one account at one target: one loop, so that however many there are their states cost one call a
- * period. While the site does not answer, or does not let us in, nothing is asked of it but now and then.
+ * period. It waits for nothing but the time: what takes long, such as large inputs of one job, keeps no other job's state
+ * from being seen. While the site does not answer, or does not let us in, nothing is asked of it but now and then.
  */
 export class Site {
   readonly #options: SiteOptions;
@@ -54,7 +60,11 @@ export class Site {
   #lookAt: EpochMs = 0;
   #followAt: EpochMs = 0;
   #isRunning = false;
-  #wake: () => void = () => {};
+  /** What is under way: a job whose step is being taken, or one of the words for all jobs. */
+  readonly #underWay = new Set<RemoteWork | 'look' | 'follow' | 'cancel tasks'>();
+  readonly #gate = new Gate(SITE_LIMITS.finishesAtOnce);
+  #isWoken = false;
+  #endRest: () => void = () => {};
 
   constructor(options: SiteOptions) {
     this.#options = options;
@@ -120,36 +130,59 @@ export class Site {
     await this.#options.backend.close();
   }
 
+  #wake(): void {
+    this.#isWoken = true;
+    this.#endRest();
+  }
+
   async #run(): Promise<void> {
     this.#isRunning = true;
     while (this.#works.size > 0 && !this.#stop.signal.aborted) {
-      const mayGoOn = await this.#round().catch((error: unknown) => {
-        // The engine takes nothing now: it is closing, or has too much to do.
-        if (!this.#stop.signal.aborted) this.#options.log.warn('remote jobs could not be looked after', { error });
-        return false;
-      });
-      if (!mayGoOn) await this.#rest();
+      this.#isWoken = false;
+      if (!this.#isPaused()) this.#begin();
+      if (!this.#isWoken) await this.#rest();
     }
     this.#isRunning = false;
   }
 
-  /** True when there may be more to do at once. */
-  async #round(): Promise<boolean> {
-    const { clock } = this.#options;
-    if (this.#isPaused()) return false;
-    const due: { work: RemoteWork; step: MirrorStep }[] = [];
+  /** Begins all that is due. */
+  #begin(): void {
+    const { backend, target, clock } = this.#options;
+    const now = clock.now();
     let mustLook = false;
     for (const work of this.#works.values()) {
-      const step = nextStep(work.mirror, clock.now());
+      const step = nextStep(work.mirror, now);
       if (step.kind === 'poll') mustLook = true;
-      else if (step.kind !== 'wait' && step.kind !== 'done') due.push({ work, step });
+      else if (this.#mayBegin(work, step)) this.#aside(work, () => this.#take(work, step));
     }
-    const now = due.slice(0, SITE_LIMITS.stepsPerRound);
-    await Promise.all(now.map(({ work, step }) => this.#take(work, step)));
-    if (await cancelTasks(this.#works, this.#options, this.#stop.signal)) this.#lookAt = clock.now();
-    if (mustLook && clock.now() >= this.#lookAt) await this.#look();
-    if (clock.now() >= this.#followAt) await this.#follow();
-    return due.length > 0;
+    const tasks = tasksToCancel(this.#works, now);
+    if (tasks.length > 0)
+      this.#aside('cancel tasks', () => cancelTasks(tasks, { backend, target, clock }, this.#stop.signal));
+    if (mustLook && now >= this.#lookAt) this.#aside('look', () => this.#look());
+    if (now >= this.#followAt) this.#aside('follow', () => this.#follow());
+  }
+
+  #mayBegin(work: RemoteWork, { kind }: MirrorStep): boolean {
+    if (kind === 'wait' || kind === 'done' || kind === 'poll' || this.#underWay.has(work)) return false;
+    return [...this.#underWay].filter((each) => typeof each === 'object').length < SITE_LIMITS.stepsAtOnce;
+  }
+
+  /** Does it beside all else, unless it is under way already. */
+  #aside(what: RemoteWork | 'look' | 'follow' | 'cancel tasks', act: () => Promise<void>): void {
+    if (this.#underWay.has(what)) return;
+    this.#underWay.add(what);
+    const { clock, log } = this.#options;
+    void act()
+      .catch(async (error: unknown) => {
+        // The engine takes nothing now: it is closing, or has too much to do.
+        if (this.#stop.signal.aborted) return;
+        log.warn('remote jobs could not be looked after', { error });
+        await sleep(clock, SITE_LIMITS.pauseMs);
+      })
+      .finally(() => {
+        this.#underWay.delete(what);
+        this.#wake();
+      });
   }
 
   #isPaused(): boolean {
@@ -213,32 +246,34 @@ export class Site {
   async #finish(work: RemoteWork, member: Member, outcome: MirrorOutcome): Promise<void> {
     const { backend, artifacts, clock, log, engine, nodeId, target } = this.#options;
     const { files } = backend;
-    const means = { output: this.#output, carrier: { files, artifacts }, clock, log };
+    const means = { output: this.#output, carrier: { files, artifacts }, gate: this.#gate, clock, log };
     const { allocationId } = member;
     try {
       const end = await finish({ work, member, outcome }, means, this.#stop.signal);
       await engine.handle({ type: 'agentReported', nodeId, report: { allocationId, phase: 'ended', end, ageMs: 0 } });
       work.hasFailed ||= outcome.kind !== 'completed';
       const hasMore = this.#works.removeMember(work, member);
-      if (!hasMore) await removeFiles(work, { files, target, log }, this.#stop.signal);
+      if (!hasMore) await this.#gate.pass(() => removeFiles(work, { files, target, log }, this.#stop.signal));
     } catch (error) {
       if (!this.#stop.signal.aborted) log.warn('the end of a remote task is not recorded', { allocationId, error });
     }
   }
 
+  /** Until something is due. What is under way wakes the loop by its end. */
   #rest(): Promise<void> {
     const { clock } = this.#options;
     const now = clock.now();
-    let until = Math.max(this.#followAt, now + 1);
-    for (const { mirror } of this.#works.values()) {
-      const step = nextStep(mirror, now);
+    let until = this.#underWay.has('follow') ? now + SITE_LIMITS.followMs : this.#followAt;
+    for (const work of this.#works.values()) {
+      const step = nextStep(work.mirror, now);
       if (step.kind === 'wait') until = Math.min(until, step.until);
-      if (step.kind === 'poll') until = Math.min(until, this.#lookAt);
+      if (step.kind === 'poll' && !this.#underWay.has('look')) until = Math.min(until, this.#lookAt);
+      if (this.#mayBegin(work, step)) until = now;
     }
     if (this.#isPaused()) until = this.#trouble?.retryAt ?? until;
     return new Promise((resolve) => {
       const cancel = clock.after(Math.max(1, until - now), resolve);
-      this.#wake = () => {
+      this.#endRest = () => {
         cancel();
         resolve();
       };

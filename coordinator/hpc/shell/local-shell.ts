@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { asHpcError, type FilePart, HpcError, type WriteOptions } from '../backend.js';
 import { HPC_LIMITS } from '../remote-job.js';
@@ -15,6 +15,9 @@ export function localShell(env: Readonly<Record<string, string>>): RemoteShell {
     run: (script, signal) => runScript(script, env, limited(signal)),
     read: (path, part) => readPart(path, part),
     write: (path, bytes, options) => writePart(path, bytes, options),
+    // Without a process for each: starting one holds the coordinator up for milliseconds.
+    move: (from, to) => moveFile(from, to),
+    remove: (path) => removeAll(path),
     close: async () => undefined,
   };
 }
@@ -59,12 +62,28 @@ async function writePart(path: string, bytes: Uint8Array, { offset, mode }: Writ
     try {
       await file.write(bytes, 0, bytes.length, offset);
       if (offset === 0) await file.chmod(mode);
-      await file.sync();
     } finally {
       await file.close();
     }
   } catch (error) {
     throw fileError(error, `writing ${path}`);
+  }
+}
+
+async function moveFile(from: string, to: string): Promise<void> {
+  try {
+    await mkdir(dirname(to), { recursive: true });
+    await rename(from, to);
+  } catch (error) {
+    throw fileError(error, `moving ${from}`);
+  }
+}
+
+async function removeAll(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    throw fileError(error, `removing ${path}`);
   }
 }
 

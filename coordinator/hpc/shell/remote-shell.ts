@@ -8,9 +8,11 @@ import { HPC_LIMITS } from '../remote-job.js';
 export interface RemoteShell {
   /** Runs a POSIX shell script, read from standard input: nothing of it is among a process's arguments. */
   run(script: string, signal: AbortSignal): Promise<ShellResult>;
-  /** As RemoteFiles.read and .write. */
+  /** As the methods of RemoteFiles. */
   read(path: string, part: FilePart, signal: AbortSignal): Promise<Uint8Array | null>;
   write(path: string, bytes: Uint8Array, options: WriteOptions, signal: AbortSignal): Promise<void>;
+  move(from: string, to: string, signal: AbortSignal): Promise<void>;
+  remove(path: string, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -5,13 +5,12 @@ import { firstLine, mustRun, type RemoteShell, type ShellResult } from './remote
 
 /** Files where a shell is: what needs no bytes over the wire is done by the tools that every Unix has. */
 export function shellFiles(shell: RemoteShell): RemoteFiles {
-  const run = (script: string, signal: AbortSignal): Promise<string> => mustRun(shell, script, { signal, explain });
+  const run = (script: string, signal: AbortSignal): Promise<string> =>
+    mustRun(shell, script, { signal, explain: explainFileError });
   return {
     read: (path, part, signal) => shell.read(path, part, signal),
     write: (path, bytes, options, signal) => shell.write(path, bytes, options, signal),
-    move: async (from, to, signal) => {
-      await run(`mkdir -p ${quote(folderOf(to))} && mv -f -- ${quote(from)} ${quote(to)}`, signal);
-    },
+    move: (from, to, signal) => shell.move(from, to, signal),
     digest: async (path, signal) => {
       const file = quote(path);
       return parseDigest(await run(`[ -f ${file} ] || exit 0; wc -c <${file} && sha256sum <${file}`, signal));
@@ -21,14 +20,15 @@ export function shellFiles(shell: RemoteShell): RemoteFiles {
       const names = await run(`${into}; find . -type f -print0 | head -z -n ${HPC_LIMITS.maxFiles}`, signal);
       return names.split('\0').flatMap((name) => (name === '' ? [] : [name.replace(/^\.\//, '')]));
     },
-    remove: async (path, signal) => {
-      await run(`rm -rf -- ${quote(path)}`, signal);
-    },
+    remove: (path, signal) => shell.remove(path, signal),
   };
 }
 
-function folderOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/';
+/** What a command about a file complained of. */
+export function explainFileError(result: ShellResult): HpcError {
+  const text = firstLine(result);
+  const isForbidden = /permission denied|read-only|not a directory|operation not permitted/i.test(text);
+  return new HpcError(isForbidden ? 'configuration' : 'unavailable', text);
 }
 
 function parseDigest(text: string): FileDigest | null {
@@ -36,10 +36,4 @@ function parseDigest(text: string): FileDigest | null {
   const [size = '', sha256 = ''] = text.split('\n');
   if (!/^[0-9a-f]{64}\b/.test(sha256)) throw new HpcError('configuration', `sha256sum says ${sha256.slice(0, 100)}`);
   return { byteCount: Number(size), sha256: sha256.slice(0, 64) };
-}
-
-function explain(result: ShellResult): HpcError {
-  const text = firstLine(result);
-  const isForbidden = /permission denied|read-only|not a directory|operation not permitted/i.test(text);
-  return new HpcError(isForbidden ? 'configuration' : 'unavailable', text);
 }

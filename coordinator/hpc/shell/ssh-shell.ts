@@ -5,8 +5,9 @@ import { quote } from '../quote.js';
 import { HPC_LIMITS } from '../remote-job.js';
 import type { SshEndpoint } from '../target.js';
 import { fingerprint, knownKeys } from './known-hosts.js';
-import { firstLine, limited, type RemoteShell, type ShellResult } from './remote-shell.js';
+import { firstLine, limited, mustRun, type RemoteShell, type ShellResult } from './remote-shell.js';
 import { readPart, writePart } from './sftp.js';
+import { explainFileError } from './shell-files.js';
 
 export interface SshOptions {
   readonly endpoint: SshEndpoint;
@@ -46,10 +47,19 @@ export class SshShell implements RemoteShell {
   async write(path: string, bytes: Uint8Array, options: WriteOptions, signal: AbortSignal): Promise<void> {
     const limit = limited(signal);
     if (options.offset === 0) {
-      const made = await this.run(`mkdir -p -- ${quote(path.slice(0, path.lastIndexOf('/')) || '/')}`, limit);
+      const made = await this.run(`mkdir -p -- ${quote(folderOf(path))}`, limit);
       if (made.exitCode !== 0) throw new HpcError('configuration', `writing ${path}: ${firstLine(made)}`);
     }
     await this.#session(async ({ sftp }) => orAborted(writePart(await sftp(), path, bytes, options), limit), limit);
+  }
+
+  async move(from: string, to: string, signal: AbortSignal): Promise<void> {
+    const script = `mkdir -p -- ${quote(folderOf(to))} && mv -f -- ${quote(from)} ${quote(to)}`;
+    await mustRun(this, script, { signal, explain: explainFileError });
+  }
+
+  async remove(path: string, signal: AbortSignal): Promise<void> {
+    await mustRun(this, `rm -rf -- ${quote(path)}`, { signal, explain: explainFileError });
   }
 
   async close(): Promise<void> {
@@ -84,6 +94,10 @@ export class SshShell implements RemoteShell {
     this.#connection = connection;
     return connection;
   }
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/';
 }
 
 interface Connection {
