@@ -63,9 +63,15 @@ t.test('kill -9 of a daemon that kills its containers when it is back', dockerTe
   }
   t.test('one that is not to be tried again is lost, and its output kept', (t) => lost(t, scene, []));
   t.test('also when the agent was killed while the daemon was away', (t) => lost(t, scene, scene.cluster.agents));
+  t.test('also when the agent comes back only after the daemon', (t) => lost(t, scene, scene.cluster.agents, 'last'));
 });
 
-async function lost(t: Test, { cluster, daemon }: Scene, agents: readonly Daemon[]): Promise<void> {
+async function lost(
+  t: Test,
+  { cluster, daemon }: Scene,
+  agents: readonly Daemon[],
+  agentsAre: 'first' | 'last' = 'first',
+): Promise<void> {
   const nap = `999.${randomInt(1_000_000)}`;
   const watch = new CommandWatch(`sleep\0${nap}`);
   t.teardown(() => watch.stop());
@@ -74,12 +80,13 @@ async function lost(t: Test, { cluster, daemon }: Scene, agents: readonly Daemon
   const jobId = submitted.stdout.trim();
   await until('the command runs', () => watch.seen.size > 0);
   daemon.kill();
-  for (const agent of agents) {
-    await agent.kill();
-    await agent.start();
+  for (const agent of agents) await agent.kill();
+  if (agentsAre === 'last') daemon.restart();
+  for (const agent of agents) await agent.start();
+  if (agentsAre === 'first') {
+    t.match(await cluster.api.tasks(jobId), [{ state: 'placed' }], 'nothing is said while nobody knows');
+    daemon.restart();
   }
-  t.match(await cluster.api.tasks(jobId), [{ state: 'placed' }], 'nothing is said while nobody knows');
-  daemon.restart();
   t.match(await cluster.berth(['wait', jobId]), { exitCode: 125 });
   t.match(await cluster.berth(['show', `${jobId}.0`]), { stdout: /lost: the Docker daemon was restarted/ });
   t.equal((await cluster.berth(['logs', jobId])).stdout, 'begun\n');

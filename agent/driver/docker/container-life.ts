@@ -54,10 +54,15 @@ export class ContainerLife {
     this.#end(run, await this.#followToEnd(run, null));
   }
 
-  /** Completes the output of a container that has ended, and says how it did. */
-  async finish(run: ContainerRun): Promise<DriverEnd> {
+  /**
+   * Completes the output of a container that has ended, and says how it did. A daemon without live restore stops what
+   * still runs when it is back, which its own history tells, and the container's state does not.
+   */
+  async finish(run: ContainerRun, state: State): Promise<DriverEnd> {
     run.phase = 'running';
-    const end = (await this.#followToEnd(run, null)) ?? GONE;
+    const wasStopped = await this.#hasHappened(run, state, 'stop');
+    const end =
+      (await this.#followToEnd(run, null, wasStopped ? 'started before the daemon ended' : 'started')) ?? GONE;
     this.over(run, end);
     return end;
   }
@@ -191,16 +196,21 @@ export class ContainerLife {
 
   /** The kernel's word for memory may come after that for the end, and Docker then keeps it as an event alone. */
   async #withOom(run: ContainerRun, state: State): Promise<State> {
-    const { clock, docker } = this.#options;
     if (state.ExitCode !== KILLED_STATUS || state.OOMKilled || run.lastSignal !== null) return state;
-    await sleep(clock, OOM_WAIT_MS);
-    const filters = { container: [run.name], event: ['oom'] };
-    const since = Math.floor((instantOf(state.StartedAt) ?? 0) / 1_000);
+    await sleep(this.#options.clock, OOM_WAIT_MS);
+    return (await this.#hasHappened(run, state, 'oom')) ? { ...state, OOMKilled: true } : state;
+  }
+
+  /** Whether the daemon remembers it of the container; it keeps its newest events, and none from before its start. */
+  async #hasHappened(run: ContainerRun, { StartedAt }: State, event: 'oom' | 'stop'): Promise<boolean> {
+    const { clock, docker } = this.#options;
+    const since = Math.floor((instantOf(StartedAt) ?? 0) / 1_000);
     const until = Math.ceil(clock.now() / 1_000);
+    const filters = { container: [run.name], event: [event] };
     const events = (await docker.getEvents({ since, until, filters })) as unknown as Readable;
-    let isOom = false;
-    for await (const _ of events) isOom = true;
-    return isOom ? { ...state, OOMKilled: true } : state;
+    let isKnown = false;
+    for await (const _ of events) isKnown = true;
+    return isKnown;
   }
 
   async #ended(run: ContainerRun): Promise<ContainerInspectInfo> {

@@ -168,7 +168,7 @@ class DockerDriver implements TaskDriver {
       if (!found || !hasStarted(found.State)) return await this.#unstarted(run);
       this.#runs.set(id, run);
       if (!found.State.Running) {
-        const end = await this.#life.finish(run);
+        const end = await this.#life.finish(run, found.State);
         return { kind: 'ended', end, output: this.#spool.outputBytes(id), ...factsOf(run) };
       }
       void this.#life.takeUp(run);
