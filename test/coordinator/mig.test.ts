@@ -59,7 +59,8 @@ t.test('a device that is out of use takes nothing, and a job waits for it to com
   t.equal(cluster.submit(asking({ count: 2 })).refusal(), undefined, 'two there are, if both are healthy');
   t.match(why(cluster, 'j2'), {
     code: 'unavailable',
-    message: /g needs 2 GPUs, it has 1 x NVIDIA A100-SXM4-80GB, 1 x NVIDIA A100-SXM4-80GB \(out of use\)$/,
+    message:
+      /no fitting node is ready: g: needs 2 GPUs, it has 1 x NVIDIA A100-SXM4-80GB, 1 x NVIDIA A100-SXM4-80GB \(out of use\)$/,
   });
   t.match(cluster.submit(asking({ count: 3 })).reply, { refused: 'impossible-resources' });
   cluster.exits('j1.0#1').exits('j1.1#1');
