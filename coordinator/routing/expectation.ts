@@ -3,6 +3,7 @@ import { Draft } from '../elastic/policy/draft.js';
 import { LOOK_AHEAD, lookAhead, type QueuePlace, type Waiting, waitingTasks } from '../elastic/policy/look-ahead.js';
 import { serveWaiting } from '../elastic/policy.js';
 import type { DemandClass } from '../model/demand.js';
+import { slotsOnEmpty } from '../model/feasible.js';
 import type { ClusterView } from '../model/state.js';
 import type { Place } from '../scheduler/explain.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
@@ -60,4 +61,24 @@ export function expectationOf(
   const lastAt = isWhole ? Math.max(...known) : null;
   const startAt = demand.gangSize === undefined ? (known[0] ?? null) : lastAt;
   return { startAt, lastAt, draft };
+}
+
+/**
+ * When the step's next task starts if machines do that are on their way, or that the elastic policy would start for those who
+ * wait; undefined when none could help. By run times as they were learnt, so that others need no time limits. Pure.
+ */
+export function expectedByMachines(
+  view: ClusterView,
+  place: Place,
+  { planning, now }: { readonly planning: PlanPolicy; readonly now: EpochMs },
+): { readonly startAt: EpochMs; readonly taskCount: number } | undefined {
+  const { demand, spec } = place.step;
+  const queue = queueOf(view, place, { planning, now });
+  const runMs = view.index.experience.runMs(demand, place.job.spec.name) ?? spec.timeLimitMs ?? LOOK_AHEAD.unknownRunMs;
+  const { startAt, draft } = expectationOf(view, { ...queue, count: 1 }, { demand, runMs, now });
+  if (startAt === null) return undefined;
+  const isByMachine = draft.places.some(
+    ({ readyAt, room }) => readyAt > now && readyAt <= startAt && slotsOnEmpty(demand, room.node.nodeClass) > 0,
+  );
+  return isByMachine ? { startAt, taskCount: queue.position } : undefined;
 }

@@ -203,7 +203,7 @@ export interface WhenView {
 export interface WhenStep {
   readonly step: string;
   readonly waiting: number;
-  readonly ground: 'now' | 'reservation' | 'machine' | 'behind' | 'reason' | 'unknown';
+  readonly ground: 'now' | 'reservation' | 'machine' | 'behind' | 'remote' | 'reason' | 'unknown';
   readonly startAt: string | null;
   readonly node: string | null;
   readonly message: string;

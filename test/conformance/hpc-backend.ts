@@ -23,6 +23,8 @@ export interface HpcBench {
   readonly forget?: (remoteId: string) => Promise<void>;
   /** Takes the controller away and gives it back. */
   readonly outage?: { begin(): void | Promise<void>; end(): void | Promise<void> };
+  /** It says when jobs would start that have not been submitted. */
+  readonly estimates?: true;
   readonly differs?: {
     /** Two submissions with one tag are two jobs. */
     readonly submitsTwice?: true;
@@ -192,6 +194,20 @@ const PROMISES: Promises = {
     t.same(readMarks(names).tasks.get(0), { remoteId: id, exitCode: 3 });
   },
 
+  'a job that was not submitted gets an estimate, where the system makes any, and is not submitted by that': async (
+    t,
+    site,
+  ) => {
+    const { outlook } = site.backend;
+    t.equal(outlook !== undefined, site.bench.estimates === true);
+    if (!outlook) return;
+    const small = site.plan({ script: 'true', fields: { timeLimit: '5m' } });
+    const tooLarge = site.plan({ script: 'true', fields: { resources: { cpus: 100_000, memory: '16MiB' } } });
+    const estimates = await outlook.estimate([small, tooLarge, small], signal);
+    t.match(estimates, [{ kind: 'starts', waitMs: Number }, { kind: 'refused', message: /\w/ }, { kind: 'starts' }]);
+    t.same(await site.backend.find(small.tag, signal), []);
+  },
+
   'an array is one job with an outcome for each task, and as bad as its worst': async (t, site) => {
     const { id, submission } = await site.submit({
       array: '1-3',
@@ -349,6 +365,8 @@ const ALONE: Promises = {
     await site.reaches(id, 'running');
     await outage.begin();
     await failsWith(t, 'unavailable', site.backend.statusOf([id], signal));
+    const { outlook } = site.backend;
+    if (outlook) await failsWith(t, 'unavailable', outlook.estimate([submission], signal));
     await outage.end();
     await until('the controller is back', async () => (await site.status(id).catch(() => undefined)) !== undefined);
     const path = `${submission.work}/files/0/go`;

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { PoolView } from '../../coordinator/service/present-pool.js';
+import type { WhenView } from '../../coordinator/service/when.js';
 import { instanceIdOf } from '../../shared/ids.js';
 import { Session } from '../kit/client-session.js';
 import { startServer, type TestServer, TOKEN } from '../kit/http-server.js';
@@ -201,6 +202,25 @@ t.test('a task that waits for a machine says so, and until when', async (t) => {
   await server.join(NODE);
   const full = /waits for 3 CPUs \(1 free\) on small-1; pool small is at its max of 1/;
   t.match((await server.get('/v1/jobs/j1')).body, { counts: { placed: 1 }, waitingReason: full });
+});
+
+t.test('who waits behind others for machines is told when, by what the pool has learnt', async (t) => {
+  const server = await serverOf(t);
+  await put(server, 'small', { ...SMALL, max: 2, times: { boot: '40s' } });
+  const whole = { command: ['true'], resources: { cpus: 4 } };
+  await server.submit(whole);
+  await server.submit({ ...whole, timeLimit: '10m' });
+  await ordered(server, 1);
+  await server.engine.handle({ type: 'machineCreated', instanceId: MACHINE, ref: 'vm-7' });
+  await ordered(server, 2);
+  const answer = await server.get('/v1/jobs/j2/when');
+  const [step] = (JSON.parse(answer.text) as WhenView).steps;
+  t.match(step, {
+    ...{ ground: 'machine', tasksBefore: 1, node: null },
+    message: /^behind 1 task, as soon as machines are there/,
+  });
+  const inMs = Date.parse(step?.startAt ?? '') - Date.now();
+  t.ok(inMs > 0 && inMs <= 60_000, `a second machine takes as long as the first, not ${inMs} ms`);
 });
 
 t.test('a task for which no machine comes says why', async (t) => {

@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Cluster, startCluster } from '../kit/cluster.js';
@@ -28,6 +29,7 @@ t.test('a Slurm cluster by its name', slurmTests, async (t) => {
   t.test('a job that waits there says why, and cancel ends it', (t) => cancels(t, bench));
   t.test('one task of an array is canceled at the site, and that is said', (t) => canceledThere(t, bench));
   t.test('a coordinator that is killed leaves no orphan and no double', (t) => kills(t, bench));
+  t.test('of several targets the best is taken', (t) => severalTargets(t, bench));
   t.test('while the controller is down nothing fails', (t) => outage(t, bench));
   t.test('200 jobs at once cost one look a period', (t) => manyJobs(t, bench));
 });
@@ -158,11 +160,71 @@ async function kills(t: Test, { berth, coordinator, slurm, detach, inQueue, targ
   t.same(inQueue(), []);
 }
 
+/** A machine of a pool here, and Slurm: by turns one of them is busy, dearer, late or away. */
+async function severalTargets(t: Test, { berth, api, slurm, folder, detach, reasonOf, inQueue }: Bench): Promise<void> {
+  const file = join(folder, 'pool.json');
+  const node = { cpus: 1, memory: '128MiB' };
+  writeFileSync(
+    file,
+    JSON.stringify([{ name: 'small', provider: 'process', node, max: 1, warm: 1, prices: { onPerHour: 1 } }]),
+  );
+  t.match(await berth(['pools', 'apply', file]), { exitCode: 0 });
+  await until('its machine is there', async () => /small-1 .* ready/.test((await berth(['nodes'])).stdout));
+  const nodeOf = async (jobId: string): Promise<string | undefined> => {
+    return (await api.json<{ attempts: { node: string }[] }>('GET', `/v1/jobs/${jobId}/tasks/0`)).attempts[0]?.node;
+  };
+  const say = async (command: 'why' | 'when', jobId: string): Promise<string> => {
+    const { stdout } = await berth([command, jobId]);
+    t.comment(`$ berth ${command} ${jobId}\n${stdout}`);
+    return stdout;
+  };
+
+  const warm = await detach(...of());
+  t.match(await berth(['wait', warm]), { exitCode: 0 });
+  t.equal(await nodeOf(warm), 'small-1', 'a machine is warm');
+  const long = await detach('--memory', '17MiB', '-t', '20m', '--target', 'pool/small', '--', 'sleep', '1000');
+  await until('the machine is full', async () => (await nodeOf(long)) === 'small-1');
+  const free = await detach(...of('-t', '5m'));
+  t.match(await berth(['wait', free]), { exitCode: 0 });
+  t.equal(await nodeOf(free), 'hpc/lab', 'Slurm is free');
+
+  slurm.tool('sbatch', '--exclusive', '--time=60', '--output=/dev/null', '--chdir=/tmp', '--wrap=sleep 1000');
+  await until('Slurm is full', () => inQueue().some((line) => line.endsWith('RUNNING')));
+  const waiting = await detach(...of('-t', '6m'));
+  const why = await say('why', waiting);
+  t.match(why, /main goes to pool\/small: soonest, in \d+m/);
+  t.match(why, / \* pool\/small +\d+m\d*s? +room in .*, 1 an hour\n {3}hpc\/lab +\S+ +Slurm estimates (1h|59m)/);
+  t.match(
+    await say('when', waiting),
+    /The targets of main, as they are now:\n \* pool\/small .*\n {3}hpc\/lab .*Slurm/,
+  );
+  const cheap = await detach(...of('-t', '6m', '--prefer', 'price'));
+  await until('it is in the queue there', async () => /queue of hpc\/lab/.test(await reasonOf(cheap)));
+  t.match(await say('why', cheap), /main goes to hpc\/lab: cheapest, 0\.1 an hour/);
+  t.match(await say('when', cheap), /main +1 +\S.* waits in the queue of hpc\/lab/);
+  const due = await detach(...of('-t', '6m', '--deadline', '40m'));
+  t.match(await say('why', due), /main goes to pool\/small: cheapest of those done by the deadline, 1 an hour/);
+  t.match((await berth(['plan', ...of('-t', '6m')])).stdout, /main goes to pool\/small: soonest/);
+
+  const jobIds = [waiting, cheap, due, long];
+  t.match(await berth(['cancel', ...jobIds]), { exitCode: 0 });
+  slurm.tool('scancel', '--user', userInfo().username);
+  for (const jobId of jobIds) t.match(await berth(['wait', jobId]), { exitCode: 130 });
+}
+
+/** Flags of a job with two targets, which runs `true`. */
+function of(...more: string[]): string[] {
+  return ['--memory', '16MiB', '--target', 'pool/small', '--target', 'hpc/lab', ...more, '--', 'true'];
+}
+
 async function outage(t: Test, { berth, slurm, detach, reasonOf }: Bench): Promise<void> {
   const jobId = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'sleep 1; exit 5');
   await until('it is there', async () => /\(job \d+/.test(await reasonOf(jobId)));
   slurm.stopController();
   await until('that is said', async () => /hpc\/lab cannot be asked \(unavailable\)/.test(await reasonOf(jobId)));
+  const alone = await detach(...of('-t', '7m', '--prefer', 'price'));
+  const why = (await berth(['why', alone])).stdout;
+  t.match(why, /main goes to pool\/small: the only one .*\n.*\n {3}hpc\/lab +- +cannot be asked \(unavailable\)/);
   slurm.startController();
   t.match(await berth(['wait', jobId]), { exitCode: 5 });
 }
@@ -194,7 +256,7 @@ function looks(calls: SlurmCalls): number {
 function targetsOf({ folder }: Slurm): string {
   const common = `backend: slurm-local, stagingRoot: ${folder}/jobs, period: ${PERIOD_MS}ms`;
   return `targets:
-  - {name: lab, ${common}, partition: main, paths: [{local: /shared, remote: ${folder}}]}
+  - {name: lab, ${common}, partition: main, pricePerCoreHour: 0.1, paths: [{local: /shared, remote: ${folder}}]}
   - {name: closed, ${common}, partition: closed}
   - {name: typo, ${common}, partition: mian}
 `;

@@ -53,6 +53,7 @@ t.test('Slurm by the tools of this machine', { ...slurmTests, buffered: true }, 
     stagingRoot: `${slurm.folder}/jobs`,
     open: openWith(slurm.env, {}),
     closedPartition: 'closed',
+    estimates: true,
     forget: forgetting(slurm),
     outage: { begin: slurm.stopController, end: slurm.startController },
   };
@@ -75,6 +76,7 @@ t.test('Slurm by its tools over SSH', { ...slurmTests, buffered: true }, async (
     stagingRoot: `${slurm.folder}/jobs`,
     open,
     closedPartition: 'closed',
+    estimates: true,
     outage: { begin: sshd.stop, end: sshd.start },
   };
   hpcBackendConformance(t, () => bench);
