@@ -5,6 +5,7 @@ import type { Cell } from './cell.js';
 import { CurrentFiles } from './current-files.js';
 import { type LedgerEntry, LedgerReader } from './ledger.js';
 import type { Places } from './places.js';
+import type { UptimeClock } from './process-table.js';
 
 /** Enough for a line. */
 const MAX_LINE_BYTES = 4_096;
@@ -42,7 +43,7 @@ export class LedgerFile {
   }
 
   /** What was added since the last call. */
-  read(): LedgerEntry[] {
+  read(uptime: UptimeClock): LedgerEntry[] {
     let text = '';
     for (;;) {
       const count = readSync(this.file, chunk, 0, chunk.length, this.#offset);
@@ -50,7 +51,7 @@ export class LedgerFile {
       text += chunk.toString('utf8', 0, count);
       if (count < chunk.length) break;
     }
-    const entries = text === '' ? [] : this.#reader.push(text);
+    const entries = text === '' ? [] : this.#reader.push(text, () => uptime.at(fstatSync(this.file).mtimeMs));
     for (const { kind, allocationId } of entries) if (kind === 'run') this.newest = allocationId;
     return entries;
   }

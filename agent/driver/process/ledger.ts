@@ -23,7 +23,8 @@ export interface Run {
 
 /** A torn line, left by a full disk, may precede what counts. */
 const RUN = /run (j\S+) (\d+) (\d+\.\d+)$/;
-const EXIT = /exit (j\S+) (\d+|revoked) (\d+\.\d+)( dirty)?$/;
+/** The time is of workers that an agent of an earlier version left. */
+const EXIT = /exit (j\S+) (\d+|revoked)(?: (\d+\.\d+))?( dirty)?$/;
 /** As a shell's `times` prints them, for itself and then for its children. */
 const TIMES = /^(\d+)m(\d+\.\d+)s (\d+)m(\d+\.\d+)s$/;
 const FAIL = /fail (j\S+) (.*)$/;
@@ -45,19 +46,23 @@ export class LedgerReader {
     this.#lastWords = lastWords;
   }
 
-  push(text: string): LedgerEntry[] {
+  /** @param writtenAtUptimeMs  when its last line was written */
+  push(text: string, writtenAtUptimeMs: () => number): LedgerEntry[] {
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
     const entries: LedgerEntry[] = [];
     for (const [at, line] of lines.entries()) {
-      const isNewest = (): boolean => !lines.slice(at + 1).some((later) => RUN.test(later));
-      const entry = this.#read(line, isNewest);
+      const entry = this.#read(line, () => nextRunOf(lines, at), writtenAtUptimeMs);
       if (entry) entries.push(entry);
     }
     return entries;
   }
 
-  #read(line: string, isNewest: () => boolean): LedgerEntry | undefined {
+  #read(
+    line: string,
+    nextRun: () => RegExpExecArray | undefined,
+    writtenAtUptimeMs: () => number,
+  ): LedgerEntry | undefined {
     const run = RUN.exec(line);
     if (run) {
       this.#run = { pid: Number(run[2]), atUptimeMs: uptimeMs(run[3]) };
@@ -67,8 +72,12 @@ export class LedgerReader {
     const exit = EXIT.exec(line);
     if (exit) {
       const allocationId = exit[1] as AllocationId;
-      const lastWords = (): string => this.#lastWords(allocationId, isNewest());
-      const end = this.#endOf(lastWords, exit[2] ?? '', uptimeMs(exit[3]));
+      const next = nextRun();
+      const lastWords = (): string => this.#lastWords(allocationId, next === undefined);
+      // Another has begun since only where an agent died that had read this: then it ended before that at any rate.
+      const told = exit[3] ?? next?.[3];
+      const endedAt = told === undefined ? writtenAtUptimeMs() : uptimeMs(told);
+      const end = this.#endOf(lastWords, exit[2] ?? '', endedAt);
       return { kind: 'exit', allocationId, end, isDirty: exit[4] !== undefined, cpuMs: this.#takeCpuMs() };
     }
     const times = TIMES.exec(line);
@@ -98,6 +107,14 @@ export class LedgerReader {
       ? { kind: 'signaled', signal: signalName(signal), ranMs }
       : { kind: 'exited', exitCode: code, ranMs };
   }
+}
+
+function nextRunOf(lines: readonly string[], at: number): RegExpExecArray | undefined {
+  for (const later of lines.slice(at + 1)) {
+    const run = RUN.exec(later);
+    if (run) return run;
+  }
+  return undefined;
 }
 
 function uptimeMs(text: string | undefined): number {

@@ -234,7 +234,7 @@ class ProcessDriver implements TaskDriver {
   }
 
   #readLedger(ledger: LedgerFile): void {
-    for (const entry of ledger.read()) {
+    for (const entry of ledger.read(this.#uptime)) {
       if (this.#records.get(entry.allocationId)?.ledger === ledger) this.#take(entry);
     }
   }

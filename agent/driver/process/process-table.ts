@@ -123,6 +123,11 @@ export class UptimeClock {
     }
     return this.#uptimeMs + now - this.#readAt;
   }
+
+  /** When it was that time of day. */
+  at(epochMs: number): number {
+    return this.now() - (this.#clock.now() - epochMs);
+  }
 }
 
 function readMarker(pid: number): string | null {

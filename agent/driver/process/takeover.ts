@@ -9,6 +9,7 @@ import { Cell } from './cell.js';
 import type { LedgerEntry } from './ledger.js';
 import { LedgerFile } from './ledger-file.js';
 import type { Places } from './places.js';
+import { UptimeClock } from './process-table.js';
 
 /** What an earlier agent process left. */
 export interface Takeover {
@@ -27,8 +28,9 @@ export function takeOver(places: Places, bootId: string, clock: Clock): Takeover
   const records = new Map<AllocationId, AttemptRecord>();
   const names = readdirSync(places.folder('ledger'));
   const ledgers = names.map((name) => new LedgerFile(places, name, Cell.adopt(places.folder('cells'), name, clock)));
+  const uptime = new UptimeClock(clock);
   const read = (): void => {
-    for (const ledger of ledgers) for (const entry of ledger.read()) keep(records, ledger, entry);
+    for (const ledger of ledgers) for (const entry of ledger.read(uptime)) keep(records, ledger, entry);
   };
   read();
   const running = [...records.values()].filter((record) => record.end === null).map(({ ledger }) => ledger.name);

@@ -5,12 +5,12 @@
 #
 # PID is the process that stands for it, when that is not itself; "own" says that its namespaces are its own.
 #
-# The ledger is the truth about what ran. It gets `run ID PID UPTIME` before, `exit ID STATUS UPTIME` after each attempt,
-# and before that what `times` says: its second line is the CPU time of all commands so far, user and system. The exit is
-# marked ` dirty` when it left shared memory or the like in namespaces of our own. Only built-in commands here, and the
-# order runs in this very shell, without a subshell of its own: dash then makes the process of the command by vfork, which
-# costs half of what a fork of the shell does. When a signal ends the command, the shell says so ("Killed") as the last
-# line of the attempt's stderr.
+# The ledger is the truth about what ran. It gets `run ID PID UPTIME` before, `exit ID STATUS` after each attempt, and
+# before that what `times` says: its second line is the CPU time of all commands so far, user and system. When it was is
+# when the file was written. The exit is marked ` dirty` when it left shared memory or the like in namespaces of our own.
+# Only built-in commands here, and the order runs in this very shell, without a subshell of its own: dash then makes the
+# process of the command by vfork, which costs half of what a fork of the shell does. When a signal ends the command, the
+# shell says so ("Killed") as the last line of the attempt's stderr.
 #
 # The order is read after `run` is on file. An agent that takes over first deletes the orders of its predecessor, but for
 # those of attempts that run, and then reads the ledgers: what is in none has not started and never will.
@@ -45,9 +45,8 @@ while read -r id up; do
     [ -e "$1" ] && left=' dirty'
   fi
   times
-  read -r up rest </proc/uptime
   # A full disk must not lose the status.
-  until echo "exit $id $status $up$left"; do
+  until echo "exit $id $status$left"; do
     [ -d ledger ] || exit 1
     sleep 1
   done
