@@ -2,19 +2,18 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from '../kit/command.js';
 
-const IN_FLIGHT = 64;
 const ROUND_MS = 3_000;
 
-/** How many `/bin/true` a second a bare Node process can start and reap on this machine now. */
-export async function spawnLimitPerSecond(): Promise<number> {
-  const { stdout } = await runCommand([process.execPath, fileURLToPath(import.meta.url)], {
+/** How many `/bin/true` a second a bare Node process can start and reap on this machine now, so many at once. */
+export async function spawnLimitPerSecond(inFlight: number): Promise<number> {
+  const { stdout } = await runCommand([process.execPath, fileURLToPath(import.meta.url), String(inFlight)], {
     env: { PATH: process.env.PATH ?? '' },
   });
   return Number(stdout);
 }
 
-/** Keeps IN_FLIGHT processes going for ROUND_MS; the rate is of those that have ended. */
-function measure(): Promise<number> {
+/** Keeps `inFlight` processes going for ROUND_MS; the rate is of those that have ended. */
+function measure(inFlight: number): Promise<number> {
   const startedAt = performance.now();
   let ended = 0;
   let running = 0;
@@ -32,8 +31,8 @@ function measure(): Promise<number> {
         next();
       });
     };
-    for (let slot = 0; slot < IN_FLIGHT; slot += 1) next();
+    for (let slot = 0; slot < inFlight; slot += 1) next();
   });
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(await measure());
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(await measure(Number(process.argv[2])));

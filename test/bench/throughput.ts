@@ -6,13 +6,12 @@ import { cpuSecondsOf } from './process-figures.js';
 import { slurmTasksPerSecond } from './slurm.js';
 import { spawnLimitPerSecond } from './spawn-limit.js';
 
-const CPUS = 64;
 const JOB_LIMIT_MS = 10 * 60_000;
 
 /**
  * Tasks a second from submission to the end of one array of `true`, on a real coordinator and agent, beside what a bare
  * Node process can start on the same machine in the same minutes. Rounds of both alternate and the best of each counts,
- * since other load on the machine only ever lowers a figure.
+ * since other load on the machine only ever lowers a figure. Both keep `slots` processes going at once.
  */
 export async function throughput(args: string[]): Promise<object> {
   const { values } = parseArgs({
@@ -20,18 +19,20 @@ export async function throughput(args: string[]): Promise<object> {
     options: {
       tasks: { type: 'string', default: '5000' },
       rounds: { type: 'string', default: '2' },
+      slots: { type: 'string', default: '64' },
       'vs-slurm': { type: 'boolean', default: false },
       'slurm-tasks': { type: 'string', default: '1000' },
       isolation: { type: 'string', default: 'none' },
     },
   });
-  const limits = [await spawnLimit()];
+  const slots = Number(values.slots);
+  const limits = [await spawnLimit(slots)];
   const rounds: Round[] = [];
-  const cluster = await startCluster({ cpus: CPUS, isolation: isolationOf(values.isolation) });
+  const cluster = await startCluster({ cpus: slots, isolation: isolationOf(values.isolation) });
   try {
     for (let round = 0; round < Number(values.rounds); round += 1) {
       rounds.push(await runArray(cluster, Number(values.tasks)));
-      limits.push(await spawnLimit());
+      limits.push(await spawnLimit(slots));
     }
   } finally {
     await cluster.stop();
@@ -40,6 +41,7 @@ export async function throughput(args: string[]): Promise<object> {
   const spawnLimitBest = Math.max(...limits);
   const figures = {
     isolation: values.isolation,
+    slots,
     taskCount: Number(values.tasks),
     tasksPerSecond: rounded(best.tasksPerSecond),
     spawnLimitPerSecond: rounded(spawnLimitBest),
@@ -50,7 +52,7 @@ export async function throughput(args: string[]): Promise<object> {
     allSpawnLimits: limits.map((limit) => rounded(limit)),
   };
   if (!values['vs-slurm']) return figures;
-  const slurm = await slurmTasksPerSecond({ taskCount: Number(values['slurm-tasks']), cpus: CPUS });
+  const slurm = await slurmTasksPerSecond({ taskCount: Number(values['slurm-tasks']), cpus: slots });
   return {
     ...figures,
     slurmTasksPerSecond: rounded(slurm),
@@ -58,8 +60,8 @@ export async function throughput(args: string[]): Promise<object> {
   };
 }
 
-async function spawnLimit(): Promise<number> {
-  const limit = await spawnLimitPerSecond();
+async function spawnLimit(slots: number): Promise<number> {
+  const limit = await spawnLimitPerSecond(slots);
   say(`plain spawn: ${rounded(limit)} a second`);
   return limit;
 }
