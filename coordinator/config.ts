@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
 import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
 import { AppError, isRefusal, type Refusal } from '../shared/errors.js';
@@ -160,7 +160,8 @@ export async function readCoordinatorConfig(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<CoordinatorConfig> {
   const values = await readDaemonSettings(SETTINGS, { argv, env, envPrefix: 'BERTH_COORDINATOR' });
-  const stateDir = values.stateDir ?? join(homedir(), '.berth', 'coordinator');
+  // Agents of machines that we start ourselves have working directories of their own.
+  const stateDir = resolve(values.stateDir ?? join(homedir(), '.berth', 'coordinator'));
   return {
     stateDir,
     ...(values.listen ?? DEFAULT_LISTEN),
