@@ -28,6 +28,10 @@ t.test('a Slurm cluster by its name', slurmTests, async (t) => {
   t.test('what is wrong is told before anything is submitted', (t) => wrongJobs(t, bench));
   t.test('a job that waits there says why, and cancel ends it', (t) => cancels(t, bench));
   t.test('one task of an array is canceled at the site, and that is said', (t) => canceledThere(t, bench));
+  t.test('a cancellation that the command holds out against is told again and ends it', (t) => holdsOut(t, bench));
+  t.test('a node of the site that fails ends what may not run twice, and the rest waits again', (t) =>
+    nodeFails(t, bench),
+  );
   t.test('a coordinator that is killed leaves no orphan and no double', (t) => kills(t, bench));
   t.test('of several targets the best is taken', (t) => severalTargets(t, bench));
   t.test('while the controller is down nothing fails', (t) => outage(t, bench));
@@ -133,6 +137,31 @@ async function canceledThere(t: Test, { berth, api, slurm, detach, inQueue }: Be
   t.equal((await api.tasks(jobId))[0]?.state, 'placed');
   await berth(['cancel', jobId]);
   t.match(await berth(['wait', jobId]), { exitCode: 130 });
+}
+
+async function holdsOut(t: Test, { berth, detach, inQueue }: Bench): Promise<void> {
+  const jobId = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'trap "" TERM; while :; do sleep 1; done');
+  await until('it runs', () => inQueue().some((line) => line.endsWith('RUNNING')));
+  await berth(['cancel', jobId]);
+  await until('it is on its way out', () => inQueue().some((line) => line.endsWith('COMPLETING')));
+  t.match(await berth(['cancel', jobId]), { exitCode: 0 });
+  t.match(await berth(['wait', jobId]), { exitCode: 130 });
+  t.strictSame(inQueue(), []);
+}
+
+async function nodeFails(t: Test, { berth, api, slurm, detach, inQueue, reasonOf }: Bench): Promise<void> {
+  const once = await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sleep', '600');
+  const again = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'if mkdir been; then sleep 600; fi; exit 4');
+  await until('both run', () => inQueue().filter((line) => line.endsWith('RUNNING')).length === 2);
+  slurm.tool('scontrol', 'update', 'NodeName=bench', 'State=DOWN', 'Reason=test');
+  t.match(await berth(['wait', once]), { exitCode: 125 });
+  t.match((await api.tasks(once))[0]?.reason, /a node of the site failed/);
+  await until('the site has it wait again', async () =>
+    /waits again in the queue of hpc\/lab/.test(await reasonOf(again)),
+  );
+  const [remoteId = ''] = (inQueue()[0] ?? '').split(' ');
+  slurm.tool('scontrol', 'update', `JobId=${remoteId}`, 'StartTime=now');
+  t.match(await berth(['wait', again]), { exitCode: 4 });
 }
 
 async function kills(t: Test, { berth, coordinator, slurm, detach, inQueue, targets }: Bench): Promise<void> {
