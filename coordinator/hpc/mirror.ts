@@ -53,6 +53,11 @@ export interface MirrorTrouble {
   readonly retryAt: EpochMs;
 }
 
+/** For people, after the target's name. */
+export function troubleWords({ kind, message }: Pick<MirrorTrouble, 'kind' | 'message'>): string {
+  return `cannot be asked (${kind}): ${message}`;
+}
+
 export const PATIENCE = {
   firstRetryMs: 1_000,
   maxRetryMs: 60_000,

@@ -8,8 +8,7 @@ import { ChangeLog } from './change-log.js';
 import type { DemandClass } from './demand.js';
 import { Experience, type ExperienceView, type StoredExperience } from './experience.js';
 import { MinHeap } from './heap.js';
-import type { Job, Step } from './job.js';
-import { isRouted } from './job.js';
+import { isRouted, type Job, type Step } from './job.js';
 import { type LanePlace, Lanes, type LevelLanes, type ReadyStep } from './lanes.js';
 import { MixCounter, type StoredMix, type TaskMix } from './mix.js';
 

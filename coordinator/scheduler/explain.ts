@@ -1,7 +1,6 @@
 import type { EpochMs } from '../../shared/clock.js';
 import type { Limits } from '../../shared/limits.js';
-import type { Job, Step } from '../model/job.js';
-import { isRouted } from '../model/job.js';
+import { isRouted, type Job, type Step } from '../model/job.js';
 import type { ClusterView } from '../model/state.js';
 import { explainBackoff } from './explain-backoff.js';
 import { explainLimit } from './explain-limit.js';

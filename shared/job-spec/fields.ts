@@ -5,8 +5,8 @@ import type { ObjectShape } from './read.js';
  * do instead.
  */
 const UNSUPPORTED = {
-  pools: 'choosing among pools is not supported by this version; select nodes with "constraints"',
-  pool: 'choosing a pool is not supported by this version; select nodes with "constraints"',
+  pools: 'is written as "targets": ["pool/small", "pool/large"]',
+  pool: 'is written as "target": "pool/NAME"',
   privileged: 'a container with all power over its node is not supported; name what it needs in "container.capAdd"',
 };
 

@@ -7,6 +7,7 @@ import { isTarget } from '../../model/mirror.js';
 import { type ClusterView, stepOf } from '../../model/state.js';
 import type { OutlookRequest, SiteOutlook } from '../../routing/outlook.js';
 import type { UnsubmittedJob } from '../backend.js';
+import { troubleWords } from '../mirror.js';
 import type { TargetSpec } from '../read-targets.js';
 import { OUTLOOK_LIMITS, type Outlooks } from './outlooks.js';
 import type { Site } from './site.js';
@@ -61,7 +62,7 @@ export class Foresight {
     if (!known || !found) return undefined;
     const { site, outlooks } = found;
     const isPaused = site.trouble !== null && this.#options.clock.now() < site.trouble.retryAt;
-    const ofJobs = isPaused ? `cannot be asked (${site.trouble.kind}): ${site.trouble.message}` : null;
+    const ofJobs = isPaused ? troubleWords(site.trouble) : null;
     const { pricePerCoreHour } = known;
     const said = question ? outlooks.of(question) : null;
     const refused = said?.kind === 'refused' ? `does not take it: ${said.message}` : null;

@@ -1,6 +1,7 @@
 import { type Clock, type EpochMs, sleep } from '../../../shared/clock.js';
 import type { Log } from '../../../shared/log.js';
 import { asHpcError, type HpcBackend, type QueueEstimate, type UnsubmittedJob } from '../backend.js';
+import { troubleWords } from '../mirror.js';
 import type { HpcTarget } from '../target.js';
 
 export interface OutlooksOptions {
@@ -96,7 +97,7 @@ export class Outlooks {
       const { kind, message } = asHpcError(error, 'asking when jobs would start');
       if (this.#trouble === null)
         log.warn('a site does not say when jobs would start', { target: target.name, kind, reason: message });
-      this.#trouble = `cannot be asked (${kind}): ${message}`;
+      this.#trouble = troubleWords({ kind, message });
     }
     const at = clock.now();
     for (const [position, [kind]] of asked.entries()) {

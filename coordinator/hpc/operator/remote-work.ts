@@ -4,7 +4,7 @@ import type { OutputSpec } from '../../../shared/job-spec/staging-spec.js';
 import type { StopReason } from '../../../shared/outcome.js';
 import { roughDuration } from '../../../shared/units.js';
 import type { InputOrder, LogStream, SecretGrant } from '../../../shared/wire/messages.js';
-import { lookingAgain, type Mirror, newMirror } from '../mirror.js';
+import { lookingAgain, type Mirror, newMirror, troubleWords } from '../mirror.js';
 import { wantCancel } from '../mirror-policy.js';
 import type { Submission } from '../submission.js';
 
@@ -103,10 +103,7 @@ export function stateOf(
   const member = work.members.get(index);
   const isWaiting = member?.startedAt === null;
   if (trouble) {
-    return {
-      isWaiting,
-      message: `${target} cannot be asked (${trouble.kind}): ${trouble.message}; the job goes on there`,
-    };
+    return { isWaiting, message: `${target} ${troubleWords(trouble)}; the job goes on there` };
   }
   if (phase.kind !== 'watching') return { isWaiting, message: `is being submitted to ${target}` };
   const { job } = work.mirror;

@@ -43,6 +43,9 @@ export const SITE_LIMITS = {
   askMs: 5_000,
 } as const;
 
+/** What is done beside all else: a step of one job, or one of these for all jobs. */
+type Errand = RemoteWork | 'look' | 'follow' | 'cancel tasks';
+
 /**
  * All remote jobs of one account at one target: one loop, so that however many there are their states cost one call a
  * period. It waits for nothing but the time: what takes long, such as large inputs of one job, keeps no other job's state
@@ -60,8 +63,7 @@ export class Site {
   #lookAt: EpochMs = 0;
   #followAt: EpochMs = 0;
   #isRunning = false;
-  /** What is under way: a job whose step is being taken, or one of the words for all jobs. */
-  readonly #underWay = new Set<RemoteWork | 'look' | 'follow' | 'cancel tasks'>();
+  readonly #underWay = new Set<Errand>();
   readonly #gate = new Gate(SITE_LIMITS.finishesAtOnce);
   #isWoken = false;
   #endRest: () => void = () => {};
@@ -168,7 +170,7 @@ export class Site {
   }
 
   /** Does it beside all else, unless it is under way already. */
-  #aside(what: RemoteWork | 'look' | 'follow' | 'cancel tasks', act: () => Promise<void>): void {
+  #aside(what: Errand, act: () => Promise<void>): void {
     if (this.#underWay.has(what)) return;
     this.#underWay.add(what);
     const { clock, log } = this.#options;
