@@ -224,7 +224,7 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'agent discovery', files: ['agent/discovery/'], mayImport: ['shared'] },
   {
     name: 'agent config',
-    files: ['agent/config.ts', 'agent/docker-config.ts', 'agent/volumes-config.ts'],
+    files: ['agent/config/'],
     mayImport: ['shared', 'agent model', 'agent staging'],
   },
   {

@@ -12,11 +12,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { parseVolumes } from '../../agent/config/volumes.js';
 import { workdirInCell } from '../../agent/driver/process/cell.js';
 import { planIsolation } from '../../agent/driver/process/isolation.js';
 import { ArtifactClient } from '../../agent/staging/artifact-client.js';
 import { FileStaging } from '../../agent/staging/file-staging.js';
-import { parseVolumes } from '../../agent/volumes-config.js';
 import { systemClock } from '../../shared/clock.js';
 import { Unfit } from '../../shared/config.js';
 import type { AllocationId } from '../../shared/ids.js';

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse } from 'yaml';
-import { readAgentConfig } from '../../agent/config.js';
+import { readAgentConfig } from '../../agent/config/config.js';
 import { userDataOf } from '../../coordinator/elastic/bootstrap.js';
 import type { InstanceProvider, ProviderFault } from '../../coordinator/elastic/provider.js';
 import { loadProvider } from '../../coordinator/elastic/provider-kinds.js';

@@ -1,12 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { describeSettings, type GivenValues, type Settings, Unfit } from '../shared/config.js';
-import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../shared/daemon-config.js';
-import { AppError } from '../shared/errors.js';
-import { NAME, type NodeId } from '../shared/ids.js';
-import type { Resources } from '../shared/resources.js';
-import { formatDuration, parseCpus, parseDuration, parseMiB } from '../shared/units.js';
+import { describeSettings, type GivenValues, type Settings } from '../../shared/config.js';
+import { DAEMON_SETTINGS, parseText, readDaemonSettings } from '../../shared/daemon-config.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { Resources } from '../../shared/resources.js';
+import type { Isolation } from '../model/isolation.js';
+import type { NodeVolume } from '../staging/node-volume.js';
 import {
   DEFAULT_DOCKER_HOST,
   DOCKER_PERMISSIONS,
@@ -15,11 +14,26 @@ import {
   parseDockerHost,
   parseDockerNetwork,
   socketOf,
-} from './docker-config.js';
-import { ISOLATIONS, type Isolation } from './model/isolation.js';
-import type { NodeVolume } from './staging/node-volume.js';
-import type { S3Credentials } from './staging/s3.js';
-import { parseVolumes } from './volumes-config.js';
+} from './docker.js';
+import {
+  GPU_PERIOD,
+  GPU_TIME_LIMIT,
+  parseAddress,
+  parseCpuMillis,
+  parseEndpoint,
+  parseGpuCount,
+  parseIsolation,
+  parseLabels,
+  parseLines,
+  parseName,
+  parsePercent,
+  parsePeriod,
+  parseProcesses,
+  parseRoots,
+  parseSize,
+  parseTimeLimit,
+} from './values.js';
+import { parseVolumes } from './volumes.js';
 
 /** How `berth agent` is set up, parsed once. */
 export interface AgentConfig {
@@ -75,18 +89,13 @@ export interface GpuWatchConfig {
 
 const DEFAULT_URL = 'http://127.0.0.1:7878';
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const MAX_GPUS = 1_024;
-const GPU_PERIOD = { leastMs: 1_000, mostMs: 3_600_000, defaultMs: 30_000 };
-const GPU_TIME_LIMIT = { leastMs: 100, mostMs: 300_000, defaultMs: 20_000 };
 const DEFAULT_USER = 'nobody';
 const DEFAULT_PROCESSES = 4_096;
-const MAX_PROCESSES = 4_194_304;
 const DEFAULT_S3_REGION = 'us-east-1';
 
 const DEFAULT_HIGH_WATER = 85;
 const DEFAULT_SPOOL_MIB = 16 * 1_024;
 const DEFAULT_SPOOL_HIGH_WATER = 95;
-const MAX_PERCENT = 100;
 
 const SETTINGS = {
   url: { parse: parseText, placeholder: 'URL', help: `the coordinator (${DEFAULT_URL})` },
@@ -256,130 +265,4 @@ function s3Of(values: GivenValues<typeof SETTINGS>): AgentConfig['s3'] {
   const { s3Credentials, s3Endpoint, s3Region } = values;
   if (s3Credentials === undefined) return null;
   return { endpoint: s3Endpoint ?? null, region: s3Region ?? DEFAULT_S3_REGION, credentialsFile: s3Credentials };
-}
-
-/** Keys for S3 as Amazon's own tools keep them. Throws `invalid-request` when there are none to read. */
-export function readS3Credentials(path: string): S3Credentials {
-  const text = readSecret(path, 'the S3 credentials');
-  const keyOf = (key: string): string | undefined => new RegExp(`^\\s*${key}\\s*=\\s*(\\S+)\\s*$`, 'm').exec(text)?.[1];
-  const accessKeyId = keyOf('aws_access_key_id');
-  const secretAccessKey = keyOf('aws_secret_access_key');
-  if (accessKeyId === undefined || secretAccessKey === undefined) {
-    throw new AppError('invalid-request', `${path} lacks aws_access_key_id or aws_secret_access_key`);
-  }
-  const sessionToken = keyOf('aws_session_token');
-  return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
-}
-
-/** The join token. Throws `invalid-request` when there is none to read. */
-export function readToken(path: string | null): string {
-  if (path === null) {
-    throw new AppError('invalid-request', '--token-file is missing', {
-      hint: 'copy agent.token from the state directory of the coordinator and name the copy',
-    });
-  }
-  const token = readSecret(path, 'the token').trim();
-  if (token === '') throw new AppError('invalid-request', `${path} is empty; it must hold the join token`);
-  return token;
-}
-
-/** The certificates to trust; undefined for the system's own. Throws `invalid-request` when they cannot be read. */
-export function readCa(path: string | null): string | undefined {
-  if (path === null) return undefined;
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new AppError('invalid-request', `--ca-file: ${(cause as Error).message}`, { cause });
-  }
-}
-
-function readSecret(path: string, what: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new AppError('invalid-request', `cannot read ${what}: ${(cause as Error).message}`, { cause });
-  }
-}
-
-function parseRoots(value: string): readonly string[] | Unfit {
-  const roots = value.split('\n');
-  const relative = roots.find((root) => !root.startsWith('/'));
-  return relative === undefined ? roots : new Unfit(`"${relative}" is not absolute; write the path from /`);
-}
-
-function parseEndpoint(value: string): string | Unfit {
-  return /^https?:\/\//.test(value) && URL.canParse(value) ? value : new Unfit(`"${value}" is not http(s)://HOST`);
-}
-
-function parseName(value: string): NodeId | Unfit {
-  return NAME.test(value) ? (value as NodeId) : new Unfit(`"${value}" is no name; use letters, digits, ".", "_", "-"`);
-}
-
-const ADDRESS = /^[A-Za-z0-9:._-]{1,253}$/;
-
-function parseAddress(value: string): string | Unfit {
-  return ADDRESS.test(value) ? value : new Unfit(`"${value}" is no host name or IP address`);
-}
-
-function parseCpuMillis(value: string): number | Unfit {
-  return fit(parseCpus(value));
-}
-
-function parseSize(value: string): number | Unfit {
-  return fit(parseMiB(value));
-}
-
-function fit(parsed: number | string): number | Unfit {
-  return typeof parsed === 'string' ? new Unfit(parsed) : parsed;
-}
-
-function parseGpuCount(value: string): number | Unfit {
-  const count = Number(value);
-  if (/^\d+$/.test(value) && count <= MAX_GPUS) return count;
-  return new Unfit(`"${value}" is not a number of GPUs from 0 to ${MAX_GPUS}`);
-}
-
-function parsePeriod(value: string): number | Unfit {
-  return within(value, GPU_PERIOD);
-}
-
-function parseTimeLimit(value: string): number | Unfit {
-  return within(value, GPU_TIME_LIMIT);
-}
-
-function within(value: string, { leastMs, mostMs }: { readonly leastMs: number; readonly mostMs: number }) {
-  const durationMs = fit(parseDuration(value));
-  if (durationMs instanceof Unfit || (durationMs >= leastMs && durationMs <= mostMs)) return durationMs;
-  return new Unfit(`${value} is not from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`);
-}
-
-function parseIsolation(value: string): Isolation | Unfit {
-  const known = ISOLATIONS.find((each) => each === value);
-  return known ?? new Unfit(`"${value}" is none of ${ISOLATIONS.join(', ')}`);
-}
-
-function parseLines(value: string): readonly string[] {
-  return value.split('\n');
-}
-
-function parseProcesses(value: string): number | Unfit {
-  const count = Number(value);
-  if (/^[1-9]\d*$/.test(value) && count <= MAX_PROCESSES) return count;
-  return new Unfit(`"${value}" is not a number of processes from 1 to ${MAX_PROCESSES}`);
-}
-
-function parsePercent(value: string): number | Unfit {
-  const percent = Number(value);
-  const isPercent = /^\d+$/.test(value) && percent <= MAX_PERCENT;
-  return isPercent ? percent : new Unfit(`"${value}" is no percentage; write for example 85`);
-}
-
-function parseLabels(value: string): Readonly<Record<string, string>> | Unfit {
-  const labels: Record<string, string> = {};
-  for (const line of value.split('\n')) {
-    const match = /^([^=]+)=(.*)$/.exec(line);
-    if (!match || !NAME.test(match[1] ?? '')) return new Unfit(`"${line}" is not KEY=VALUE; write for example zone=eu`);
-    labels[match[1] ?? ''] = match[2] ?? '';
-  }
-  return labels;
 }

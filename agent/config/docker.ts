@@ -1,4 +1,4 @@
-import { Unfit } from '../shared/config.js';
+import { Unfit } from '../../shared/config.js';
 
 export const DEFAULT_DOCKER_HOST = 'unix:///var/run/docker.sock';
 export const DOCKER_PERMISSIONS = ['host-network', 'capabilities'] as const;

@@ -1,9 +1,9 @@
 import { isAbsolute } from 'node:path';
-import { Unfit } from '../shared/config.js';
-import { NAME } from '../shared/ids.js';
-import { didYouMean } from '../shared/suggest.js';
-import { parseMiB } from '../shared/units.js';
-import type { NodeVolume } from './staging/node-volume.js';
+import { Unfit } from '../../shared/config.js';
+import { NAME } from '../../shared/ids.js';
+import { didYouMean } from '../../shared/suggest.js';
+import { parseMiB } from '../../shared/units.js';
+import type { NodeVolume } from '../staging/node-volume.js';
 
 const KEYS = ['path', 'writable', 'mounted', 'tmpfs', 'type', 'source', 'options', 'credentials'];
 const PROTOCOLS = ['nfs', 'smb'] as const;
