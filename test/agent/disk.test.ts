@@ -12,7 +12,7 @@ import { processBench } from '../kit/process-bench.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
 
-t.setTimeout(60_000);
+t.setTimeout(300_000);
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 

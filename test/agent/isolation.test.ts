@@ -22,7 +22,7 @@ const neighbour = 'j2.0#1' as AllocationId;
 const MAX_PROCESSES = 40;
 const SMALL = { resources: { cpuMillis: 500, memoryMiB: 48, diskMiB: 0 } };
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 

@@ -26,7 +26,7 @@ const never = new AbortController().signal;
 const first = 'j1.0#1' as AllocationId;
 const second = 'j2.0#1' as AllocationId;
 
-t.setTimeout(60_000);
+t.setTimeout(300_000);
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 
@@ -40,8 +40,9 @@ function aNode(t: Test) {
   writeFileSync(at('server'), 'works');
   const script = `#!/bin/sh
 case $* in *tmpfs*) exec "${execFileSync('which', ['mount']).toString().trim()}" "$@";; esac
+server=$(cat '${at('server')}')
 echo "$*" >>'${at('asked')}'
-case $(cat '${at('server')}') in
+case $server in
 hangs) trap '' TERM; sleep 600;;
 refuses) echo 'mount.nfs: Connection refused' >&2; exit 32;;
 esac

@@ -12,7 +12,7 @@ import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
 import { anOrder } from '../kit/wire-samples.js';
 
-t.setTimeout(60_000);
+t.setTimeout(300_000);
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 

@@ -30,7 +30,7 @@ import { until } from '../kit/until.js';
 const id = 'j1.0#1' as AllocationId;
 const neighbour = 'j2.0#1' as AllocationId;
 const never = new AbortController().signal;
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 

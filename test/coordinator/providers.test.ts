@@ -21,7 +21,7 @@ import { until } from '../kit/until.js';
 
 const signal = new AbortController().signal;
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 t.test('the fake', async (t) => {
   instanceProviderConformance(t, async () => {

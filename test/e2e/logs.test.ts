@@ -5,7 +5,7 @@ import { startCluster } from '../kit/cluster.js';
 import { until } from '../kit/until.js';
 
 // What a person sees of tasks' output, by the real client.
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const cluster = await startCluster();
 t.teardown(() => cluster.stop());
 const { berth, folder } = cluster;

@@ -27,7 +27,7 @@ interface Pool {
   readonly totals: { readonly powerOnCount: number };
 }
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 t.test('a job has a machine started, which is parked and resumed, whatever ails another pool', async (t) => {
   const cluster = await startCluster({ agents: 0 });

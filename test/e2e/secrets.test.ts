@@ -6,7 +6,7 @@ import { startCluster } from '../kit/cluster.js';
 import { until } from '../kit/until.js';
 
 // Many daemons start, each on a busy machine.
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 // A secret's whole way through the real programs, while everything that others could look at is searched for it.
 const cluster = await startCluster({ agents: 2 });

@@ -7,7 +7,7 @@ import { type Slurm, slurmTests, startSlurm } from '../kit/slurm.js';
 import { countCalls, type SlurmCalls } from '../kit/slurm-calls.js';
 import { until } from '../kit/until.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const PERIOD_MS = 2_000;
 const JOBS = 200;

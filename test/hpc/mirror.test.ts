@@ -14,7 +14,7 @@ import { aRemoteJob, aTarget, MirrorCoordinator, type MirrorParts } from '../kit
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 interface Bench {
   readonly site: FakeSite;

@@ -5,7 +5,7 @@ import { type CommandResult, runCommand } from '../kit/command.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
 // Packing and unpacking thousands of small files takes a while on a busy disk.
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 // Everything below a folder, where nothing is started; the boot test starts it.
 const folder = temporaryFolder(t);
