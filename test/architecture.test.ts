@@ -229,7 +229,7 @@ const LAYERS: readonly checks.Layer[] = [
   },
   {
     name: 'agent main',
-    files: ['agent/main.ts'],
+    files: ['agent/main.ts', 'agent/compose.ts', 'agent/inquiries.ts'],
     mayImport: [
       'shared',
       'agent config',
