@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { HpcError } from '../backend.js';
-import { HPC_LIMITS } from '../remote-job.js';
+import { limited } from '../shell/remote-shell.js';
 import type { HpcTarget } from '../target.js';
 import type { BackendMeans, Credential } from './means.js';
 import { oidcCredential } from './oidc.js';
+import { type SharedCall, sharedCall } from './shared-call.js';
 
 /** From an OpenID provider, from a secret, read anew each time, or from a command such as `scontrol token`. */
 export function credentialOf({ credential, credentialCommand, oidc }: HpcTarget, means: BackendMeans): Credential {
@@ -11,14 +12,17 @@ export function credentialOf({ credential, credentialCommand, oidc }: HpcTarget,
   if (credentialCommand === null) {
     return { read: async () => (await means.secret(credential ?? '')).trim(), reject: () => false };
   }
-  let made: Promise<string> | undefined;
+  let made: SharedCall<string> | undefined;
   return {
-    read: () => {
-      made ??= makeCredential(credentialCommand, means.env).catch((error: unknown) => {
-        made = undefined;
+    read: async (signal) => {
+      made ??= sharedCall((wanted) => makeCredential(credentialCommand, means.env, wanted));
+      const asked = made;
+      try {
+        return await asked.wait(signal);
+      } catch (error) {
+        if (made === asked) made = undefined;
         throw error;
-      });
-      return made;
+      }
     },
     reject: () => {
       made = undefined;
@@ -28,10 +32,14 @@ export function credentialOf({ credential, credentialCommand, oidc }: HpcTarget,
 }
 
 /** What the command prints, without the name that `scontrol token` puts before it. */
-function makeCredential(argv: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
+function makeCredential(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<string> {
   const [file = '', ...args] = argv;
   return new Promise((resolve, reject) => {
-    execFile(file, args, { env: { ...env }, timeout: HPC_LIMITS.callMs }, (error, stdout, stderr) => {
+    execFile(file, args, { env: { ...env }, signal: limited(signal) }, (error, stdout, stderr) => {
       const text = stdout.trim().replace(/^[A-Z_]+=/, '');
       if (error || text === '') {
         const why = stderr.trim() || error?.message || 'it printed nothing';

@@ -2,7 +2,8 @@ import type { Clock } from '../../../shared/clock.js';
 
 /** The token or certificate of a target, as it is now. */
 export interface Credential {
-  read(): Promise<string>;
+  /** Ends when it is no longer wanted, as `unavailable`. */
+  read(signal: AbortSignal): Promise<string>;
   /** It was not taken: one that was kept is forgotten. True when another one can be had by that. */
   reject(): boolean;
 }

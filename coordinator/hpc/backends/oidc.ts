@@ -4,6 +4,7 @@ import { asHpcError, HpcError } from '../backend.js';
 import type { OidcClient } from '../target.js';
 import { ask, parseJson } from './http-client.js';
 import type { BackendMeans, Credential } from './means.js';
+import { type SharedCall, sharedCall } from './shared-call.js';
 
 /** A token is not used in the last part of its life: what is sent with it has to arrive. */
 const SPARE_MS = 30_000;
@@ -23,39 +24,36 @@ export function oidcCredential(
   client: OidcClient,
   { clock, secret }: Pick<BackendMeans, 'clock' | 'secret'>,
 ): Credential {
-  let kept: Promise<Token> | undefined;
+  let kept: SharedCall<Token> | undefined;
   let keptUntil: EpochMs = 0;
-  let endpoint: Promise<string> | undefined;
+  let endpoint: string | undefined;
   let refreshToken: { readonly given: string; readonly now: string } | undefined;
 
-  const fetchToken = async (): Promise<Token> => {
-    endpoint ??= tokenEndpoint(client);
-    const url = await endpoint.catch((error: unknown) => {
-      endpoint = undefined;
-      throw error;
-    });
+  const fetchToken = async (signal: AbortSignal): Promise<Token> => {
+    endpoint ??= await tokenEndpoint(client, signal);
     const given = client.refreshToken === null ? null : (await secret(client.refreshToken)).trim();
     // Whoever renews the secret means that one.
     const refresh = given === null || refreshToken?.given !== given ? given : refreshToken.now;
     const clientSecret = client.clientSecret === null ? null : (await secret(client.clientSecret)).trim();
-    const token = await askForToken(url, { client, clientSecret, refresh }, clock);
+    const token = await askForToken({ url: endpoint, client, clientSecret, refresh }, clock, signal);
     if (given !== null && token.refreshToken !== undefined) refreshToken = { given, now: token.refreshToken };
     return token;
   };
 
   return {
-    read: async () => {
+    read: async (signal) => {
       if (kept === undefined || clock.now() >= keptUntil) {
         keptUntil = Number.POSITIVE_INFINITY;
-        kept = fetchToken();
+        kept = sharedCall(fetchToken);
       }
       const asked = kept;
       try {
-        const token = await asked;
+        const token = await asked.wait(signal);
         if (kept === asked) keptUntil = token.useUntil;
         return token.text;
       } catch (error) {
         if (kept === asked) kept = undefined;
+        if (signal.aborted) throw error;
         const { kind, message } = asHpcError(error, 'asking for a token');
         const what = kind === 'configuration' ? kind : 'credentials';
         throw new HpcError(what, `${client.issuer} gives no token: ${message}`, { cause: error });
@@ -75,11 +73,9 @@ interface Token {
   readonly refreshToken: string | undefined;
 }
 
-const NEVER = new AbortController().signal;
-
-async function tokenEndpoint({ issuer }: OidcClient): Promise<string> {
+async function tokenEndpoint({ issuer }: OidcClient, signal: AbortSignal): Promise<string> {
   const url = `${issuer}/.well-known/openid-configuration`;
-  const { status, body } = await ask({ method: 'GET', url }, NEVER);
+  const { status, body } = await ask({ method: 'GET', url }, signal);
   if (status >= 500) throw new HpcError('unavailable', `it answers ${status}`);
   const document = parseJson(body);
   if (status !== 200 || !isRecord(document)) throw new HpcError('configuration', `${url} answers ${status}`);
@@ -96,12 +92,17 @@ function isSafe(endpoint: string, issuer: string): boolean {
 }
 
 interface Asking {
+  readonly url: string;
   readonly client: OidcClient;
   readonly clientSecret: string | null;
   readonly refresh: string | null;
 }
 
-async function askForToken(url: string, { client, clientSecret, refresh }: Asking, clock: Clock): Promise<Token> {
+async function askForToken(
+  { url, client, clientSecret, refresh }: Asking,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Token> {
   const { clientId, scope, audience } = client;
   const form = new URLSearchParams({
     ...(refresh === null
@@ -118,7 +119,7 @@ async function askForToken(url: string, { client, clientSecret, refresh }: Askin
     ...(clientSecret === null ? {} : { authorization: basic(clientId, clientSecret) }),
   };
   const askedAt = clock.now();
-  const { status, body } = await ask({ method: 'POST', url, headers, body: form.toString() }, NEVER);
+  const { status, body } = await ask({ method: 'POST', url, headers, body: form.toString() }, signal);
   const answer = parseJson(body);
   if (status !== 200 || !isRecord(answer)) throw new HpcError('credentials', complaint(status, answer));
   const { access_token: text, expires_in: seconds, refresh_token: next } = answer;

@@ -27,6 +27,16 @@ export function limited(signal: AbortSignal, limitMs: number = HPC_LIMITS.callMs
   return AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
 }
 
+/** What is wanted, or `unavailable` once the signal says so; what is under way goes on. */
+export function orAborted<Value>(wanted: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new HpcError('unavailable', 'it took too long, or is no longer wanted'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    wanted.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    if (signal.aborted) onAbort();
+  });
+}
+
 /** Exit status of a shell that finds no such program. */
 const NOT_FOUND = 127;
 

@@ -5,7 +5,7 @@ import { quote } from '../quote.js';
 import { HPC_LIMITS } from '../remote-job.js';
 import type { SshEndpoint } from '../target.js';
 import { fingerprint, knownKeys } from './known-hosts.js';
-import { firstLine, limited, mustRun, type RemoteShell, type ShellResult } from './remote-shell.js';
+import { firstLine, limited, mustRun, orAborted, type RemoteShell, type ShellResult } from './remote-shell.js';
 import { readPart, writePart } from './sftp.js';
 import { explainFileError } from './shell-files.js';
 
@@ -224,14 +224,5 @@ function collect(channel: ClientChannel, signal: AbortSignal): Promise<ShellResu
       if (exitCode === null) reject(new HpcError('unavailable', 'the connection broke while a command ran'));
       else resolve({ exitCode, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
     });
-  });
-}
-
-function orAborted<Value>(wanted: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(new HpcError('unavailable', 'it took too long, or is no longer wanted'));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    wanted.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
 }

@@ -76,7 +76,7 @@ interface Request {
 }
 
 async function send({ target, credential }: RimrockOptions, request: Request, signal: AbortSignal): Promise<unknown> {
-  const proxy = Buffer.from(`${await credential.read()}\n`).toString('base64');
+  const proxy = Buffer.from(`${await credential.read(signal)}\n`).toString('base64');
   const { status, body } = await ask(
     {
       method: request.method,

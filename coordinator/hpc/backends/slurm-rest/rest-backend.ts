@@ -132,7 +132,7 @@ class RestClient {
       return answer;
     }
     const error = errorOf(status, body);
-    const isToken = mayBeToken(status, body) && isSpent(await this.#credential.read(), this.#clock.now());
+    const isToken = mayBeToken(status, body) && isSpent(await this.#credential.read(signal), this.#clock.now());
     throw isToken ? new HpcError('credentials', `the token has expired, or is none: ${error.message}`) : error;
   }
 
@@ -140,7 +140,7 @@ class RestClient {
     const { endpoint, user } = this.#target;
     const headers = {
       'x-slurm-user-name': user ?? '',
-      'x-slurm-user-token': await this.#credential.read(),
+      'x-slurm-user-token': await this.#credential.read(signal),
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
     };
     const text = body === undefined ? {} : { body: JSON.stringify(body) };
