@@ -6,7 +6,7 @@ import { parseDuration, shown } from '../../shared/units.js';
 import { CONTAINER_RUNTIMES } from './containers.js';
 import type { PathMapping } from './paths.js';
 import { BACKENDS, type HpcTarget, KEEP_POLICIES, type MonitoringPeriod } from './target.js';
-import { readCommands, readHttpUrl, readOidc, readRemotePath, readSsh } from './target-fields.js';
+import { readCommands, readHttpUrl, readOidc, readPlgData, readRemotePath, readSsh } from './target-fields.js';
 
 const DEFAULT_PERIOD: MonitoringPeriod = { minMs: 2_000, maxMs: 60_000 };
 /** More often than this is a burden for any controller. */
@@ -24,6 +24,7 @@ const SHAPE = {
     'backend',
     'endpoint',
     'ssh',
+    'plgdata',
     'user',
     'credential',
     'credentialCommand',
@@ -68,6 +69,7 @@ function readTarget(field: Field): HpcTarget {
     backend,
     endpoint: readOr(child(field, 'endpoint'), readHttpUrl, null),
     ssh: readOr(child(field, 'ssh'), readSsh, null),
+    plgdata: readOr(child(field, 'plgdata'), readPlgData, null),
     user: readOr(child(field, 'user'), readWord, null),
     credential: readOr(child(field, 'credential'), readName, null),
     credentialCommand: readOr(child(field, 'credentialCommand'), readArgv, null),
@@ -99,8 +101,10 @@ function checkBackend(field: Field, target: HpcTarget): void {
     if (target[key] !== null) invalid(child(field, key), `is not used by the backend ${target.backend}; remove it`);
   };
   if (target.backend === 'slurm-ssh') needs('ssh', 'write ssh: {host, user, hostKey}');
-  if (target.backend === 'rimrock')
-    needs('ssh', "the cluster's login node, for files: write ssh: {host, user, hostKey}");
+  if (target.backend !== 'rimrock') hasNo('plgdata');
+  else if (child(field, 'plgdata').value === undefined)
+    needs('ssh', "the cluster's login node, for files: write ssh: {host, user, hostKey}, or plgdata: {site, host}");
+  else if (target.ssh !== null) invalid(child(field, 'ssh'), 'is not used beside "plgdata"; remove one of the two');
   if (target.backend === 'slurm-local') hasNo('ssh');
   if (target.backend === 'command') needs('commands', 'write commands: {submit, status, cancel}');
   else hasNo('commands');

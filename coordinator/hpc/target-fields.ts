@@ -1,7 +1,7 @@
 import { child, type Field, invalid } from '../../shared/job-spec/findings.js';
 import { hasShape, readInteger, readList, readOr, readText } from '../../shared/job-spec/read.js';
 import { shown } from '../../shared/units.js';
-import type { OidcClient, SiteCommands, SshEndpoint } from './target.js';
+import type { OidcClient, PlgDataPlace, SiteCommands, SshEndpoint } from './target.js';
 
 const SSH_PORT = 22;
 const MAX_PORT = 65_535;
@@ -50,6 +50,18 @@ export function readSsh(field: Field): SshEndpoint | undefined {
     hostKey,
     knownHosts,
     credential: readOr(child(field, 'credential'), (each) => readText(each, 'the name of a secret'), null),
+  };
+}
+
+const PLGDATA = 'https://data.plgrid.pl';
+
+export function readPlgData(field: Field): PlgDataPlace | undefined {
+  const fields = ['endpoint', 'site', 'host'];
+  if (!hasShape(field, { fields }, "a cluster's disks behind PLGData, {site, host}")) return undefined;
+  return {
+    endpoint: readOr(child(field, 'endpoint'), readHttpUrl, PLGDATA),
+    site: readNeeded(child(field, 'site'), "PLGData's key of the cluster, such as ares"),
+    host: readNeeded(child(field, 'host'), 'the name of the login node, such as ares.cyfronet.pl'),
   };
 }
 

@@ -9,6 +9,8 @@ export interface HpcTarget {
   readonly endpoint: string | null;
   /** How to get there; null when the tools and files are those of this machine. */
   readonly ssh: SshEndpoint | null;
+  /** Where Rimrock's files go by HTTPS; null when they go over `ssh`. */
+  readonly plgdata: PlgDataPlace | null;
   /** The account's name for a REST interface that asks for it. */
   readonly user: string | null;
   /** The name of the secret with the token, the proxy certificate or the private key; null when none is needed. */
@@ -57,6 +59,15 @@ export interface SshEndpoint {
   readonly knownHosts: string | null;
   /** The name of the secret with the private key; null for the agent's keys. */
   readonly credential: string | null;
+}
+
+/** A cluster's disks behind PLGrid's PLGData. */
+export interface PlgDataPlace {
+  readonly endpoint: string;
+  /** PLGData's key of the cluster, such as `ares`. */
+  readonly site: string;
+  /** The login node, at which Rimrock submits and runs commands. */
+  readonly host: string;
 }
 
 /** What we are at an OpenID provider. */

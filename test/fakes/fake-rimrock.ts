@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
 import { HpcError } from '../../coordinator/hpc/backend.js';
+import { HPC_LIMITS } from '../../coordinator/hpc/remote-job.js';
 import { FakeSite } from './fake-hpc.js';
 
 const signal = new AbortController().signal;
@@ -44,6 +46,7 @@ export async function startRimrock(t: Pick<Test, 'teardown'>, proxy: string): Pr
     const id = /^\/api\/jobs\/(.+)$/.exec(url.pathname)?.[1];
     if (request.method === 'GET') return json(response, 200, await listed(url.searchParams.get('tag')));
     const body = JSON.parse(await text(request)) as Record<string, string>;
+    if (url.pathname === '/api/process') return json(response, 200, await runCommand(body.command ?? ''));
     if (request.method === 'POST') {
       const option = (name: string): string | undefined =>
         new RegExp(`^#SBATCH --${name}=(.*)$`, 'm').exec(body.script ?? '')?.[1];
@@ -66,6 +69,27 @@ export async function startRimrock(t: Pick<Test, 'teardown'>, proxy: string): Pr
     server.close();
   });
   return Object.assign(rimrock, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+}
+
+/**
+ * As the real one does it: the command stands between two others on one line, line ends are changed, blanks at the ends
+ * are dropped, and without a line end before it the exit status is not seen.
+ */
+function runCommand(command: string): Promise<object> {
+  const line = `unset HISTFILE; ${command}; echo " $?"; exit`;
+  return new Promise((resolve) => {
+    execFile('/bin/sh', ['-c', line], { maxBuffer: HPC_LIMITS.maxAnswerBytes }, (_, stdout) => {
+      const [, printed = '', code = '0'] = /^((?:.*\n)*?.*?)(?:(?<=^|\n) (\d+)\n)?$/.exec(stdout) ?? [];
+      const output = printed.replaceAll('\r\n', '\n').trim();
+      resolve({
+        status: 'OK',
+        exit_code: Number(code),
+        standard_output: output,
+        error_output: '',
+        error_message: null,
+      });
+    });
+  });
 }
 
 function json(response: ServerResponse, status: number, body: unknown): void {

@@ -176,6 +176,14 @@ t.test('a target is read with all its problems together', async (t) => {
     problems(parseTarget({ backend: 'slurm-rest', stagingRoot: '/x' })),
     /endpoint: is missing.*\n.*credential: is missing.*\n.*user: is missing/,
   );
+  const rimrock = { backend: 'rimrock', endpoint: 'https://rimrock.example', credential: 'proxy', stagingRoot: '/x' };
+  t.match(problems(parseTarget(rimrock)), /ssh: is missing; .*, or plgdata: \{site, host\}/);
+  t.match(problems(parseTarget({ ...rimrock, plgdata: {} })), /plgdata.site: is missing.*\n.*plgdata.host: is missing/);
+  const plgdata = { site: 'ares', host: 'ares.cyfronet.pl' };
+  const ssh = { host: 'a', user: 'b', hostKey: `SHA256:${'A'.repeat(43)}` };
+  t.match(problems(parseTarget({ ...rimrock, plgdata, ssh })), /ssh: is not used beside "plgdata"/);
+  t.match(problems(parseTarget({ ...rimrock, backend: 'slurm-rest', user: 'u', plgdata })), /plgdata: is not used by/);
+  t.match(taken(parseTarget({ ...rimrock, plgdata })).plgdata, { endpoint: 'https://data.plgrid.pl', ...plgdata });
   t.match(
     problems(parseTarget({ backend: 'command', stagingRoot: '/x', commands: { submit: ['x', '{tga}'] } })),
     /there is no \{tga\}.*\n.*status: is missing/,

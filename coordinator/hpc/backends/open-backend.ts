@@ -8,7 +8,10 @@ import type { HpcTarget } from '../target.js';
 import { commandBackend } from './command/command-backend.js';
 import { credentialOf } from './credential.js';
 import type { BackendMeans } from './means.js';
-import { type RimrockOptions, rimrockBackend } from './rimrock/rimrock-backend.js';
+import { plgData } from './rimrock/plgdata.js';
+import { rimrockBackend } from './rimrock/rimrock-backend.js';
+import { rimrockService } from './rimrock/rimrock-call.js';
+import { RimrockShell } from './rimrock/rimrock-shell.js';
 import { sgeBackend } from './sge/sge-backend.js';
 import { slurmBackend } from './slurm/slurm-backend.js';
 import { restBackend } from './slurm-rest/rest-backend.js';
@@ -28,19 +31,32 @@ export function openBackend(target: HpcTarget, means: BackendMeans): HpcBackend 
         target,
       );
     case 'slurm-rest':
-      return restBackend({ ...httpParts(target, means), clock: means.clock });
+      return openRest(target, means);
     case 'rimrock':
-      return rimrockBackend(httpParts(target, means));
+      return openRimrock(target, means);
     default:
       return assertNever(target.backend, 'backend');
   }
 }
 
-/** These have no files of their own: they are on a disk of this machine, or reached over SSH. */
-function httpParts(target: HpcTarget, means: BackendMeans): RimrockOptions {
+/** slurmrestd has no files: they are on a disk of this machine, or reached over SSH. */
+function openRest(target: HpcTarget, means: BackendMeans): HpcBackend {
   const shell = shellOf(target, means);
   const credential = credentialOf(target, means);
-  return { target, credential, files: shellFiles(shell), close: () => shell.close() };
+  return restBackend({ target, credential, clock: means.clock, files: shellFiles(shell), close: () => shell.close() });
+}
+
+function openRimrock(target: HpcTarget, means: BackendMeans): HpcBackend {
+  const { endpoint, ssh, plgdata: place, stagingRoot } = target;
+  const credential = credentialOf(target, means);
+  if (place === null) {
+    const host = present(ssh ?? undefined, 'the login node').host;
+    return rimrockBackend({ target, credential, host, shell: shellOf(target, means), plgdata: undefined });
+  }
+  const { host } = place;
+  const plgdata = plgData(place, credential);
+  const shell = new RimrockShell({ rimrock: rimrockService(endpoint ?? '', credential), host, plgdata, stagingRoot });
+  return rimrockBackend({ target, credential, host, shell, plgdata });
 }
 
 function shellOf({ ssh }: HpcTarget, { env, sshAgentSocket, secret }: BackendMeans): RemoteShell {

@@ -24,6 +24,24 @@ export function shellFiles(shell: RemoteShell): RemoteFiles {
   };
 }
 
+/** Move and remove of a shell that has nothing better. */
+export async function moveByShell(
+  shell: RemoteShell,
+  { from, to }: { readonly from: string; readonly to: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const script = `mkdir -p -- ${quote(folderOf(to))} && mv -f -- ${quote(from)} ${quote(to)}`;
+  await mustRun(shell, script, { signal, explain: explainFileError });
+}
+
+export async function removeByShell(shell: RemoteShell, path: string, signal: AbortSignal): Promise<void> {
+  await mustRun(shell, `rm -rf -- ${quote(path)}`, { signal, explain: explainFileError });
+}
+
+export function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/';
+}
+
 /** What a command about a file complained of. */
 export function explainFileError(result: ShellResult): HpcError {
   const text = firstLine(result);

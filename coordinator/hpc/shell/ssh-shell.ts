@@ -5,9 +5,9 @@ import { quote } from '../quote.js';
 import { HPC_LIMITS } from '../remote-job.js';
 import type { SshEndpoint } from '../target.js';
 import { fingerprint, knownKeys } from './known-hosts.js';
-import { firstLine, limited, mustRun, orAborted, type RemoteShell, type ShellResult } from './remote-shell.js';
+import { firstLine, limited, orAborted, type RemoteShell, type ShellResult } from './remote-shell.js';
 import { readPart, writePart } from './sftp.js';
-import { explainFileError } from './shell-files.js';
+import { folderOf, moveByShell, removeByShell } from './shell-files.js';
 
 export interface SshOptions {
   readonly endpoint: SshEndpoint;
@@ -53,13 +53,12 @@ export class SshShell implements RemoteShell {
     await this.#session(async ({ sftp }) => orAborted(writePart(await sftp(), path, bytes, options), limit), limit);
   }
 
-  async move(from: string, to: string, signal: AbortSignal): Promise<void> {
-    const script = `mkdir -p -- ${quote(folderOf(to))} && mv -f -- ${quote(from)} ${quote(to)}`;
-    await mustRun(this, script, { signal, explain: explainFileError });
+  move(from: string, to: string, signal: AbortSignal): Promise<void> {
+    return moveByShell(this, { from, to }, signal);
   }
 
-  async remove(path: string, signal: AbortSignal): Promise<void> {
-    await mustRun(this, `rm -rf -- ${quote(path)}`, { signal, explain: explainFileError });
+  remove(path: string, signal: AbortSignal): Promise<void> {
+    return removeByShell(this, path, signal);
   }
 
   async close(): Promise<void> {
@@ -94,10 +93,6 @@ export class SshShell implements RemoteShell {
     this.#connection = connection;
     return connection;
   }
-}
-
-function folderOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/';
 }
 
 interface Connection {

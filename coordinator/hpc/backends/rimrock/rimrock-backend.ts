@@ -3,19 +3,26 @@ import { type HpcBackend, HpcError, type RemoteFiles } from '../../backend.js';
 import { jobOfMarks, readMarks } from '../../marks.js';
 import { workFolder } from '../../plan-job.js';
 import type { RemoteJob, RemoteOutcome, RemoteState } from '../../remote-job.js';
+import type { RemoteShell } from '../../shell/remote-shell.js';
+import { shellFiles } from '../../shell/shell-files.js';
 import { MARKS_FOLDER, type Submission } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
-import { ask, parseJson } from '../http-client.js';
 import type { Credential } from '../means.js';
+import { checkRoot } from '../site-check.js';
 import { sbatchOptions } from '../slurm/sbatch-options.js';
-import { slurmErrorKind } from '../slurm/slurm-errors.js';
+import type { PlgData } from './plgdata.js';
+import { callRimrock, type RimrockCall, rimrockService } from './rimrock-call.js';
 
 export interface RimrockOptions {
   readonly target: HpcTarget;
   /** The X.509 proxy certificate, as PEM. */
   readonly credential: Credential;
-  readonly files: RemoteFiles;
-  readonly close: () => Promise<void>;
+  /** The login node that is submitted to, as Rimrock calls it. */
+  readonly host: string;
+  /** To the login node. */
+  readonly shell: RemoteShell;
+  /** What carries the shell's bytes, where that is a service of its own. */
+  readonly plgdata: PlgData | undefined;
 }
 
 /**
@@ -25,23 +32,26 @@ export interface RimrockOptions {
  * the tag finds what arrived. What Slurm is to know goes into the script.
  */
 export function rimrockBackend(options: RimrockOptions): HpcBackend {
-  const { target, files } = options;
-  const call = (request: Request, signal: AbortSignal): Promise<unknown> => send(options, request, signal);
+  const { target, shell } = options;
+  const files = shellFiles(shell);
+  const rimrock = rimrockService(target.endpoint ?? '', options.credential);
+  const call = (request: RimrockCall, signal: AbortSignal): Promise<unknown> => callRimrock(rimrock, request, signal);
   const jobs = async (query: string, isAsked: (job: Listed) => boolean, signal: AbortSignal): Promise<RemoteJob[]> => {
     const answer = await call({ method: 'GET', path: `/api/jobs${query}` }, signal);
     const list = Array.isArray(answer) ? answer.filter(isRecord).filter(isAsked) : [];
-    return Promise.all(list.map((job) => readJob(job, options, signal)));
+    return Promise.all(list.map((job) => readJob(job, { target, files }, signal)));
   };
   return {
     files,
     check: async (signal) => {
       await jobs('?tag=berth-check', () => false, signal);
-      await files.list(target.stagingRoot, signal);
+      await checkRoot(shell, target, signal);
+      await options.plgdata?.list(target.stagingRoot, signal);
       return { system: `Rimrock at ${target.endpoint}`, partitions: [], hasAccounting: false, maxArraySize: null };
     },
     submit: async (submission, signal) => {
       const body = {
-        host: target.ssh?.host,
+        host: options.host,
         tag: submission.tag,
         working_directory: submission.work,
         script: withDirectives(submission),
@@ -63,48 +73,20 @@ export function rimrockBackend(options: RimrockOptions): HpcBackend {
         if (!(error instanceof HpcError) || error.kind !== 'unknown-job') throw error;
       }
     },
-    close: options.close,
+    close: () => shell.close(),
   };
 }
 
 type Listed = Readonly<Record<string, unknown>>;
 
-interface Request {
-  readonly method: 'GET' | 'POST' | 'PUT';
-  readonly path: string;
-  readonly body?: unknown;
-}
-
-async function send({ target, credential }: RimrockOptions, request: Request, signal: AbortSignal): Promise<unknown> {
-  const proxy = Buffer.from(`${await credential.read(signal)}\n`).toString('base64');
-  const { status, body } = await ask(
-    {
-      method: request.method,
-      url: `${target.endpoint}${request.path}`,
-      headers: { PROXY: proxy, ...(request.body === undefined ? {} : { 'content-type': 'application/json' }) },
-      ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
-    },
-    signal,
-  );
-  const answer = parseJson(body);
-  if (status >= 200 && status < 300) return answer;
-  const said = isRecord(answer)
-    ? [answer.error_message, answer.error_output].filter((text) => typeof text === 'string')
-    : [];
-  throw failure(status, said.join(' / '));
-}
-
-function failure(status: number, said: string): HpcError {
-  if (status === 401 || status === 403)
-    return new HpcError('credentials', `Rimrock does not take the proxy: ${said || status}`);
-  if (status === 404) return new HpcError('unknown-job', said || 'Rimrock knows no such job');
-  if (said === '') return new HpcError('unavailable', `Rimrock answers ${status}`);
-  return new HpcError(/proxy|certificate/i.test(said) ? 'credentials' : slurmErrorKind(said), said);
+interface Marked {
+  readonly target: HpcTarget;
+  readonly files: RemoteFiles;
 }
 
 const STATES: Readonly<Record<string, RemoteState>> = { QUEUED: 'pending', RUNNING: 'running' };
 
-async function readJob(job: Listed, { target, files }: RimrockOptions, signal: AbortSignal): Promise<RemoteJob> {
+async function readJob(job: Listed, { target, files }: Marked, signal: AbortSignal): Promise<RemoteJob> {
   const word = String(job.status ?? '');
   const id = String(job.job_id);
   const tag = typeof job.tag === 'string' ? job.tag : '';
