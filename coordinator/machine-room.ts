@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import type { Clock } from '../shared/clock.js';
-import { type Refusal, refuse } from '../shared/errors.js';
+import type { Refusal } from '../shared/errors.js';
 import type { NodeId } from '../shared/ids.js';
 import type { Log } from '../shared/log.js';
 import type { PoolSpec } from '../shared/pool.js';
 import type { Random } from '../shared/random.js';
 import { MachineOperator, type MachineOperatorOptions } from './elastic/machine-operator.js';
-import { type InstanceProvider, ProviderError } from './elastic/provider.js';
+import type { InstanceProvider } from './elastic/provider.js';
 import { loadProvider } from './elastic/provider-kinds.js';
+import { refuseProvider } from './elastic/refuse-provider.js';
 import type { Engine } from './engine/engine.js';
 import type { JoinTickets } from './gateway/join-tickets.js';
 import { CONFIGURED } from './model/pool.js';
@@ -54,15 +55,7 @@ export class MachineRoom {
 
   /** Why there can be no provider as a pool wants it; whether its settings work shows only when it is asked. */
   async refuseProvider(spec: PoolSpec): Promise<Refusal | undefined> {
-    const { kind } = spec.provider;
-    try {
-      const { traits } = await this.#providerOf(spec);
-      if (traits.canSuspend || spec.onIdle === 'terminate') return undefined;
-      return refuseField('onIdle', `provider ${kind} cannot suspend machines; write onIdle: terminate`);
-    } catch (error) {
-      if (!(error instanceof ProviderError)) throw error;
-      return refuseField('provider', error.message);
-    }
+    return refuseProvider(spec, () => this.#providerOf(spec));
   }
 
   #providerOf({ name, provider }: PoolSpec): Promise<InstanceProvider> {
@@ -77,8 +70,4 @@ export class MachineRoom {
     made.catch(() => this.#providers.delete(key));
     return made;
   }
-}
-
-function refuseField(field: string, message: string): Refusal {
-  return refuse('invalid-spec', `${field}: ${message}`, { problems: [{ field, message }] });
 }

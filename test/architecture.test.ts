@@ -104,7 +104,7 @@ const LAYERS: readonly checks.Layer[] = [
   { name: 'bootstrap', files: ['coordinator/elastic/bootstrap.ts'], mayImport: ['provider port'], nature: 'pure' },
   {
     name: 'provider kinds',
-    files: ['coordinator/elastic/provider-kinds.ts'],
+    files: ['coordinator/elastic/provider-kinds.ts', 'coordinator/elastic/refuse-provider.ts'],
     mayImport: ['shared', 'provider port', ...PROVIDERS.map((name) => `${name} provider`)],
   },
   { name: 'store', files: ['coordinator/store/'], mayImport: ['shared', 'model', 'inputs', 'store port'] },

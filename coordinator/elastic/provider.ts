@@ -1,4 +1,5 @@
 import type { Clock } from '../../shared/clock.js';
+import type { Problem } from '../../shared/errors.js';
 import type { InstanceId, NodeId } from '../../shared/ids.js';
 import type { NodeShape } from '../../shared/pool.js';
 
@@ -107,7 +108,17 @@ export class ProviderError extends Error {
   }
 }
 
-/** How a provider is made from a pool's settings; throws `ProviderError('configuration')` that names the setting. */
+/** Settings with which there can be no provider, whatever it would say; each problem by the name of its setting. */
+export class SettingsError extends ProviderError {
+  readonly problems: readonly Problem[];
+
+  constructor(kind: string, problems: readonly Problem[]) {
+    super('configuration', problems.map(({ field, message }) => `provider ${kind}: ${field}: ${message}`).join('\n'));
+    this.problems = problems;
+  }
+}
+
+/** How a provider is made from a pool's settings; throws `SettingsError`. */
 export type ProviderFactory = (settings: Readonly<Record<string, unknown>>, world: ProviderWorld) => InstanceProvider;
 
 /** What a provider may use beside its settings. */

@@ -126,6 +126,22 @@ t.test('settings that cannot be are refused with every problem, and change nothi
   t.match(several.body.problems?.map(({ field }) => field).sort(), ['max', 'node.memory', 'provider']);
   const unknown = await server.send('PUT', '/v1/pools/small', { body: { ...SMALL, provider: 'dcoker' } });
   t.match(unknown.body, { status: 422, detail: 'there is no provider "dcoker"' });
+  const shelf = { kind: 'command', create: ['/make'], terminate: ['/end'], list: ['/list'] };
+  const providers = [
+    [{ kind: 'ec2', image: 'ami-7', instanceTyp: 'm5.large' }, 'region', /^it is missing; write a region such as/],
+    [{ kind: 'ec2', image: 'ami-7', instanceTyp: 'm5.large' }, 'instanceTyp', /did you mean "instanceType"/],
+    [{ kind: 'process', bootDelay: 'soon' }, 'bootDelay', /^"soon" is not a duration; write/],
+    [{ ...shelf, resume: ['/on'] }, 'suspend', /^it is missing; suspend and resume come together/],
+  ] as const;
+  for (const [provider, field, message] of providers) {
+    const answer = await server.send('PUT', '/v1/pools/small', { body: { ...SMALL, provider } });
+    t.match(answer.body, { status: 422, code: 'invalid-spec' });
+    const problem = answer.body.problems?.find((each) => each.field === `provider.${field}`);
+    t.match(problem?.message, message, `${field}: ${answer.text}`);
+  }
+  const parked = { ...SMALL, onIdle: 'suspend', provider: shelf };
+  const stays = await server.send('PUT', '/v1/pools/small', { body: parked });
+  t.match(stays.body.problems, [{ field: 'onIdle', message: 'provider command cannot suspend machines' }]);
   t.match((await show(server, 'small')).spec, { max: 3, min: 0 });
   await server.engine.handle({
     type: 'definePools',

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import type { ArtifactStore } from '../../coordinator/artifacts/artifact-store.js';
 import { FileArtifactStore } from '../../coordinator/artifacts/file-artifact-store.js';
 import { MachineLedger } from '../../coordinator/elastic/machine-ledger.js';
+import { loadProvider } from '../../coordinator/elastic/provider-kinds.js';
+import { refuseProvider } from '../../coordinator/elastic/refuse-provider.js';
 import { Engine } from '../../coordinator/engine/engine.js';
 import { TaskLogs } from '../../coordinator/gateway/task-logs.js';
 import type { Server } from '../../coordinator/http/context.js';
@@ -23,7 +25,7 @@ import { type NodeSample, openService, type Service } from '../../coordinator/se
 import type { WhyView } from '../../coordinator/service/why.js';
 import { MemoryStore } from '../../coordinator/store/memory.js';
 import { type Clock, systemClock } from '../../shared/clock.js';
-import { type Refusal, refuse } from '../../shared/errors.js';
+import type { Refusal } from '../../shared/errors.js';
 import { type AllocationId, type NodeId, parseAllocationId } from '../../shared/ids.js';
 import { NO_LIMITS } from '../../shared/limits.js';
 import { type LogFields, silentLog } from '../../shared/log.js';
@@ -119,8 +121,16 @@ export class TestServer {
       machines: {
         troubleOf: (pool) => this.troubles.get(pool),
         history: () => ledger.entries(),
-        refuseProvider: async ({ provider }) =>
-          provider.kind === 'process' ? undefined : refuse('invalid-spec', `there is no provider "${provider.kind}"`),
+        refuseProvider: (spec) =>
+          refuseProvider(spec, async () => {
+            const factory = await loadProvider(spec.provider.kind);
+            return factory(spec.provider.settings, {
+              stateDir: folder,
+              secret: () => undefined,
+              environment: {},
+              clock,
+            });
+          }),
       },
       remotes: { refuse: async () => undefined, stateOf: () => undefined, outlookOf: () => undefined },
       clock,

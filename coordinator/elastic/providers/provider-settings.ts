@@ -1,7 +1,8 @@
 import { Unfit } from '../../../shared/config.js';
+import type { Problem } from '../../../shared/errors.js';
 import { didYouMean } from '../../../shared/suggest.js';
 import { formatDuration, parseDuration, shown } from '../../../shared/units.js';
-import { ProviderError } from '../provider.js';
+import { SettingsError } from '../provider.js';
 
 /** One setting of a provider, as it stands below `provider:` of a pool. */
 export interface ProviderSetting<Value> {
@@ -21,27 +22,27 @@ export type ProviderValues<Schema extends ProviderSettings> = {
   readonly [Name in keyof Schema as Schema[Name] extends { required: string } ? never : Name]?: ValueOf<Schema[Name]>;
 };
 
-/** Only what was given. Throws `ProviderError('configuration')` with every problem found, a line each. */
+/** Only what was given. Throws `SettingsError` with every problem found. */
 export function readProviderSettings<Schema extends ProviderSettings>(
   kind: string,
   schema: Schema,
   given: Readonly<Record<string, unknown>>,
 ): ProviderValues<Schema> {
-  const problems = Object.keys(given)
+  const problems: Problem[] = Object.keys(given)
     .filter((name) => !Object.hasOwn(schema, name))
-    .map((name) => `${name}: unknown setting${didYouMean(name, Object.keys(schema))}`);
+    .map((name) => ({ field: name, message: `unknown setting${didYouMean(name, Object.keys(schema))}` }));
   const values: Record<string, unknown> = {};
   for (const [name, { parse, required }] of Object.entries(schema)) {
     if (given[name] === undefined || given[name] === null) {
-      if (required !== undefined) problems.push(`${name}: it is missing; write ${required}`);
+      if (required !== undefined) problems.push({ field: name, message: `it is missing; write ${required}` });
       continue;
     }
     const value = parse(given[name]);
-    if (value instanceof Unfit) problems.push(`${name}: ${value.message}`);
+    if (value instanceof Unfit) problems.push({ field: name, message: value.message });
     else values[name] = value;
   }
   if (problems.length === 0) return values as ProviderValues<Schema>;
-  throw new ProviderError('configuration', problems.map((problem) => `provider ${kind}: ${problem}`).join('\n'));
+  throw new SettingsError(kind, problems);
 }
 
 export function textSetting(given: unknown): string | Unfit {

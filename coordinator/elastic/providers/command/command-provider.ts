@@ -11,6 +11,7 @@ import {
   ProviderError,
   type ProviderFactory,
   type ProviderTraits,
+  SettingsError,
 } from '../../provider.js';
 import { flagSetting } from '../cloud-settings.js';
 import { guarded } from '../provider-call.js';
@@ -45,7 +46,9 @@ const SETTINGS = {
 export const commandProvider: ProviderFactory = (settings, world) => {
   const given = readProviderSettings('command', SETTINGS, settings);
   if ((given.suspend === undefined) !== (given.resume === undefined)) {
-    throw new ProviderError('configuration', 'provider command: suspend and resume come together; write both or none');
+    const field = given.suspend === undefined ? 'suspend' : 'resume';
+    const message = 'it is missing; suspend and resume come together, so write both or none';
+    throw new SettingsError('command', [{ field, message }]);
   }
   const canSuspend = given.suspend !== undefined;
   const traits: ProviderTraits = {

@@ -9,6 +9,7 @@ import {
   ProviderError,
   type ProviderFactory,
   type ProviderTraits,
+  SettingsError,
 } from '../../provider.js';
 import { AGENT_SETTINGS, agentSourceOf, nameSetting } from '../cloud-settings.js';
 import { guarded } from '../provider-call.js';
@@ -57,7 +58,9 @@ export const libvirtProvider: ProviderFactory = (settings, world) => {
   const given = readProviderSettings('libvirt', SETTINGS, settings);
   const { kernel, initrd, kernelArgs } = given;
   if ((kernel === undefined) !== (initrd === undefined) || (kernel === undefined && kernelArgs !== undefined)) {
-    throw new ProviderError('configuration', 'provider libvirt: kernel, initrd and kernelArgs come together');
+    const field = kernel === undefined ? 'kernel' : 'initrd';
+    const message = 'it is missing; write kernel and initrd, and kernelArgs if wanted, or none of them';
+    throw new SettingsError('libvirt', [{ field, message }]);
   }
   const isDirect = kernel !== undefined && initrd !== undefined;
   const source = agentSourceOf(given);

@@ -1,5 +1,5 @@
 import { userDataOf } from '../../bootstrap.js';
-import { type CreateOrder, ProviderError } from '../../provider.js';
+import { type CreateOrder, SettingsError } from '../../provider.js';
 import {
   AGENT_SETTINGS,
   addressSetting,
@@ -38,12 +38,13 @@ export type OpenStackSettings = ProviderValues<typeof OPENSTACK_SETTINGS>;
 
 const DEFAULT_DOMAIN = 'Default';
 
-/** Throws `configuration`. */
+/** Throws `SettingsError`. */
 export function loginOf({ applicationCredential, user, userDomain, project, projectDomain }: OpenStackSettings): Login {
   if (applicationCredential !== undefined) return { kind: 'application', id: applicationCredential };
   if (user === undefined || project === undefined) {
-    const wish = 'give "applicationCredential", or "user" and "project"';
-    throw new ProviderError('configuration', `provider openstack: it does not say who logs in; ${wish}`);
+    const field = user === undefined ? 'user' : 'project';
+    const message = 'it is missing; to say who logs in give "applicationCredential", or "user" and "project"';
+    throw new SettingsError('openstack', [{ field, message }]);
   }
   const domains = { userDomain: userDomain ?? DEFAULT_DOMAIN, projectDomain: projectDomain ?? DEFAULT_DOMAIN };
   return { kind: 'password', user, project, ...domains };
