@@ -1,4 +1,4 @@
-import { type Clock, sleep } from '../../shared/clock.js';
+import { type Cancel, type Clock, sleep } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { Attempt } from '../model/attempt.js';
 import type { AttemptChanges } from './store.js';
@@ -13,12 +13,17 @@ interface Waiting {
 
 /** Writes do not follow one another faster than this: what a write costs does not depend on how much it brings. */
 const REST_MS = 5;
+/** What can wait waits no longer. */
+const MAX_WAIT_MS = 100;
 
 /** Writes one state at a time; changes that come meanwhile go together into the next. */
 export class GroupCommit {
   readonly #write: (attempts: Attempts) => Promise<void>;
   #attempts: Attempts;
   #waiting: Waiting[] = [];
+  /** Whether any of them cannot wait. */
+  #isUrgent = false;
+  #cancelWait: Cancel | undefined;
   #running: Promise<void> | undefined;
   readonly #clock: Clock;
   #restUntil = 0;
@@ -31,24 +36,30 @@ export class GroupCommit {
 
   save(changes: AttemptChanges): Promise<void> {
     const saved = new Promise<void>((resolve, reject) => this.#waiting.push({ changes, resolve, reject }));
-    this.#running ??= this.#run();
+    if (changes.canWait) this.#cancelWait ??= this.#clock.after(MAX_WAIT_MS, () => this.#writeAll());
+    else this.#writeAll();
     return saved;
   }
 
   /** Resolves when everything handed in so far is written, or has failed. */
   async settled(): Promise<void> {
+    if (this.#waiting.length > 0) this.#writeAll();
     await this.#running;
+  }
+
+  #writeAll(): void {
+    this.#isUrgent = true;
+    this.#running ??= this.#run();
   }
 
   async #run(): Promise<void> {
     // Whatever else this turn brings is in the first write.
     await undefined;
-    while (this.#waiting.length > 0) {
+    while (this.#isUrgent) {
       const restMs = this.#restUntil - this.#clock.monotonic();
       if (restMs > 0) await sleep(this.#clock, restMs);
       this.#restUntil = this.#clock.monotonic() + REST_MS;
-      const group = this.#waiting;
-      this.#waiting = [];
+      const group = this.#takeAll();
       const attempts = changed(this.#attempts, group);
       try {
         await this.#write(attempts);
@@ -60,6 +71,15 @@ export class GroupCommit {
     }
     // In one go with the look that found nothing: what is handed in a moment later needs a run of its own.
     this.#running = undefined;
+  }
+
+  #takeAll(): Waiting[] {
+    this.#cancelWait?.();
+    this.#cancelWait = undefined;
+    this.#isUrgent = false;
+    const group = this.#waiting;
+    this.#waiting = [];
+    return group;
   }
 }
 

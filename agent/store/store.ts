@@ -12,7 +12,8 @@ export interface AgentStore {
   /** Reads the state, making the identity at the first call ever. Throws `store-corrupt` with advice. */
   open(): Promise<AgentState>;
   /**
-   * Makes the changes durable, all or none. Calls made while one is under way are written together (group commit).
+   * Makes the changes durable, all or none, in the order of the calls. Calls made while one is under way are written
+   * together (group commit).
    * Errors: `store-unavailable`; the caller must not act as if the change had been kept.
    */
   save(changes: AttemptChanges): Promise<void>;
@@ -22,4 +23,6 @@ export interface AgentStore {
 export interface AttemptChanges {
   readonly put?: readonly Attempt[];
   readonly remove?: readonly AllocationId[];
+  /** Nobody waits for it: it is written with the next change that cannot wait, or after a while. */
+  readonly canWait?: true;
 }

@@ -4,7 +4,7 @@ import type { ReportedEnd } from '../../shared/wire/messages.js';
 import { ATTEMPT_TRANSITIONS, type Attempt, type AttemptPhase } from '../model/attempt.js';
 import type { AgentStore } from '../store/store.js';
 
-/** The record of one attempt: what is true of it is on disk first, but for how far its command has come. */
+/** The record of one attempt: what others ask of it is on disk first; how far its command has come need not be. */
 export class KeptAttempt {
   /** Resolves when the newest order of the coordinator about it is on disk. */
   saved: Promise<void> = Promise.resolve();
@@ -40,10 +40,9 @@ export class KeptAttempt {
     }
   }
 
-  /** Until the end is on disk it has not happened: the next process would find it again. */
+  /** Counts from now on: a next process that does not find it on disk is told it by the driver again. */
   async end(end: ReportedEnd): Promise<void> {
-    const ended: Attempt = { ...this.#record, order: null, phase: { kind: 'ended', end } };
-    await this.#store.save({ put: [ended] });
-    this.#record = ended;
+    this.#record = { ...this.#record, order: null, phase: { kind: 'ended', end } };
+    await this.#store.save({ put: [this.#record], canWait: true });
   }
 }

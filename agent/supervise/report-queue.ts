@@ -1,4 +1,4 @@
-import type { Clock } from '../../shared/clock.js';
+import type { Cancel, Clock } from '../../shared/clock.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { Report } from '../../shared/wire/messages.js';
 import type { ReportedAttempt } from './attempt-context.js';
@@ -13,6 +13,17 @@ export interface ReportQueueOptions {
 
 /** A busy node gathers its reports for so long after each message: every message costs both sides a commit. */
 const REST_MS = 5;
+/**
+ * What is not an end waits longer on a busy node, by so much for each report of the message before: a command that is
+ * over meanwhile needs one report, not two.
+ */
+const HOLD_MS_PER_REPORT = 5;
+const MAX_HOLD_MS = 50;
+
+interface Waiting {
+  readonly attempt: ReportedAttempt;
+  readonly dueAt: number;
+}
 
 /**
  * Reports of one connection: what changed while none was sent goes in one message, an attempt once with its newest
@@ -22,10 +33,13 @@ const REST_MS = 5;
  */
 export class ReportQueue {
   readonly #options: ReportQueueOptions;
-  readonly #changed = new Map<AllocationId, ReportedAttempt>();
+  readonly #changed = new Map<AllocationId, Waiting>();
   #isOpen = false;
-  #isFlushing = false;
-  #restUntil = 0;
+  #sentAt = Number.NEGATIVE_INFINITY;
+  /** Reports of the last message. */
+  #sentCount = 0;
+  #flushAt = Number.POSITIVE_INFINITY;
+  #cancelFlush: Cancel = () => {};
 
   constructor(options: ReportQueueOptions) {
     this.#options = options;
@@ -33,7 +47,7 @@ export class ReportQueue {
 
   open(): void {
     this.#isOpen = true;
-    this.#flushSoon();
+    for (const { dueAt } of this.#changed.values()) this.#flushBy(dueAt);
   }
 
   /** Nothing is sent any more; the next connection's hello tells everything anew. */
@@ -43,33 +57,50 @@ export class ReportQueue {
   }
 
   changed(attempt: ReportedAttempt): void {
-    this.#changed.set(attempt.id, attempt);
-    if (this.#isOpen) this.#flushSoon();
+    const dueAt = this.#options.clock.monotonic() + (attempt.hasEnded ? 0 : this.#holdMs());
+    this.#changed.set(attempt.id, { attempt, dueAt });
+    if (this.#isOpen) this.#flushBy(dueAt);
   }
 
   forgotten(allocationId: AllocationId): void {
     this.#changed.delete(allocationId);
   }
 
-  #flushSoon(): void {
-    if (this.#isFlushing || this.#changed.size === 0) return;
-    this.#isFlushing = true;
+  #holdMs(): number {
+    const isIdle = this.#options.clock.monotonic() - this.#sentAt >= MAX_HOLD_MS;
+    return isIdle ? 0 : Math.min(MAX_HOLD_MS, this.#sentCount * HOLD_MS_PER_REPORT);
+  }
+
+  /** Makes sure that a message goes at that time, or as soon after it as the rest allows. */
+  #flushBy(dueAt: number): void {
     const { clock } = this.#options;
-    const restMs = this.#restUntil - clock.monotonic();
+    const at = Math.max(dueAt, this.#sentAt + REST_MS);
+    if (at >= this.#flushAt) return;
+    this.#cancelFlush();
+    this.#flushAt = at;
     const flush = (): void => {
-      this.#isFlushing = false;
-      if (this.#isOpen) this.#flush();
+      if (this.#flushAt === at) this.#flush();
     };
-    if (restMs > 0) clock.after(restMs, flush);
+    const waitMs = at - clock.monotonic();
+    if (waitMs > 0) this.#cancelFlush = clock.after(waitMs, flush);
     else clock.soon(flush);
   }
 
   #flush(): void {
-    this.#restUntil = this.#options.clock.monotonic() + REST_MS;
-    const attempts = [...this.#changed.values()];
-    this.#changed.clear();
+    this.#flushAt = Number.POSITIVE_INFINITY;
+    if (!this.#isOpen) return;
+    const now = this.#options.clock.monotonic();
+    const due = [...this.#changed.values()].filter(({ dueAt }) => dueAt <= now).map(({ attempt }) => attempt);
+    if (due.length > 0) this.#send(due, now);
+    for (const { dueAt } of this.#changed.values()) this.#flushBy(dueAt);
+  }
+
+  #send(attempts: readonly ReportedAttempt[], now: number): void {
+    this.#sentAt = now;
+    this.#sentCount = attempts.length;
+    for (const { id } of attempts) this.#changed.delete(id);
     const ended = attempts.filter((attempt) => attempt.hasEnded).map(({ id }) => id);
     const reports = attempts.map((attempt) => attempt.report());
-    if (reports.length > 0) this.#options.send(reports, () => this.#options.acknowledged(ended));
+    this.#options.send(reports, () => this.#options.acknowledged(ended));
   }
 }

@@ -35,7 +35,7 @@ type EndDetails = Pick<ReportedEnd, 'usage' | 'image' | 'staging'>;
 const PREPARING_REPORT_MS = 200;
 const MAX_START_TRIES = 4;
 const START_RETRY_MS = 1_000;
-const END_RETRY_MS = 1_000;
+const STOP_RETRY_MS = 1_000;
 /** What keeping the files of an attempt may take that was stopped at its time limit. */
 const STOPPED_STAGE_OUT_MS = 5 * 60 * 1000;
 
@@ -43,7 +43,8 @@ const STOPPED_STAGE_OUT_MS = 5 * 60 * 1000;
  * Follows one attempt from its order to its end.
  *
  * The order of things is what makes it safe to die at any line: an order is on disk before anything starts (the
- * supervisor sees to that), the reason of a stop before the first signal, an end before it is reported.
+ * supervisor sees to that), the reason of a stop before the first signal. An end need not be when it is told, since the
+ * driver keeps it until the coordinator has it.
  */
 export class SupervisedAttempt {
   readonly id: AllocationId;
@@ -60,7 +61,6 @@ export class SupervisedAttempt {
   /** The order with the values of its secrets, which are in memory only, until it has started. */
   #granted: StartOrder | undefined;
   #isLaunched = false;
-  #isEnding = false;
   readonly #stager: Stager | undefined;
   readonly #diskWatch: DiskWatch | undefined;
   /** Its command is over; what it left is being kept. */
@@ -100,9 +100,8 @@ export class SupervisedAttempt {
     return this.record.phase.kind === 'ended';
   }
 
-  /** False from the moment on at which its end is known, though perhaps not yet on disk. */
   get isLive(): boolean {
-    return !this.hasEnded && !this.#isEnding;
+    return !this.hasEnded;
   }
 
   /** Why its command cannot start yet; undefined when nothing that lasts is in its way. */
@@ -185,7 +184,6 @@ export class SupervisedAttempt {
 
   end(end: AllocationEnd, output: OutputBytes, { usage = {}, image, staging }: EndDetails = {}): void {
     if (!this.isLive) return;
-    this.#isEnding = true;
     this.#diskWatch?.stop();
     this.#granted = undefined;
     this.#timers.cancelAll();
@@ -197,8 +195,10 @@ export class SupervisedAttempt {
       ...(image === undefined ? {} : { image }),
       ...(staging === undefined ? {} : { staging }),
     };
+    this.#times.enterPhase();
+    this.#kept.end(reported).catch((error: unknown) => this.#warn('end could not be put on file', error));
     this.#context.listener.ended(this.id, output);
-    this.#keepEnd(reported, this.#times.now());
+    this.#context.listener.changed(this);
   }
 
   halt(): void {
@@ -295,7 +295,7 @@ export class SupervisedAttempt {
     this.requestStop('time-limit').catch((error: unknown) => {
       if (this.#isHalted) return;
       this.#warn('time limit could not be put on file', error);
-      this.#timers.set('time-limit', END_RETRY_MS, () => this.#timeIsUp());
+      this.#timers.set('time-limit', STOP_RETRY_MS, () => this.#timeIsUp());
     });
   }
 
@@ -324,21 +324,6 @@ export class SupervisedAttempt {
 
   #endUnstarted(): void {
     this.end({ kind: 'stopped', reason: this.record.stopReason ?? 'stale', ranMs: 0 }, NO_OUTPUT);
-  }
-
-  #keepEnd(end: ReportedEnd, endedAt: number): void {
-    this.#kept.end(end).then(
-      () => {
-        if (this.#isHalted) return;
-        this.#times.enterPhase(endedAt);
-        this.#context.listener.changed(this);
-      },
-      (error: unknown) => {
-        if (this.#isHalted) return;
-        this.#warn('end could not be put on file', error);
-        this.#timers.set('retry', END_RETRY_MS, () => this.#keepEnd(end, endedAt));
-      },
-    );
   }
 
   #enter(phase: AttemptPhase, at: number): void {

@@ -215,7 +215,7 @@ t.test(
   },
 );
 
-t.test('an end that cannot be put on disk is told when it can', async (t) => {
+t.test('an end that cannot be put on disk is told all the same, and again by the next process', async (t) => {
   const rig = await connected();
   const save = rig.store.save.bind(rig.store);
   rig.coordinator.start(fakeOrder(id, { SIM_RUN_MS: '100' }));
@@ -224,10 +224,32 @@ t.test('an end that cannot be put on disk is told when it can', async (t) => {
     throw new AppError('store-unavailable', 'disk full');
   };
   await rig.pass(10_000);
-  t.strictSame(rig.coordinator.phases(id), ['running']);
-  rig.store.save = save;
-  await rig.pass(2_000);
   t.match(rig.coordinator.ends.get(id), { kind: 'exited' });
+  rig.store.save = save;
+  rig.crash();
+  rig.boot();
+  await rig.pass(2_000);
+  t.match(rig.coordinator.hellos.at(-1)?.held, [
+    { allocationId: id, phase: 'ended', end: { end: { kind: 'exited' } } },
+  ]);
+  t.equal(rig.machine.startCounts.get(id), 1);
+  t.equal((await rig.store.open()).attempts.size, 0, 'and forgotten then');
+});
+
+t.test('a busy node spends one report on a command that is soon over, and two on one that is not', async (t) => {
+  const rig = await connected();
+  const short = Array.from({ length: 40 }, (_, number) => idOf(number + 1));
+  for (const [number, each] of short.entries()) {
+    rig.coordinator.start(fakeOrder(each, { SIM_RUN_MS: '4', SIM_START_MS: String(number * 2) }));
+  }
+  const long = idOf(99);
+  await rig.pass(30);
+  rig.coordinator.start(fakeOrder(long, { SIM_RUN_MS: '300' }));
+  await rig.pass(1_000);
+  t.strictSame(rig.coordinator.phases(long), ['running', 'ended']);
+  for (const each of short) t.equal(rig.coordinator.phases(each).at(-1), 'ended');
+  const twice = short.filter((each) => rig.coordinator.phases(each).length > 1);
+  t.ok(twice.length < short.length / 4, `${twice.length} of ${short.length} were reported twice`);
 });
 
 t.test('the agent comes back at growing intervals, and not at all after a final refusal', async (t) => {

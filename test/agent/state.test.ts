@@ -12,6 +12,7 @@ import { accepted, stillborn } from '../../agent/supervise/attempts.js';
 import { systemClock } from '../../shared/clock.js';
 import { silentLog } from '../../shared/log.js';
 import { systemRandom } from '../../shared/random.js';
+import { ManualClock } from '../kit/manual-clock.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { fakeOrder, idOf } from './rig.js';
 
@@ -51,6 +52,38 @@ t.test('changes that follow one another at once are all kept', async (t) => {
   await store.open();
   for (const number of [1, 2, 3]) await store.save({ put: [accepted(fakeOrder(idOf(number)))] });
 });
+
+t.test(
+  'a change that can wait goes to disk with the next that cannot, by itself after a while, or at the end',
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const clock = new ManualClock();
+    const store = new FileAgentStore(folder, { ...base, clock });
+    await store.open();
+    const kept: number[] = [];
+    const keep = (number: number, canWait = {}): Promise<void> =>
+      store.save({ put: [accepted(fakeOrder(idOf(number)))], ...canWait }).then(() => void kept.push(number));
+    const first = keep(1, { canWait: true });
+    await clock.advance(99);
+    t.strictSame(kept, []);
+    await clock.advance(1);
+    await first;
+    const second = keep(2, { canWait: true });
+    await clock.advance(50);
+    await Promise.all([second, keep(3)]);
+    t.strictSame(kept, [1, 2, 3]);
+    const last = keep(4, { canWait: true });
+    const closed = store.close();
+    await clock.advance(10);
+    await Promise.all([closed, last]);
+    const next = new FileAgentStore(folder, base);
+    t.teardown(() => next.close());
+    t.strictSame(
+      [...(await next.open()).attempts.keys()],
+      [1, 2, 3, 4].map((number) => idOf(number)),
+    );
+  },
+);
 
 t.test('a state that cannot be written keeps nothing of the change, and goes on when it can', async (t) => {
   const folder = temporaryFolder(t);
