@@ -4,7 +4,7 @@ import type { ClusterView } from '../model/state.js';
 import type { PlanPolicy } from '../scheduler/plan.js';
 import type { ElasticPlan } from './policy/decision.js';
 import { Draft } from './policy/draft.js';
-import { ANSWER_MS, type Fleet, sourceOf } from './policy/fleet.js';
+import { ANSWER_MS, type Fleet, revisitMs, sourceOf } from './policy/fleet.js';
 import { isAboveFloors, keepFloors } from './policy/floors.js';
 import { type Ahead, lookAhead, type Place, waitingTasks } from './policy/look-ahead.js';
 import { forecast, horizonOf, idleSince, isWorthAhead, isWorthKeeping, spellOf, WAIT_WORTH } from './policy/worth.js';
@@ -13,15 +13,13 @@ export interface ElasticPolicy {
   readonly planning: PlanPolicy;
 }
 
-/** What has been looked at and found not to be worth it is looked at again after this time. */
-const REVISIT_MS = 15_000;
 /**
  * Whoever finds no room, but will within this part of a machine's lead, waits for it: a machine more would hardly help.
  * One that is there already helps sooner.
  */
 const PATIENCE = { ordering: 0.5, keeping: 0.5 } as const;
-/** Of a closing machine, which is back at once. */
-const MIN_LEAD_MS = 10_000;
+/** The lead of a closing machine, which is back at once, in parts of a boot. */
+const MIN_LEAD_SHARE = 0.02;
 
 /**
  * Which machines to start, to take back and to let go. Pure.
@@ -53,7 +51,8 @@ export function serveWaiting(draft: Draft): void {
     const better = betterFleet(draft, late.demand, ahead);
     if (!better || !draft.order(better.fleet, 'demand')) {
       given.add(late.demand);
-      draft.lookAgainAt(now + REVISIT_MS);
+      const [home] = draft.fleetsFor(late.demand);
+      if (home) draft.lookAgainAt(now + revisitMs(home));
       continue;
     }
     ahead = better.ahead;
@@ -90,7 +89,8 @@ function prepare(view: ClusterView, draft: Draft, name: string): void {
   const fleet = draft.fleet(name);
   const source = fleet && sourceOf(fleet, draft.now);
   if (!fleet || !source) return;
-  const spell = spellOf(fleet, Math.max(source.leadMs, MIN_LEAD_MS));
+  const { pool } = fleet;
+  const spell = spellOf(fleet, Math.max(source.leadMs, MIN_LEAD_SHARE * pool.times.bootMs));
   // Whoever finds no room before those have joined that are coming is served by them, and no sooner by another.
   const places = draft.places.map((place) => {
     return place.readyAt <= draft.now + spell.leadMs ? { ...place, readyAt: draft.now } : place;
@@ -98,10 +98,10 @@ function prepare(view: ClusterView, draft: Draft, name: string): void {
   const patienceMs = spell.leadMs * PATIENCE.ordering;
   const coming = forecast(view, draft, { fleet, places, horizonMs: horizonOf(spell), patienceMs });
   if (coming && isWorthAhead(coming, spell)) draft.order(fleet, 'demand');
-  else if (coming) draft.lookAgainAt(draft.now + REVISIT_MS);
+  else if (coming) draft.lookAgainAt(draft.now + revisitMs(fleet));
   const isQuiet = draft.waiting.length === 0 && fleet.unansweredCount === 0;
   const after = draft.fleet(name);
-  if (after && isQuiet && after.count < fleet.pool.spec.predeploy) draft.make(after, 'predeploy');
+  if (after && isQuiet && after.count < pool.spec.predeploy) draft.make(after, 'predeploy');
 }
 
 /** Lets machines go that have been idle for long, the longest first, unless they will be missed. */
@@ -132,7 +132,7 @@ function letGo(view: ClusterView, draft: Draft, name: string): void {
       patienceMs: spell.leadMs * PATIENCE.keeping,
     });
     const isKept = coming !== undefined && isWorthKeeping(coming, spell);
-    if (isKept && fleet.pool.intake.kind === 'enabled') draft.lookAgainAt(draft.now + REVISIT_MS);
+    if (isKept && fleet.pool.intake.kind === 'enabled') draft.lookAgainAt(draft.now + revisitMs(fleet));
     else draft.close(fleet, instance, 'idle');
   }
 }

@@ -36,8 +36,11 @@ interface Made {
   readonly effects: readonly Effect[];
 }
 
-/** Under load machines are thought of no more often than this; otherwise at once. */
-const SCALE_EVERY_MS = 1_000;
+/**
+ * Under load machines are thought of no more often than this, and for no more than a twentieth of the time; otherwise at
+ * once.
+ */
+const SCALING = { everyMs: 100, share: 0.05 } as const;
 
 /** One turn of the loop, without the waiting: inputs in, events and effects out, the state moved on. Synchronous. */
 export class Turn {
@@ -49,7 +52,8 @@ export class Turn {
   #revisitAt: EpochMs | undefined;
   /** When machines are to be thought of again; undefined until something happens. */
   #scaleAt: EpochMs | undefined = 0;
-  #scaledAt: EpochMs = 0;
+  /** When they may be thought of again at the earliest. */
+  #scaleFrom: EpochMs = 0;
   readonly #placer: Placer;
   readonly #scaling: typeof scale;
   readonly #router = new Router();
@@ -139,18 +143,20 @@ export class Turn {
   /** Starts and stops machines for what has been left waiting. */
   #scale(now: EpochMs): void {
     if (this.#scaleAt === undefined || this.#scaleAt > now) return;
-    this.#scaledAt = now;
+    this.#scaleFrom = now + SCALING.everyMs;
     this.#scaleAt = undefined;
     if (this.#state.pools.size === 0) return;
+    const { clock } = this.#options;
+    const beganAt = clock.monotonic();
     const { decisions, revisitAt } = this.#scaling(this.#state, this.#options, now);
+    this.#scaleFrom = now + Math.max(SCALING.everyMs, (clock.monotonic() - beganAt) / SCALING.share);
     for (const decision of decisions) this.#apply(scalingEvent(this.#state, decision), now);
     // What was decided is the only thing that has happened since.
-    this.#scaleAt = revisitAt;
+    this.#scaleAt = revisitAt === undefined ? undefined : Math.max(revisitAt, this.#scaleFrom);
   }
 
   #scaleSoon(): void {
-    const soon = this.#scaledAt + SCALE_EVERY_MS;
-    if (this.#state.pools.size > 0) this.#scaleAt = Math.min(this.#scaleAt ?? soon, soon);
+    if (this.#state.pools.size > 0) this.#scaleAt = Math.min(this.#scaleAt ?? this.#scaleFrom, this.#scaleFrom);
   }
 
   #apply(event: BerthEvent, now: EpochMs): void {

@@ -5,7 +5,9 @@ import type { StepSpec } from '../../shared/job-spec/spec.js';
 import { taskIndexesOf } from '../../shared/job-spec/task-indexes.js';
 import type { TaskOutcome } from '../../shared/outcome.js';
 import { rangesCount } from '../../shared/ranges.js';
+import type { DemandClass } from './demand.js';
 import type { EventOf } from './events.js';
+import { slotsOnEmpty } from './feasible.js';
 import { isRouted, JOB_TRANSITIONS, type Job, type JobPhase, NO_TASKS, type Step, type TaskCounts } from './job.js';
 import { type ClusterState, KEY_LIFETIME_MS } from './state.js';
 import { TASK_TRANSITIONS, type Task } from './task.js';
@@ -42,7 +44,19 @@ function noteArrival(
 ): void {
   state.index.stepSubmitted(step);
   // It is learnt for machines that come and go; where there are none, it is nobody's business.
-  if (state.pools.size > 0) state.index.experience.submitted(step.demand, count, at);
+  if (state.pools.size === 0) return;
+  state.index.experience.submitted(step.demand, { count, memoryMs: memoryMsFor(state, step.demand), at });
+}
+
+/** Lately is what came in about the time that the machine takes to come which would serve the next, in these parts of it. */
+const MEMORY_SHARE = 0.85;
+const MIN_MEMORY_MS = 1_000;
+
+function memoryMsFor({ pools }: ClusterState, demand: DemandClass): number {
+  const all = [...pools.values()];
+  const able = all.filter(({ nodeClass }) => slotsOnEmpty(demand, nodeClass) > 0);
+  const boots = (able.length > 0 ? able : all).map(({ times }) => times.bootMs);
+  return Math.max(MIN_MEMORY_MS, MEMORY_SHARE * Math.max(...boots));
 }
 
 type MutableStepsJob = Job & { readonly steps: Map<string, Step> };

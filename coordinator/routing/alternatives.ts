@@ -3,7 +3,6 @@ import type { TargetName } from '../../shared/job-spec/spec.js';
 import type { Limits } from '../../shared/limits.js';
 import { roughDuration } from '../../shared/units.js';
 import { fleetsFor } from '../elastic/policy/fleet.js';
-import { LOOK_AHEAD } from '../elastic/policy/look-ahead.js';
 import type { DemandClass } from '../model/demand.js';
 import { slotsOnEmpty } from '../model/feasible.js';
 import { isTarget, targetNode } from '../model/mirror.js';
@@ -69,7 +68,7 @@ function limitAt(view: ClusterView, { job, step }: Place, limits: Limits): WaitR
 /** How long a task of it runs, wherever one has run, so that targets are compared by their queues. */
 function expectedRunMs({ index }: ClusterView, { job, step }: Place, demands: readonly DemandClass[]): number {
   const learnt = demands.map((demand) => index.experience.runMs(demand, job.spec.name));
-  return learnt.find((runMs) => runMs !== undefined) ?? step.spec.timeLimitMs ?? LOOK_AHEAD.unknownRunMs;
+  return learnt.find((runMs) => runMs !== undefined) ?? step.spec.timeLimitMs ?? index.experience.usualRunMs;
 }
 
 const UNUSABLE = { startAt: null, doneAt: null, isUsable: false } as const;

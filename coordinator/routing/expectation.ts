@@ -74,7 +74,8 @@ export function expectedByMachines(
 ): { readonly startAt: EpochMs; readonly taskCount: number } | undefined {
   const { demand, spec } = place.step;
   const queue = queueOf(view, place, { planning, now });
-  const runMs = view.index.experience.runMs(demand, place.job.spec.name) ?? spec.timeLimitMs ?? LOOK_AHEAD.unknownRunMs;
+  const { experience } = view.index;
+  const runMs = experience.runMs(demand, place.job.spec.name) ?? spec.timeLimitMs ?? experience.usualRunMs;
   const { startAt, draft } = expectationOf(view, { ...queue, count: 1 }, { demand, runMs, now });
   if (startAt === null) return undefined;
   const isByMachine = draft.places.some(

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { type PoolTimes, simulatedTable4 } from './table4-simulated.js';
 
 /**
  * The founding experiment, for real: submits the 40 jobs of Table 4 to a running coordinator at their times, made
- * shorter by `--speedup`, waits for the last, and prints what they waited and what the machines were on.
+ * shorter by `--speedup`, waits for the last, and prints what they waited and what the machines were on, beside what a
+ * simulation says in which machines take as long as they took.
  *
  *   node build/test/bench/table4.js URL TOKEN ARRIVALS.csv SPEEDUP
  */
@@ -30,6 +32,7 @@ interface JobDocument {
 interface PoolDocument {
   readonly name: string;
   readonly totals: { readonly onMs: number; readonly powerOnCount: number; readonly failedPowerOnCount: number };
+  readonly times: { readonly bootMs: number; readonly resumeMs: number; readonly offMs: number };
 }
 
 interface Run {
@@ -41,12 +44,22 @@ interface Run {
 const [url = '', token = '', arrivalsFile = '', speedupText = '60'] = process.argv.slice(2);
 const speedup = Number(speedupText);
 
-const arrivals = readArrivals(readFileSync(arrivalsFile, 'utf8'));
+const arrivalsText = readFileSync(arrivalsFile, 'utf8');
+const arrivals = readArrivals(arrivalsText);
 const beganAt = Date.now();
 const ids = await Promise.all(arrivals.map(submitInTime));
 const jobs = await finished(ids);
-report(arrivals.map((arrival, position) => runOf(arrival, jobs[position])));
-await reportMachines();
+const { pools } = await ask<{ pools: readonly PoolDocument[] }>('GET', '/v1/pools');
+const hours = nodeHours();
+const times = { small: timesOf('small'), large: timesOf('large') };
+const simulated = await simulatedTable4(arrivalsText, times);
+report(
+  arrivals.map((arrival, position) => runOf(arrival, jobs[position])),
+  arrivals.map(simulatedRunOf),
+);
+console.log(
+  `(a boot took ${seconds(times.large.boot)}, a resume ${seconds(times.small.resume)}, in the simulation too)`,
+);
 
 function readArrivals(text: string): Arrival[] {
   const rows = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -88,19 +101,42 @@ function runOf(arrival: Arrival, job: JobDocument | undefined): Run {
   return { arrival, waitSeconds, endSeconds: sinceBegin(job.finishedAt) };
 }
 
-function report(runs: readonly Run[]): void {
-  const waits = (type?: JobType): number[] =>
+function simulatedRunOf(arrival: Arrival): Run {
+  const job = simulated.history.jobs.find(({ id }) => id === arrival.id);
+  if (job?.startMs == null || job.endMs === null) throw new Error(`${arrival.id} has not ended in the simulation`);
+  return { arrival, waitSeconds: (job.startMs - job.submitMs) / 1_000, endSeconds: job.endMs / 1_000 };
+}
+
+/** How long the pool's machines took, as it has learnt. */
+function timesOf(type: JobType): PoolTimes {
+  const known = pools.find(({ name }) => name === type)?.times ?? { bootMs: 0, resumeMs: 0, offMs: 0 };
+  const part = (tookMs: number): number => Math.round((tookMs * speedup) / 1_000);
+  return { boot: part(known.bootMs), resume: part(known.resumeMs), off: part(known.offMs) };
+}
+
+function report(real: readonly Run[], virtual: readonly Run[]): void {
+  const waits = (runs: readonly Run[], type?: JobType): number[] =>
     runs.filter(({ arrival }) => !type || arrival.type === type).map(({ waitSeconds }) => waitSeconds);
-  const rows = [
-    ['', 'Berth', 'CLUES, simulated', 'the paper'],
-    ['small jobs waited, mean', seconds(mean(waits('small'))), '5 s', ''],
-    ['small jobs waited, most', seconds(Math.max(...waits('small'))), '116 s', ''],
-    ['large jobs waited, mean', seconds(mean(waits('large'))), '812 s', ''],
-    ['all jobs waited, mean', seconds(mean(waits())), '105.7 s', ''],
-    ['most waiting at once', String(mostWaiting(runs)), '4', '10'],
-    ['all done after', clock(Math.max(...runs.map(({ endSeconds }) => endSeconds))), '1:51:10', 'about 2:00:00'],
-  ];
-  printRows(rows);
+  const both = (figure: (runs: readonly Run[]) => string): string[] => [figure(real), figure(virtual)];
+  const count = (name: 'powerOnCount' | 'failedPowerOnCount'): number =>
+    pools.reduce((sum, { totals }) => sum + totals[name], 0);
+  printRows([
+    ['', 'Berth', 'Berth, simulated', 'CLUES, simulated', 'the paper'],
+    ['small jobs waited, mean', ...both((runs) => seconds(mean(waits(runs, 'small')))), '5 s', ''],
+    ['small jobs waited, most', ...both((runs) => seconds(Math.max(...waits(runs, 'small')))), '116 s', ''],
+    ['large jobs waited, mean', ...both((runs) => seconds(mean(waits(runs, 'large')))), '812 s', ''],
+    ['all jobs waited, mean', ...both((runs) => seconds(mean(waits(runs)))), '105.7 s', ''],
+    ['most waiting at once', ...both((runs) => String(mostWaiting(runs))), '4', '10'],
+    [
+      'all done after',
+      ...both((runs) => clock(Math.max(...runs.map(({ endSeconds }) => endSeconds)))),
+      '1:51:10',
+      '2 h',
+    ],
+    ['node-hours', hours.toFixed(2), simulated.nodeHours.toFixed(2), '6.08', ''],
+    ['power-ons', String(count('powerOnCount')), String(simulated.powerOns), '9', ''],
+    ['of them failed', String(count('failedPowerOnCount')), '0', '3', ''],
+  ]);
 }
 
 function mostWaiting(runs: readonly Run[]): number {
@@ -118,21 +154,14 @@ function mostWaiting(runs: readonly Run[]): number {
 }
 
 /** The window is longer than the run: for the rest of it the machine that is always on counts. */
-async function reportMachines(): Promise<void> {
-  const { pools } = await ask<{ pools: readonly PoolDocument[] }>('GET', '/v1/pools');
+function nodeHours(): number {
   const elapsedHours = ((Date.now() - beganAt) / 3_600_000) * speedup;
   const measured = pools.reduce((sum, { totals }) => sum + totals.onMs, 0) / 3_600_000;
-  const hours = measured * speedup + Math.max(0, WINDOW_HOURS - elapsedHours);
-  const count = (name: 'powerOnCount' | 'failedPowerOnCount'): number =>
-    pools.reduce((sum, { totals }) => sum + totals[name], 0);
-  printRows([
-    ['node-hours', hours.toFixed(2), '6.08', ''],
-    ['power-ons, failed', `${count('powerOnCount')}, ${count('failedPowerOnCount')}`, '9, 3', ''],
-  ]);
+  return measured * speedup + Math.max(0, WINDOW_HOURS - elapsedHours);
 }
 
 function printRows(rows: readonly (readonly string[])[]): void {
-  const widths = [26, 10, 18, 14];
+  const widths = [26, 10, 18, 18, 10];
   for (const row of rows)
     console.log(
       row

@@ -3,7 +3,6 @@ import type { DemandClass } from '../../model/demand.js';
 import { slotsOnEmpty } from '../../model/feasible.js';
 import type { Pool } from '../../model/pool.js';
 import type { ClusterView } from '../../model/state.js';
-import { LOOK_AHEAD } from './look-ahead.js';
 
 /** The tasks that are expected of the demands at home in one pool, in slots of the demand that takes most of it. */
 export interface Expected {
@@ -28,7 +27,7 @@ export function expectedFor(
   const rows = demands.flatMap((demand) => {
     const { perMs, batch } = experience.arrivals(demand, now);
     const perNode = slotsOnEmpty(demand, pool.nodeClass);
-    const runMs = experience.runMs(demand, '') ?? LOOK_AHEAD.unknownRunMs;
+    const runMs = experience.runMs(demand, '') ?? experience.usualRunMs;
     return perMs > 0 && perNode > 0 ? [{ demand, perMs, batch, perNode, runMs }] : [];
   });
   const [main] = rows.toSorted((left, right) => load(right) - load(left));

@@ -102,6 +102,14 @@ export function sourceOf(fleet: Fleet, now: EpochMs): Source | undefined {
   return unansweredCount < orderedAtOnce(fleet) ? { kind: 'request', leadMs: bootMs } : undefined;
 }
 
+/** What has been found not to be worth it is looked at again after this part of the time that its machines take to come. */
+const REVISIT_SHARE = 0.1;
+
+export function revisitMs({ pool: { spec, times } }: Fleet): number {
+  const leadMs = spec.onIdle === 'suspend' ? Math.min(times.resumeMs, times.bootMs) : times.bootMs;
+  return REVISIT_SHARE * leadMs;
+}
+
 /** Of a provider that has said no, or has said little yet, one machine is asked for at a time. */
 function orderedAtOnce({ pool, count, unansweredCount }: Fleet): number {
   if (pool.cooling !== null) return 1;

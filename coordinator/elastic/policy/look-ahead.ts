@@ -37,8 +37,6 @@ export type QueuePlace = Pick<ReadyStep, 'jobId' | 'step' | 'priority' | 'sequen
 export const LOOK_AHEAD = {
   /** Waiting tasks that are looked at; what is behind them is looked at when they are served. */
   maxWaiting: 500,
-  /** How long a task runs of whose kind none has ended yet. */
-  unknownRunMs: 15 * 60_000,
   /** A task that has run for longer than expected will run for this part of that still, and for as long as it is late. */
   overdueShare: 0.2,
   /** A task that will never start waits for so long, for the sake of sums. */
@@ -95,10 +93,11 @@ export function waitingTasks(view: ClusterView, policy: PlanPolicy, now: EpochMs
 }
 
 function expectedRunMs(view: ClusterView, jobId: Parameters<ClusterView['jobs']['get']>[0], name: string): number {
+  const { experience } = view.index;
   const job = view.jobs.get(jobId);
   const step = job?.steps.get(name);
-  if (!job || !step) return LOOK_AHEAD.unknownRunMs;
-  return view.index.experience.runMs(step.demand, job.spec.name) ?? step.spec.timeLimitMs ?? LOOK_AHEAD.unknownRunMs;
+  if (!job || !step) return experience.usualRunMs;
+  return experience.runMs(step.demand, job.spec.name) ?? step.spec.timeLimitMs ?? experience.usualRunMs;
 }
 
 export interface Ahead {
