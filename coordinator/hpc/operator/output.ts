@@ -19,6 +19,8 @@ const MAX_PIECES = 16;
 /** Of a task that has ended, all that there can be. */
 const MAX_LAST_PIECES = 1_000_000;
 
+const NOTHING = new Uint8Array(0);
+
 /** Brings a task's output over, from where it is kept already on. */
 export class Output {
   readonly #files: RemoteFiles;
@@ -48,19 +50,21 @@ export class Output {
 
   /** Nothing more will come. */
   async close(work: RemoteWork, member: Member, stream: LogStream): Promise<void> {
-    const { complete } = await this.#write(work, member, stream, { bytes: new Uint8Array(0), last: true });
+    const offset = member.kept[stream] ?? 0;
+    const { complete } = await this.#write(work, member, { stream, offset, bytes: NOTHING, last: true });
     if (!complete) throw new HpcError('unavailable', 'the output cannot be kept now');
   }
 
   async #bring(work: RemoteWork, member: Member, from: Source, signal: AbortSignal): Promise<void> {
     const { stream, path, maxPieces } = from;
     if (member.kept[stream] === undefined)
-      await this.#write(work, member, stream, { bytes: new Uint8Array(0), last: false });
+      await this.#write(work, member, { stream, offset: 0, bytes: NOTHING, last: false });
     for (let count = 0; count < maxPieces; count += 1) {
       const offset = member.kept[stream] ?? 0;
       const bytes = await this.#files.read(path, { offset, maxBytes: HPC_LIMITS.maxPieceBytes }, signal);
       if (bytes === null || bytes.length === 0) return;
-      await this.#write(work, member, stream, { bytes, last: false });
+      // Where it was read, and not how far it is by now: whoever follows and whoever finishes may have read the same.
+      await this.#write(work, member, { stream, offset, bytes, last: false });
       if (member.kept[stream] === offset) throw new HpcError('unavailable', 'the output cannot be kept now');
     }
   }
@@ -68,11 +72,10 @@ export class Output {
   async #write(
     { logLimitMiB }: RemoteWork,
     { allocationId, kept }: Member,
-    stream: LogStream,
-    piece: Pick<LogChunk, 'bytes' | 'last'>,
+    piece: Omit<LogChunk, 'allocationId'>,
   ): Promise<LogAck> {
-    const ack = await this.#sink.write({ allocationId, stream, offset: kept[stream] ?? 0, ...piece }, logLimitMiB);
-    kept[stream] = ack.offset;
+    const ack = await this.#sink.write({ allocationId, ...piece }, logLimitMiB);
+    kept[piece.stream] = ack.offset;
     return ack;
   }
 }
