@@ -58,10 +58,7 @@ export class RimrockShell implements RemoteShell {
 
   async write(path: string, bytes: Uint8Array, { offset, mode }: WriteOptions, signal: AbortSignal): Promise<void> {
     const piece = await this.#newPiece(signal);
-    await this.#options.plgdata.upload(piece, bytes, signal).catch(async (error: unknown) => {
-      await this.#execute(madeAgain(piece), signal);
-      throw error;
-    });
+    await this.#upload(piece, bytes, signal);
     const [from, to] = [quote(piece), quote(path)];
     const place =
       offset === 0
@@ -83,6 +80,17 @@ export class RimrockShell implements RemoteShell {
     this.#folder = undefined;
     // What cannot be removed now is removed when it is stale.
     if (folder !== undefined) await this.remove(folder, AbortSignal.timeout(CLOSE_MS)).catch(() => {});
+  }
+
+  async #upload(piece: string, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { plgdata } = this.#options;
+    try {
+      await plgdata.upload(piece, bytes, signal);
+    } catch (error) {
+      if (!(error instanceof HpcError) || error.kind !== 'configuration') throw error;
+      await this.#mustExecute(madeAgain(piece), signal);
+      await plgdata.upload(piece, bytes, signal);
+    }
   }
 
   async #fetch(piece: string, signal: AbortSignal): Promise<Buffer> {
