@@ -89,9 +89,13 @@ export interface PolicyClock {
 /** Cancel wins over everything that has not happened yet; asking for it again changes nothing. */
 export function wantCancel(mirror: Mirror, now: EpochMs): Mirror {
   if (mirror.cancel || mirror.phase.kind === 'ended') return mirror;
-  const hurried = mirror.trouble && { ...mirror.trouble, retryAt: now };
   const phase = mirror.phase.kind === 'submitting' ? lookingAgain(now) : mirror.phase;
-  return { ...mirror, phase, trouble: hurried, cancel: { wantedAt: now, askAt: now } };
+  return { ...tryingAgain(mirror, now), phase, cancel: { wantedAt: now, askAt: now } };
+}
+
+/** What it waits for may have been mended: it is tried now. */
+export function tryingAgain(mirror: Mirror, now: EpochMs): Mirror {
+  return mirror.trouble ? { ...mirror, trouble: { ...mirror.trouble, retryAt: now } } : mirror;
 }
 
 /** Something was asked for that may change the job: look soon. */

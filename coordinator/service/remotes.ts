@@ -8,6 +8,8 @@ import type { OutlookRequest, SiteOutlook } from '../routing/outlook.js';
 export interface Remotes {
   /** Why a target cannot be asked for this job: none of that name, a missing secret, what no batch system can do. */
   refuse(spec: JobSpec): Promise<Refusal | undefined>;
+  /** Some secret has another value: sites that let nobody in are tried at once. */
+  secretSet(): void;
   /** Where an attempt stands there, and what keeps news of it away; undefined when nothing is known. */
   stateOf(allocationId: AllocationId): RemoteState | undefined;
   /** What is to be expected there; undefined when there is no such target. */
@@ -19,6 +21,8 @@ export interface RemoteState {
   readonly isWaiting: boolean;
   /** For people. */
   readonly message: string;
+  /** Nothing is heard of it for now, whether it has begun or not. */
+  readonly isUnseen?: true;
   /** When the system expects it to start; absent when it does not say. */
   readonly expectedAt?: EpochMs;
 }

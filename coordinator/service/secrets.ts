@@ -20,7 +20,7 @@ export function listSecrets({ secrets }: Service): SecretView[] {
   return secrets.list().map((entry) => ({ ...entry, setAt: instant(entry.setAt) }));
 }
 
-/** Makes or replaces a secret; tasks that wait for it may start. What runs keeps the value that it was given. */
+/** Makes or replaces a secret; tasks and sites that wait for it may go on. What runs keeps the value that it was given. */
 export async function setSecret(
   service: Service,
   secret: SecretName,
@@ -29,6 +29,7 @@ export async function setSecret(
   const refusal = refuseSecret(secret, given.value);
   if (refusal) return refusal;
   await service.secrets.set({ ...secret, ...given });
+  service.remotes.secretSet();
   await service.engine.handle({ type: 'limitsChanged' });
   return undefined;
 }

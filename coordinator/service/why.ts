@@ -58,13 +58,13 @@ function waitingOf(job: Job, step: Step, explanations: Explanations): WhyView['w
   return [...rows, ...remote];
 }
 
-/** Tasks that have their place at a remote batch system and wait there, by what it says of them. */
+/** Tasks that have their place at a remote batch system and wait there, or of which nothing is heard, by what is said of them. */
 function remotelyWaiting(step: Step, explanations: Explanations): WhyView['waiting'] {
   if (!step.spec.targets?.some(isTarget)) return [];
   const byMessage = new Map<string, IndexRange[]>();
   for (const { index, phase } of step.tasks.values()) {
     const remote = phase.kind === 'placed' ? explanations.remoteOf(phase.allocationId) : undefined;
-    if (!remote?.isWaiting) continue;
+    if (!remote?.isWaiting && !remote?.isUnseen) continue;
     const ranges = byMessage.get(remote.message);
     if (ranges) ranges.push({ from: index, to: index });
     else byMessage.set(remote.message, [{ from: index, to: index }]);

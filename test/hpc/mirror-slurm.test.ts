@@ -2,12 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type Cluster, startCluster } from '../kit/cluster.js';
+import { startCluster } from '../kit/cluster.js';
+import { heldProgram } from '../kit/held-program.js';
+import { detach, type MirrorBench, mirrorStory, reasonOf } from '../kit/mirror-story.js';
 import { type Slurm, slurmTests, startSlurm } from '../kit/slurm.js';
 import { countCalls, type SlurmCalls } from '../kit/slurm-calls.js';
 import { until } from '../kit/until.js';
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 
 const PERIOD_MS = 2_000;
 const JOBS = 200;
@@ -16,78 +18,56 @@ const MAX_ARRAY_SIZE = 21;
 // A person's client, a real coordinator without any node, and a real Slurm by its tools.
 t.test('a Slurm cluster by its name', slurmTests, async (t) => {
   const bench = await aBench(t);
-  t.test('run shows what it writes and ends with its exit code', async (t) => {
-    t.match(await bench.berth(['run', '--target', 'hpc/lab', '--', 'sh', '-c', 'echo hello; echo oops >&2; exit 7']), {
-      exitCode: 7,
-      stdout: 'hello\n',
-      stderr: /oops/,
-    });
-  });
-  t.test('an array is one remote job', (t) => anArray(t, bench));
+  t.test('an array with indexes that the site does not know', (t) => anArray(t, bench));
   t.test('a script of the user goes there as it is', (t) => ownScript(t, bench));
   t.test('what is wrong is told before anything is submitted', (t) => wrongJobs(t, bench));
-  t.test('a job that waits there says why, and cancel ends it', (t) => cancels(t, bench));
   t.test('one task of an array is canceled at the site, and that is said', (t) => canceledThere(t, bench));
   t.test('a cancellation that the command holds out against is told again and ends it', (t) => holdsOut(t, bench));
   t.test('a node of the site that fails ends what may not run twice, and the rest waits again', (t) =>
     nodeFails(t, bench),
   );
-  t.test('a coordinator that is killed leaves no orphan and no double', (t) => kills(t, bench));
+  t.test('a coordinator does not start without a target where jobs are', (t) => missingTarget(t, bench));
   t.test('of several targets the best is taken', (t) => severalTargets(t, bench));
-  t.test('while the controller is down nothing fails', (t) => outage(t, bench));
+  mirrorStory(t, bench);
+  t.test('a target that is away is passed over by what may go elsewhere', (t) => outage(t, bench));
   t.test('200 jobs at once cost one look a period', (t) => manyJobs(t, bench));
 });
 
-interface Bench extends Cluster {
+interface Bench extends MirrorBench {
   readonly slurm: Slurm;
   readonly calls: SlurmCalls;
   /** The coordinator's file of them. */
   readonly targets: string;
-  /** The id of a job that was submitted with these words. */
-  detach(...args: string[]): Promise<string>;
-  reasonOf(jobId: string): Promise<string>;
-  /** `ID STATE` of what waits or runs there. */
-  inQueue(): readonly string[];
 }
 
 async function aBench(t: Test): Promise<Bench> {
-  const slurm = startSlurm(t, { minJobAgeSeconds: 6, maxArraySize: MAX_ARRAY_SIZE });
+  const slurm = startSlurm(t, { minJobAgeSeconds: 6, maxArraySize: MAX_ARRAY_SIZE, messageTimeoutSeconds: 6 });
   const calls = countCalls(slurm, ['squeue']);
+  const sbatch = heldProgram('sbatch', slurm.folder, slurm.env.PATH ?? '');
   const targets = join(slurm.folder, 'targets.yaml');
   writeFileSync(targets, targetsOf(slurm));
   const cluster = await startCluster({
     agents: 0,
     coordinatorFlags: ['--targets', targets],
-    coordinatorEnv: { ...slurm.env, PATH: `${calls.folder}:${slurm.env.PATH}` },
+    coordinatorEnv: { ...slurm.env, PATH: `${calls.folder}:${sbatch.folder}:${slurm.env.PATH}` },
   });
   t.teardown(() => cluster.stop());
-  const { berth, api } = cluster;
   return {
     ...cluster,
-    ...{ slurm, calls, targets },
-    detach: async (...args) => (await berth(['run', '--detach', ...args])).stdout.trim(),
-    reasonOf: async (jobId) => (await api.tasks(jobId))[0]?.reason ?? '',
+    ...{ slurm, calls, targets, running: 'hpc/lab', waiting: 'hpc/closed', shared: slurm.folder },
+    holdSubmissions: sbatch.hold,
     inQueue: () => lines(slurm.tool('squeue', '--noheader', '--format=%i %T')),
+    outage: { begin: slurm.stopController, end: slurm.startController },
   };
 }
 
-async function anArray(t: Test, { berth, api, detach }: Bench): Promise<void> {
+async function anArray(t: Test, bench: Bench): Promise<void> {
+  const { berth } = bench;
   const command = ['sh', '-c', 'echo task $BERTH_TASK_INDEX'];
-  const beyond = await detach('--target', 'hpc/lab', '--array', '99971-100000', '--', ...command);
-  const jobId = await detach('--target', 'hpc/lab', '--array', '1-20', '--', ...command);
-  t.match(await berth(['wait', jobId]), { exitCode: 0 });
-  const expected = Array.from({ length: 20 }, (_, at) => `[${at + 1}] task ${at + 1}\n`);
-  t.equal((await berth(['logs', jobId])).stdout, expected.join(''));
-  const shown = await api.json<{ attempts: { mirror: { remoteId: string; nodes: string } }[] }>(
-    'GET',
-    `/v1/jobs/${jobId}/tasks/20`,
-  );
-  t.match(shown.attempts[0]?.mirror, { remoteId: /^\d+$/, requeueCount: 0 });
-  t.match((await berth(['show', `${jobId}.20`])).stdout, /hpc\/lab job \d+ \w+ /);
-  t.match((await berth(['nodes'])).stdout, /hpc\/lab +ready/);
+  const beyond = await detach(bench, '--target', 'hpc/lab', '--array', '99971-100000', '--', ...command);
   t.match(await berth(['wait', beyond]), { exitCode: 0 });
   const last = Array.from({ length: 30 }, (_, at) => `[${at + 99_971}] task ${at + 99_971}\n`);
-  t.equal((await berth(['logs', beyond])).stdout, last.join(''), 'indexes that the site does not know');
+  t.equal((await berth(['logs', beyond])).stdout, last.join(''));
 }
 
 async function ownScript(t: Test, { berth, slurm }: Bench): Promise<void> {
@@ -116,20 +96,9 @@ async function wrongJobs(t: Test, { berth, slurm }: Bench): Promise<void> {
   t.equal(nextId(), before);
 }
 
-async function cancels(t: Test, { berth, detach, reasonOf, inQueue }: Bench): Promise<void> {
-  const waiting = await detach('--target', 'hpc/closed', '--', 'true');
-  await until('it waits there', async () => /waits in the queue of hpc\/closed: \w+/.test(await reasonOf(waiting)));
-  t.match((await berth(['why', waiting])).stdout, /waits in the queue of hpc\/closed: \w+ \(job \d+\)/);
-  const running = await detach('--target', 'hpc/lab', '--', 'sleep', '600');
-  await until('it runs there', async () => /^runs at hpc\/lab \(job \d+ on /.test(await reasonOf(running)));
-  t.match(await berth(['cancel', waiting, running]), { exitCode: 0 });
-  t.match(await berth(['wait', waiting]), { exitCode: 130 });
-  t.match(await berth(['wait', running]), { exitCode: 130 });
-  await until('both are gone', () => inQueue().length === 0);
-}
-
-async function canceledThere(t: Test, { berth, api, slurm, detach, inQueue }: Bench): Promise<void> {
-  const jobId = await detach('--target', 'hpc/lab', '--array', '0-1', '--retry', '1', '--', 'sleep', '600');
+async function canceledThere(t: Test, bench: Bench): Promise<void> {
+  const { berth, api, slurm, inQueue } = bench;
+  const jobId = await detach(bench, '--target', 'hpc/lab', '--array', '0-1', '--retry', '1', '--', 'sleep', '600');
   await until('both run', () => inQueue().filter((line) => line.endsWith('RUNNING')).length === 2);
   const [arrayId = ''] = (inQueue()[0] ?? '').split('_');
   slurm.tool('scancel', `${arrayId}_1`);
@@ -139,8 +108,9 @@ async function canceledThere(t: Test, { berth, api, slurm, detach, inQueue }: Be
   t.match(await berth(['wait', jobId]), { exitCode: 130 });
 }
 
-async function holdsOut(t: Test, { berth, detach, inQueue }: Bench): Promise<void> {
-  const jobId = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'trap "" TERM; while :; do sleep 1; done');
+async function holdsOut(t: Test, bench: Bench): Promise<void> {
+  const { berth, inQueue } = bench;
+  const jobId = await detach(bench, '--target', 'hpc/lab', '--', 'sh', '-c', 'trap "" TERM; while :; do sleep 1; done');
   await until('it runs', () => inQueue().some((line) => line.endsWith('RUNNING')));
   await berth(['cancel', jobId]);
   await until('it is on its way out', () => inQueue().some((line) => line.endsWith('COMPLETING')));
@@ -149,48 +119,47 @@ async function holdsOut(t: Test, { berth, detach, inQueue }: Bench): Promise<voi
   t.strictSame(inQueue(), []);
 }
 
-async function nodeFails(t: Test, { berth, api, slurm, detach, inQueue, reasonOf }: Bench): Promise<void> {
-  const once = await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sleep', '600');
-  const again = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'if mkdir been; then sleep 600; fi; exit 4');
+async function nodeFails(t: Test, bench: Bench): Promise<void> {
+  const { berth, api, slurm, inQueue } = bench;
+  const once = await detach(bench, '--target', 'hpc/lab', '--retry', '1', '--', 'sleep', '600');
+  const again = await detach(
+    bench,
+    '--target',
+    'hpc/lab',
+    '--',
+    'sh',
+    '-c',
+    'if mkdir been; then sleep 600; fi; exit 4',
+  );
   await until('both run', () => inQueue().filter((line) => line.endsWith('RUNNING')).length === 2);
   slurm.tool('scontrol', 'update', 'NodeName=bench', 'State=DOWN', 'Reason=test');
   t.match(await berth(['wait', once]), { exitCode: 125 });
   t.match((await api.tasks(once))[0]?.reason, /a node of the site failed/);
   await until('the site has it wait again', async () =>
-    /waits again in the queue of hpc\/lab/.test(await reasonOf(again)),
+    /waits again in the queue of hpc\/lab/.test(await reasonOf(bench, again)),
   );
   const [remoteId = ''] = (inQueue()[0] ?? '').split(' ');
   slurm.tool('scontrol', 'update', `JobId=${remoteId}`, 'StartTime=now');
   t.match(await berth(['wait', again]), { exitCode: 4 });
 }
 
-async function kills(t: Test, { berth, coordinator, slurm, detach, inQueue, targets }: Bench): Promise<void> {
-  const go = join(slurm.folder, 'go');
-  const script = `while [ ! -e ${go} ]; do sleep 0.1; done; echo once; exit 3`;
-  const jobIds: string[] = [];
-  for (let count = 0; count < 2; count += 1) {
-    jobIds.push(await detach('--target', 'hpc/lab', '--retry', '1', '--', 'sh', '-c', script));
-    if (count % 2 === 1) await until('something was submitted', () => inQueue().length > 0);
-    await coordinator.kill();
-    await coordinator.start();
-  }
-  await until('both are there', () => inQueue().length === 2);
+async function missingTarget(t: Test, bench: Bench): Promise<void> {
+  const { berth, coordinator, targets } = bench;
+  const jobId = await detach(bench, '--target', 'hpc/closed', '--', 'true');
+  await until('it waits there', async () => /queue of hpc\/closed/.test(await reasonOf(bench, jobId)));
   await coordinator.kill();
   const file = readFileSync(targets, 'utf8');
   writeFileSync(targets, 'targets: []\n');
-  await t.rejects(coordinator.start(), { message: `hpc/lab, where these jobs still are: ${jobIds.join(', ')}\n` });
+  await t.rejects(coordinator.start(), { message: `hpc/closed, where these jobs still are: ${jobId}\n` });
   writeFileSync(targets, file);
-  writeFileSync(go, '');
   await coordinator.start();
-  for (const jobId of jobIds) {
-    t.match(await berth(['wait', jobId]), { exitCode: 3 });
-    t.equal((await berth(['logs', jobId])).stdout, 'once\n');
-  }
-  t.same(inQueue(), []);
+  t.match(await berth(['cancel', jobId]), { exitCode: 0 });
+  t.match(await berth(['wait', jobId]), { exitCode: 130 });
 }
 
 /** A machine of a pool here, and Slurm: by turns one of them is busy, dearer, late or away. */
-async function severalTargets(t: Test, { berth, api, slurm, folder, detach, reasonOf, inQueue }: Bench): Promise<void> {
+async function severalTargets(t: Test, bench: Bench): Promise<void> {
+  const { berth, api, slurm, folder, inQueue } = bench;
   const file = join(folder, 'pool.json');
   const node = { cpus: 1, memory: '128MiB' };
   writeFileSync(
@@ -208,18 +177,18 @@ async function severalTargets(t: Test, { berth, api, slurm, folder, detach, reas
     return stdout;
   };
 
-  const warm = await detach(...of());
+  const warm = await detach(bench, ...of());
   t.match(await berth(['wait', warm]), { exitCode: 0 });
   t.equal(await nodeOf(warm), 'small-1', 'a machine is warm');
-  const long = await detach('--memory', '17MiB', '-t', '20m', '--target', 'pool/small', '--', 'sleep', '1000');
+  const long = await detach(bench, '--memory', '17MiB', '-t', '20m', '--target', 'pool/small', '--', 'sleep', '1000');
   await until('the machine is full', async () => (await nodeOf(long)) === 'small-1');
-  const free = await detach(...of('-t', '5m'));
+  const free = await detach(bench, ...of('-t', '5m'));
   t.match(await berth(['wait', free]), { exitCode: 0 });
   t.equal(await nodeOf(free), 'hpc/lab', 'Slurm is free');
 
   slurm.tool('sbatch', '--exclusive', '--time=60', '--output=/dev/null', '--chdir=/tmp', '--wrap=sleep 1000');
   await until('Slurm is full', () => inQueue().some((line) => line.endsWith('RUNNING')));
-  const waiting = await detach(...of('-t', '6m'));
+  const waiting = await detach(bench, ...of('-t', '6m'));
   const why = await say('why', waiting);
   t.match(why, /main goes to pool\/small: soonest, in \d+m/);
   t.match(why, / \* pool\/small +\d+m\d*s? +room in .*, 1 an hour\n {3}hpc\/lab +\S+ +Slurm estimates (1h|59m)/);
@@ -227,11 +196,11 @@ async function severalTargets(t: Test, { berth, api, slurm, folder, detach, reas
     await say('when', waiting),
     /The targets of main, as they are now:\n \* pool\/small .*\n {3}hpc\/lab .*Slurm/,
   );
-  const cheap = await detach(...of('-t', '6m', '--prefer', 'price'));
-  await until('it is in the queue there', async () => /queue of hpc\/lab/.test(await reasonOf(cheap)));
+  const cheap = await detach(bench, ...of('-t', '6m', '--prefer', 'price'));
+  await until('it is in the queue there', async () => /queue of hpc\/lab/.test(await reasonOf(bench, cheap)));
   t.match(await say('why', cheap), /main goes to hpc\/lab: cheapest, 0\.1 an hour/);
   t.match(await say('when', cheap), /main +1 +\S.* waits in the queue of hpc\/lab/);
-  const due = await detach(...of('-t', '6m', '--deadline', '40m'));
+  const due = await detach(bench, ...of('-t', '6m', '--deadline', '40m'));
   t.match(await say('why', due), /main goes to pool\/small: cheapest of those done by the deadline, 1 an hour/);
   t.match((await berth(['plan', ...of('-t', '6m')])).stdout, /main goes to pool\/small: soonest/);
 
@@ -246,12 +215,15 @@ function of(...more: string[]): string[] {
   return ['--memory', '16MiB', '--target', 'pool/small', '--target', 'hpc/lab', ...more, '--', 'true'];
 }
 
-async function outage(t: Test, { berth, slurm, detach, reasonOf }: Bench): Promise<void> {
-  const jobId = await detach('--target', 'hpc/lab', '--', 'sh', '-c', 'sleep 1; exit 5');
-  await until('it is there', async () => /\(job \d+/.test(await reasonOf(jobId)));
+async function outage(t: Test, bench: Bench): Promise<void> {
+  const { berth, slurm } = bench;
+  const jobId = await detach(bench, '--target', 'hpc/lab', '--', 'sh', '-c', 'sleep 1; exit 5');
+  await until('it is there', async () => /\(job \d+/.test(await reasonOf(bench, jobId)));
   slurm.stopController();
-  await until('that is said', async () => /hpc\/lab cannot be asked \(unavailable\)/.test(await reasonOf(jobId)));
-  const alone = await detach(...of('-t', '7m', '--prefer', 'price'));
+  await until('that is said', async () =>
+    /hpc\/lab cannot be asked \(unavailable\)/.test(await reasonOf(bench, jobId)),
+  );
+  const alone = await detach(bench, ...of('-t', '7m', '--prefer', 'price'));
   const why = (await berth(['why', alone])).stdout;
   t.match(why, /main goes to pool\/small: the only one .*\n.*\n {3}hpc\/lab +- +cannot be asked \(unavailable\)/);
   slurm.startController();

@@ -132,7 +132,12 @@ export class TestServer {
             });
           }),
       },
-      remotes: { refuse: async () => undefined, stateOf: () => undefined, outlookOf: () => undefined },
+      remotes: {
+        refuse: async () => undefined,
+        secretSet: () => {},
+        stateOf: () => undefined,
+        outlookOf: () => undefined,
+      },
       clock,
       limits: { ...NO_LIMITS, secretKeys: secrets.secretKeys },
       packing: 'pack',

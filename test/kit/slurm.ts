@@ -30,6 +30,11 @@ export interface SlurmNeeds {
   readonly jwksFile?: string;
   readonly minJobAgeSeconds?: number;
   readonly maxArraySize?: number;
+  /**
+   * For which tools wait for a controller that is down, and the controller for a node: one that is slower, on a busy
+   * machine, has its job put back and held. 2 when absent.
+   */
+  readonly messageTimeoutSeconds?: number;
   /** CPUs that the node claims. */
   readonly cpus?: number;
 }
@@ -52,7 +57,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       TMPDIR: tmpdir(),
       SLURM_REST: needs.rest ? '1' : '0',
       ...(needs.jwksFile === undefined ? {} : { SLURM_JWKS: needs.jwksFile }),
-      SLURM_MESSAGE_TIMEOUT: '2',
+      SLURM_MESSAGE_TIMEOUT: String(needs.messageTimeoutSeconds ?? 2),
       SLURM_MIN_JOB_AGE: String(needs.minJobAgeSeconds ?? 300),
       ...(needs.maxArraySize === undefined ? {} : { SLURM_MAX_ARRAY_SIZE: String(needs.maxArraySize) }),
       ...(needs.cpus === undefined ? {} : { SLURM_BENCH_CPUS: String(needs.cpus) }),

@@ -117,6 +117,10 @@ export class MirrorOperator {
     return undefined;
   }
 
+  secretSet(): void {
+    for (const { site } of this.#sites.values()) site.renewed();
+  }
+
   outlookOf(request: OutlookRequest): SiteOutlook | undefined {
     return this.#foresight.outlookOf(request);
   }

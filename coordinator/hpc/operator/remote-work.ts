@@ -4,7 +4,7 @@ import type { OutputSpec } from '../../../shared/job-spec/staging-spec.js';
 import type { StopReason } from '../../../shared/outcome.js';
 import { roughDuration } from '../../../shared/units.js';
 import type { InputOrder, LogStream, SecretGrant } from '../../../shared/wire/messages.js';
-import { lookingAgain, type Mirror, newMirror, troubleWords } from '../mirror.js';
+import { lookingAgain, type Mirror, type MirrorTrouble, newMirror, troubleWords } from '../mirror.js';
 import { wantCancel } from '../mirror-policy.js';
 import type { Submission } from '../submission.js';
 
@@ -88,6 +88,8 @@ export function remoteIdOf({ mirror: { phase } }: RemoteWork): string | null {
 export interface RemoteState {
   readonly isWaiting: boolean;
   readonly message: string;
+  /** Nothing is heard of it for now, whether it has begun or not. */
+  readonly isUnseen?: true;
   /** When the system expects it to start; absent when it does not say. */
   readonly expectedAt?: EpochMs;
 }
@@ -96,14 +98,15 @@ export interface RemoteState {
 export function stateOf(
   work: RemoteWork,
   index: number,
-  { target, now }: { readonly target: string; readonly now: EpochMs },
+  { target, now, trouble }: { readonly target: string; readonly now: EpochMs; readonly trouble: MirrorTrouble | null },
 ): RemoteState | undefined {
-  const { trouble, phase } = work.mirror;
+  const { phase } = work.mirror;
   if (phase.kind === 'ended') return undefined;
   const member = work.members.get(index);
   const isWaiting = member?.startedAt === null;
   if (trouble) {
-    return { isWaiting, message: `${target} ${troubleWords(trouble)}; the job goes on there` };
+    const meanwhile = phase.kind === 'watching' ? 'the job goes on there' : 'it is submitted later';
+    return { isWaiting, isUnseen: true, message: `${target} ${troubleWords(trouble)}; ${meanwhile}` };
   }
   if (phase.kind !== 'watching') return { isWaiting, message: `is being submitted to ${target}` };
   const { job } = work.mirror;

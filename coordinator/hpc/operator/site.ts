@@ -8,7 +8,7 @@ import type { EngineHandle } from '../../engine/handle.js';
 import type { Input } from '../../engine/inputs.js';
 import { asHpcError, type HpcBackend } from '../backend.js';
 import type { MirrorOutcome, MirrorTrouble } from '../mirror.js';
-import { afterStep, type MirrorResult, type MirrorStep, nextStep } from '../mirror-policy.js';
+import { afterStep, type MirrorResult, type MirrorStep, nextStep, tryingAgain } from '../mirror-policy.js';
 import type { HpcTarget } from '../target.js';
 import { outcomeOf } from './ends.js';
 import { finish, removeFiles } from './finish.js';
@@ -120,10 +120,22 @@ export class Site {
     return true;
   }
 
+  /** Credentials may have been renewed: whatever waits for them is tried now. */
+  renewed(): void {
+    if (this.#trouble?.kind !== 'credentials') return;
+    const now = this.#options.clock.now();
+    this.#trouble = { ...this.#trouble, retryAt: now };
+    for (const work of this.#works.values()) work.mirror = tryingAgain(work.mirror, now);
+    this.#wake();
+  }
+
   stateOf(allocationId: AllocationId): RemoteState | undefined {
     const found = this.#works.find(allocationId);
     const { nodeId, clock } = this.#options;
-    return found && stateOf(found.work, found.member.index, { target: nodeId, now: clock.now() });
+    if (!found) return undefined;
+    // What has not been tried since the site let nobody in waits for the same.
+    const trouble = found.work.mirror.trouble ?? (this.#isPaused() ? this.#trouble : null);
+    return stateOf(found.work, found.member.index, { target: nodeId, now: clock.now(), trouble });
   }
 
   async close(): Promise<void> {
