@@ -1,4 +1,5 @@
 import type { Clock } from '../../shared/clock.js';
+import { messageOf } from '../../shared/errors.js';
 import type { AllocationEnd } from '../../shared/outcome.js';
 import type { StagingRecord, StartOrder } from '../../shared/wire/messages.js';
 import type { PreparedOrder } from '../driver/driver.js';
@@ -99,8 +100,7 @@ function afterStaging(end: AllocationEnd, { record, failure }: StagedOut): Stage
 }
 
 function afterFailedStaging(end: AllocationEnd, error: unknown): StagedEnd {
-  const reason = error instanceof Error ? error.message : String(error);
-  const note = `its outputs could not be kept: ${reason}`.slice(0, MAX_NOTE_LENGTH);
+  const note = `its outputs could not be kept: ${messageOf(error)}`.slice(0, MAX_NOTE_LENGTH);
   return { end: withFailure(end, note), staging: { inputs: [], outputs: [], note } };
 }
 

@@ -1,43 +1,25 @@
-import { isAppError } from '../../shared/errors.js';
+import { messageOf } from '../../shared/errors.js';
 import type { AllocationId } from '../../shared/ids.js';
 import { stopFor } from '../../shared/job-spec/stop-for.js';
 import type { AllocationEnd, StopReason } from '../../shared/outcome.js';
 import type { Preparation } from '../../shared/preparation.js';
 import type { Held, Report, ReportedEnd, StartOrder } from '../../shared/wire/messages.js';
-import type {
-  DriverEnd,
-  DriverEvent,
-  EndFacts,
-  OutputBytes,
-  PreparedOrder,
-  Recovery,
-  TaskDriver,
-} from '../driver/driver.js';
+import type { DriverEvent, Recovery, TaskDriver } from '../driver/driver.js';
 import type { Attempt, AttemptPhase } from '../model/attempt.js';
 import type { AttemptContext } from './attempt-context.js';
 import { AttemptTimes } from './attempt-times.js';
-import { endOf, heldPhase, missingSecret, NO_OUTPUT } from './attempts.js';
+import { heldPhase, missingSecret, NO_OUTPUT } from './attempts.js';
+import { CommandStart } from './command-start.js';
+import { Conclusion } from './conclusion.js';
 import { type DiskWatch, diskWatchFor } from './disk-watch.js';
 import { KeptAttempt } from './kept-attempt.js';
-import { keepOutputs, leavesFiles, type Stager, stagerFor } from './stager.js';
+import { type Stager, stagerFor } from './stager.js';
 import { StopSequence } from './stop-sequence.js';
+import { TimeLimit } from './time-limit.js';
 import { Timers } from './timers.js';
-
-/** What a driver says of a command that is over. */
-interface DriverResult extends EndFacts {
-  readonly end: DriverEnd;
-  readonly output: OutputBytes;
-}
-
-type EndDetails = Pick<ReportedEnd, 'usage' | 'image' | 'staging'>;
 
 /** `preparing` is only worth a message when it lasts. */
 const PREPARING_REPORT_MS = 200;
-const MAX_START_TRIES = 4;
-const START_RETRY_MS = 1_000;
-const STOP_RETRY_MS = 1_000;
-/** What keeping the files of an attempt may take that was stopped at its time limit. */
-const STOPPED_STAGE_OUT_MS = 5 * 60 * 1000;
 
 /**
  * Follows one attempt from its order to its end.
@@ -56,15 +38,16 @@ export class SupervisedAttempt {
   readonly #context: AttemptContext;
   readonly #kept: KeptAttempt;
   readonly #times: AttemptTimes;
-  readonly #timers: Timers<'preparing' | 'time-limit' | 'retry'>;
+  readonly #timers: Timers<'preparing'>;
+  readonly #timeLimit: TimeLimit;
+  readonly #start: CommandStart;
   readonly #stop: StopSequence;
   /** The order with the values of its secrets, which are in memory only, until it has started. */
   #granted: StartOrder | undefined;
   #isLaunched = false;
   readonly #stager: Stager | undefined;
   readonly #diskWatch: DiskWatch | undefined;
-  /** Its command is over; what it left is being kept. */
-  #isConcluding = false;
+  readonly #conclusion: Conclusion;
   #isHalted = false;
 
   constructor(context: AttemptContext, record: Attempt, driver: TaskDriver | undefined) {
@@ -75,10 +58,26 @@ export class SupervisedAttempt {
     this.isShipped = record.driver === null;
     this.#times = new AttemptTimes(context.clock);
     this.#timers = new Timers(context.clock);
-    const failed = (error: unknown): void => this.#warn('signal failed', error);
-    this.#stop = new StopSequence({ allocationId: this.id, driver, clock: context.clock, failed });
+    const { clock } = context;
+    const warn = (message: string, error: unknown): void => this.#warn(message, error);
+    const failed = (error: unknown): void => warn('signal failed', error);
+    this.#stop = new StopSequence({ allocationId: this.id, driver, clock, failed });
+    const limitMs = record.order?.timeLimitMs ?? null;
+    this.#timeLimit = new TimeLimit({ limitMs, clock, isUp: () => this.requestStop('time-limit'), warn });
     this.#stager = stagerFor(record.order, context);
-    const parts = { order: record.order, driver, stager: this.#stager, clock: context.clock };
+    this.#start = new CommandStart({
+      ...{ driver, stager: this.#stager, clock, warn },
+      goOn: (next) => this.#unlessStopped(next),
+      staged: () => this.#timeLimit.cancel(),
+      failed: (end) => this.end({ end, ...NO_OUTPUT }),
+    });
+    this.#conclusion = new Conclusion({
+      ...{ stager: this.#stager, clock },
+      stopReason: () => this.record.stopReason,
+      keeping: (end) => this.#keepingFiles(end),
+      ended: (end) => this.end(end),
+    });
+    const parts = { order: record.order, driver, stager: this.#stager, clock };
     this.#diskWatch = diskWatchFor({ ...parts, exceeded: () => this.#diskIsUsedUp() });
   }
 
@@ -131,7 +130,7 @@ export class SupervisedAttempt {
     if (this.#isLaunched || !this.isLive || this.record.order === null) return;
     const secret = missingSecret(order);
     if (secret === undefined) this.#granted = order;
-    else this.end({ kind: 'rejected', message: `its secret "${secret}" was removed` }, NO_OUTPUT);
+    else this.end({ end: { kind: 'rejected', message: `its secret "${secret}" was removed` }, ...NO_OUTPUT });
   }
 
   /** Hands it to its driver; does nothing when that has been done, or when it is to stop. */
@@ -149,8 +148,9 @@ export class SupervisedAttempt {
     this.#times.launched();
     this.#timers.set('preparing', PREPARING_REPORT_MS, () => this.#context.listener.changed(this));
     this.#context.listener.launched(this.id);
-    if (this.#stager) this.#stageIn(this.#stager, granted);
-    else this.#tryStart(granted, 1);
+    // It counts anew from the command's start; here it keeps a slow source from holding the node.
+    if (this.#stager) this.#timeLimit.watch(this.#times.now());
+    this.#start.begin(granted);
   }
 
   /** Puts the reason on disk, then stops it. Idempotent: the first reason counts. */
@@ -166,7 +166,7 @@ export class SupervisedAttempt {
     if (!this.isLive) return;
     const { stopReason } = this.record;
     if (recovery.kind === 'ended') {
-      this.#conclude(recovery);
+      this.#conclusion.begin(recovery);
       return;
     }
     if (recovery.kind === 'running') {
@@ -179,95 +179,41 @@ export class SupervisedAttempt {
   driverEvent(event: DriverEvent): void {
     if (!this.isLive || this.#isHalted) return;
     if (event.kind === 'started') this.#started(0);
-    else this.#conclude(event);
+    else this.#conclusion.begin(event);
   }
 
-  end(end: AllocationEnd, output: OutputBytes, { usage = {}, image, staging }: EndDetails = {}): void {
+  end(end: ReportedEnd): void {
     if (!this.isLive) return;
     this.#diskWatch?.stop();
     this.#granted = undefined;
-    this.#timers.cancelAll();
-    this.#stop.cancel();
-    const used = this.#times.usage({ ...usage, ...this.#context.gpuMeter?.end(this.id) }, this.#stager);
-    const reported = {
-      ...{ end, ...output },
-      ...(used === undefined ? {} : { usage: used }),
-      ...(image === undefined ? {} : { image }),
-      ...(staging === undefined ? {} : { staging }),
-    };
+    this.#cancelTimers();
+    const { usage: counted, ...rest } = end;
+    const usage = this.#times.usage({ ...counted, ...this.#context.gpuMeter?.end(this.id) }, this.#stager);
     this.#times.enterPhase();
-    this.#kept.end(reported).catch((error: unknown) => this.#warn('end could not be put on file', error));
-    this.#context.listener.ended(this.id, output);
+    const saved = this.#kept.end(usage === undefined ? rest : { ...rest, usage });
+    saved.catch((error: unknown) => this.#warn('end could not be put on file', error));
+    this.#context.listener.ended(this.id, end);
     this.#context.listener.changed(this);
   }
 
   halt(): void {
     this.#isHalted = true;
     this.#diskWatch?.stop();
-    this.#timers.cancelAll();
-    this.#stop.cancel();
+    this.#cancelTimers();
     this.#stager?.abort();
   }
 
-  /** The time limit counts anew from the command's start; here it keeps a slow source from holding the node. */
-  #stageIn(stager: Stager, granted: StartOrder): void {
-    this.#watchTimeLimit(this.#times.now());
-    const goOn = (next: () => void): void => {
-      if (this.#isHalted || !this.isLive) return;
-      if (this.record.stopReason !== null) this.#endUnstarted();
-      else next();
-    };
-    stager.in(granted).then(
-      (prepared) => {
-        goOn(() => {
-          this.#timers.cancel('time-limit');
-          this.#tryStart(prepared, 1);
-        });
-      },
-      (error: unknown) => {
-        const kind = isAppError(error, 'unreachable') ? 'rejected' : 'start-failed';
-        goOn(() => this.end({ kind, message: textOf(error) }, NO_OUTPUT));
-      },
-    );
+  /** The start goes on unless the attempt has ended, or is to stop: then it ends here. */
+  #unlessStopped(next: () => void): void {
+    if (this.#isHalted || !this.isLive) return;
+    if (this.record.stopReason !== null) this.#endUnstarted();
+    else next();
   }
 
-  /** The command is over: what it left is kept before its end is said. */
-  #conclude(result: DriverResult): void {
-    if (this.#isConcluding) return;
-    const { end: how, output } = result;
-    const end = endOf(how, this.record.stopReason);
-    if (!this.#stager || !leavesFiles(end)) {
-      this.end(end, output, result);
-      return;
-    }
-    this.#isConcluding = true;
+  /** The command needs no signal any more, and its time limit holds for what is left to do too. */
+  #keepingFiles(end: AllocationEnd): void {
     this.#stop.cancel();
-    const stager = this.#stager;
-    if (end.kind === 'stopped') this.#timers.set('time-limit', STOPPED_STAGE_OUT_MS, () => stager.abort());
-    else this.#watchTimeLimit(this.#times.startedAt ?? this.#times.now());
-    const cutOffEnd = (): AllocationEnd | undefined => {
-      const { stopReason } = this.record;
-      return end.kind !== 'stopped' && stopReason !== null ? endOf(how, stopReason) : undefined;
-    };
-    void keepOutputs(stager, end, cutOffEnd).then((staged) => {
-      if (this.#isHalted) return;
-      const { usage, image } = result;
-      this.end(staged.end, output, {
-        ...(usage === undefined ? {} : { usage }),
-        ...(image === undefined ? {} : { image }),
-        ...(staged.staging === undefined ? {} : { staging: staged.staging }),
-      });
-    });
-  }
-
-  #tryStart(order: PreparedOrder, tries: number): void {
-    this.driver?.start(order).catch((error: unknown) => {
-      if (this.#isHalted || !this.isLive) return;
-      this.#warn('task could not be started', error);
-      if (this.record.stopReason !== null) this.#endUnstarted();
-      else if (tries >= MAX_START_TRIES) this.end({ kind: 'start-failed', message: textOf(error) }, NO_OUTPUT);
-      else this.#timers.set('retry', START_RETRY_MS * tries, () => this.#tryStart(order, tries + 1));
-    });
+    if (end.kind !== 'stopped') this.#timeLimit.watch(this.#times.startedAt ?? this.#times.now());
   }
 
   #started(startedAgeMs: number): void {
@@ -279,36 +225,21 @@ export class SupervisedAttempt {
     if (this.record.phase.kind !== 'accepted') return;
     this.#enter({ kind: 'running' }, startedAt);
     this.#context.listener.changed(this);
-    this.#watchTimeLimit(startedAt);
+    this.#timeLimit.watch(startedAt);
     this.#diskWatch?.start();
     if (this.record.order !== null) this.#context.gpuMeter?.begin(this.record.order);
   }
 
-  #watchTimeLimit(since: number): void {
-    const limitMs = this.record.order?.timeLimitMs ?? null;
-    if (limitMs === null) return;
-    const leftMs = Math.max(0, since + limitMs - this.#times.now());
-    this.#timers.set('time-limit', leftMs, () => this.#timeIsUp());
-  }
-
-  #timeIsUp(): void {
-    this.requestStop('time-limit').catch((error: unknown) => {
-      if (this.#isHalted) return;
-      this.#warn('time limit could not be put on file', error);
-      this.#timers.set('time-limit', STOP_RETRY_MS, () => this.#timeIsUp());
-    });
-  }
-
   /** What cannot be put on file now is found again by the next measurement. */
   #diskIsUsedUp(): void {
-    if (this.#isConcluding) return;
+    if (this.#conclusion.isUnderWay) return;
     this.requestStop('disk').catch((error: unknown) => this.#warn('disk limit could not be put on file', error));
   }
 
   #enforceStop(): void {
     const { order, phase, stopReason } = this.record;
     if (!this.isLive || order === null || stopReason === null) return;
-    this.#timers.cancel('time-limit');
+    this.#timeLimit.cancel();
     this.#diskWatch?.stop();
     if (!this.#isLaunched) {
       this.#endUnstarted();
@@ -323,7 +254,16 @@ export class SupervisedAttempt {
   }
 
   #endUnstarted(): void {
-    this.end({ kind: 'stopped', reason: this.record.stopReason ?? 'stale', ranMs: 0 }, NO_OUTPUT);
+    const reason = this.record.stopReason ?? 'stale';
+    this.end({ end: { kind: 'stopped', reason, ranMs: 0 }, ...NO_OUTPUT });
+  }
+
+  #cancelTimers(): void {
+    this.#timers.cancelAll();
+    this.#timeLimit.cancel();
+    this.#start.cancel();
+    this.#conclusion.cancel();
+    this.#stop.cancel();
   }
 
   #enter(phase: AttemptPhase, at: number): void {
@@ -332,10 +272,6 @@ export class SupervisedAttempt {
   }
 
   #warn(message: string, error: unknown): void {
-    this.#context.log.warn(message, { allocationId: this.id, error: textOf(error) });
+    this.#context.log.warn(message, { allocationId: this.id, error: messageOf(error) });
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

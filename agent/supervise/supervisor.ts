@@ -216,7 +216,7 @@ export class Supervisor {
     const { driver, phase } = attempt.record;
     if (phase.kind === 'ended') this.#listener.ended(attempt.id, phase.end);
     else if (driver !== null && !this.#drivers.has(driver)) {
-      attempt.end({ kind: 'lost', message: `this node no longer has the driver "${driver}"` }, NO_OUTPUT);
+      attempt.end({ end: { kind: 'lost', message: `this node no longer has the driver "${driver}"` }, ...NO_OUTPUT });
     }
   }
 
