@@ -10,7 +10,7 @@ import { type Registry, startRegistry } from '../kit/registry.js';
 import { until } from '../kit/until.js';
 
 // Some twenty restarts, each with a job to its end.
-t.setTimeout(600_000);
+t.setTimeout(1_200_000);
 
 interface Scene {
   readonly daemon: DockerDaemon;
@@ -43,9 +43,9 @@ async function openScene(t: Test, dockerFlags: readonly string[]): Promise<Scene
 
 t.test('kill -9 at every phase of an attempt (P4, P5)', dockerTests, async (t) => {
   const scene = await openScene(t, ['--live-restore']);
-  for (const [at, victim] of (['agent', 'daemon'] as const).entries()) {
-    for (const [number, phase] of (Object.keys(PHASES) as Phase[]).entries()) {
-      t.test(`the ${victim}, ${phase}`, (t) => killAt(t, scene, { victim, phase, round: 100 * at + number }));
+  for (const victim of ['agent', 'daemon'] as const) {
+    for (const phase of Object.keys(PHASES) as Phase[]) {
+      t.test(`the ${victim}, ${phase}`, (t) => killAt(t, scene, { victim, phase }));
     }
   }
   t.test(
@@ -58,8 +58,8 @@ t.test('kill -9 at every phase of an attempt (P4, P5)', dockerTests, async (t) =
 
 t.test('kill -9 of a daemon that kills its containers when it is back', dockerTests, async (t) => {
   const scene = await openScene(t, []);
-  for (const [number, phase] of (['running', 'stopping', 'ended, not yet reported'] as const).entries()) {
-    t.test(`it is tried again: ${phase}`, (t) => killAt(t, scene, { victim: 'daemon', phase, round: 200 + number }));
+  for (const phase of ['running', 'stopping', 'ended, not yet reported'] as const) {
+    t.test(`it is tried again: ${phase}`, (t) => killAt(t, scene, { victim: 'daemon', phase }));
   }
   t.test('one that is not to be tried again is lost, and its output kept', (t) => lost(t, scene, []));
   t.test('also when the agent was killed while the daemon was away', (t) => lost(t, scene, scene.cluster.agents));
@@ -72,9 +72,7 @@ async function lost(
   agents: readonly Daemon[],
   agentsAre: 'first' | 'last' = 'first',
 ): Promise<void> {
-  const nap = `999.${randomInt(1_000_000)}`;
-  const watch = new CommandWatch(`sleep\0${nap}`);
-  t.teardown(() => watch.stop());
+  const { nap, watch } = aNap(t);
   const command = ['sh', '-c', `echo begun; sleep ${nap}`];
   const submitted = await cluster.berth([...RUN, '--retry', '1', '--image', 'busybox:local', '--', ...command]);
   const jobId = submitted.stdout.trim();
@@ -95,19 +93,23 @@ async function lost(
   await until('no container is left', () => daemon.docker('ps', '-aq').trim() === '');
 }
 
+/** Its own duration makes the command known among all processes; it ends when it is let go. */
+function aNap(t: Test): { readonly nap: string; readonly watch: CommandWatch } {
+  const nap = `999.${randomInt(1_000_000)}`;
+  const watch = new CommandWatch(`sleep\0${nap}`);
+  t.teardown(() => watch.stop());
+  return { nap, watch };
+}
+
 interface Round {
   readonly victim: 'agent' | 'daemon';
   readonly phase: Phase;
-  readonly round: number;
 }
 
-async function killAt(t: Test, scene: Scene, { victim, phase, round }: Round): Promise<void> {
+async function killAt(t: Test, scene: Scene, { victim, phase }: Round): Promise<void> {
   const { cluster, daemon } = scene;
   const { berth, api } = cluster;
-  // Its own duration makes the command known among all processes.
-  const nap = `${phase === 'stopping' ? 5 : 1}.0${String(round).padStart(3, '0')}`;
-  const watch = new CommandWatch(`sleep\0${nap}`);
-  t.teardown(() => watch.stop());
+  const { nap, watch } = aNap(t);
   const reached = phase === 'running' ? undefined : dockerTells(daemon, PHASES[phase]);
   const script =
     phase === 'stopping' ? `trap '' TERM; echo begun; sleep ${nap}; echo done` : `echo begun; sleep ${nap}; echo done`;
@@ -115,8 +117,10 @@ async function killAt(t: Test, scene: Scene, { victim, phase, round }: Round): P
   const jobId = submitted.stdout.trim();
   if (phase === 'stopping' || phase === 'running') await until('the command runs', () => watch.seen.size > 0);
   if (phase === 'stopping') await berth(['cancel', jobId, '--reason', 'test']);
+  if (phase === 'ended, not yet reported') watch.letGo();
   await reached;
   await killAndRestart(scene, victim);
+  watch.letGo();
 
   const wait = await berth(['wait', jobId], { timeoutMs: 60_000 });
   const tasks = await api.tasks(jobId);
@@ -207,12 +211,13 @@ function dockerTells({ socketPath }: DockerDaemon, action: string): Promise<void
 
 const LOOK_MS = 20;
 
-/** Counts the processes that have had a command line. */
+/** Counts the processes that have had a command line, and ends them when they are let go. */
 class CommandWatch {
   readonly seen = new Set<string>();
   mostAtOnce = 0;
   /** How many there were at the last look. */
   now = 0;
+  #areLetGo = false;
   readonly #timer: NodeJS.Timeout;
 
   constructor(commandLine: string) {
@@ -221,11 +226,24 @@ class CommandWatch {
       for (const pid of found) this.seen.add(pid);
       this.now = found.length;
       this.mostAtOnce = Math.max(this.mostAtOnce, found.length);
+      if (this.#areLetGo) for (const pid of found) end(Number(pid));
     }, LOOK_MS);
+  }
+
+  letGo(): void {
+    this.#areLetGo = true;
   }
 
   stop(): void {
     clearInterval(this.#timer);
+  }
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

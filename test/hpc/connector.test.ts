@@ -121,13 +121,16 @@ const CASES: Readonly<Record<string, (t: Test, site: ReturnType<typeof startSite
     t.notMatch(second.stderr(), /submitted/);
   },
 
-  'a controller that is down for a while is waited for, with its cause': async (t, { slurm, run }) => {
-    const connector = run('outage', { command: ['sh', '-c', 'sleep 4; exit 6'] });
+  'a controller that is down for a while is waited for, with its cause': async (t, { slurm, run, folder }) => {
+    const go = `${folder}/outage.go`;
+    const command = ['sh', '-c', `until [ -e ${go} ]; do sleep 0.1; done; exit 6`];
+    const connector = run('outage', { command });
     await until('it runs', () => /is running/.test(connector.stderr()));
     slurm.stopController();
     await until('it says so', () =>
       /paused \(unavailable\): .*; tried again in \d+ s, and the job goes on/.test(connector.stderr()),
     );
+    writeFileSync(go, '');
     slurm.startController();
     t.equal(await connector.exitCode, 6, connector.stderr());
   },

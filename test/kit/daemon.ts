@@ -13,8 +13,8 @@ export interface DaemonOptions {
 }
 
 const READY_POLL_MS = 25;
-const READY_LIMIT_MS = 30_000;
-const STOP_LIMIT_MS = 10_000;
+const READY_LIMIT_MS = 90_000;
+const STOP_LIMIT_MS = 30_000;
 const LOG_TAIL_LINES = 20;
 
 /** A real process of ours that can be killed and started again as the same daemon: same folder, same port. */

@@ -1,5 +1,5 @@
 const POLL_MS = 20;
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
 
 /** Waits for what another process does and no event tells of. Throws, naming it, after the limit. */
 export async function until(
