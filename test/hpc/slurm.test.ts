@@ -41,11 +41,6 @@ function failureOf(asked: Promise<unknown>): Promise<HpcErrorKind | undefined> {
   );
 }
 
-function forgetting(slurm: Slurm): (id: string) => Promise<void> {
-  const ids = (): string[] => slurm.tool('squeue', '--states=all', '--noheader', '--format=%A').split('\n');
-  return (id) => until(`${id} is forgotten`, () => !ids().includes(id));
-}
-
 t.test('Slurm by the tools of this machine', { ...slurmTests, buffered: true }, async (t) => {
   const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
   const bench: HpcBench = {
@@ -54,7 +49,7 @@ t.test('Slurm by the tools of this machine', { ...slurmTests, buffered: true }, 
     open: openWith(slurm.env, {}),
     closedPartition: 'closed',
     estimates: true,
-    forget: forgetting(slurm),
+    forget: slurm.forget,
     outage: { begin: slurm.stopController, end: slurm.startController },
   };
   hpcBackendConformance(t, () => bench);
@@ -142,7 +137,7 @@ t.test('Slurm over slurmrestd', { ...slurmTests, buffered: true }, async (t) => 
     stagingRoot: `${slurm.folder}/jobs`,
     open,
     closedPartition: 'closed',
-    forget: forgetting(slurm),
+    forget: slurm.forget,
     outage: { begin: slurm.stopController, end: slurm.startController },
     differs: { submitsTwice: true },
   };

@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { until } from './until.js';
 
 /** A real Slurm of the test's own. */
 export interface Slurm {
@@ -16,6 +17,11 @@ export interface Slurm {
   /** Stops the controller; jobs go on. */
   stopController(): void;
   startController(): void;
+  /** The same of slurmdbd, where it is a `site`. */
+  stopAccounting(): void;
+  startAccounting(): void;
+  /** Waits until the controller no longer knows a job that has ended. */
+  forget(id: string): Promise<void>;
 }
 
 const UP_LIMIT_MS = 120_000;
@@ -26,6 +32,8 @@ export const slurmTests =
 
 export interface SlurmNeeds {
   readonly rest?: true;
+  /** With accounting, memory that is enforced, and partitions that are preempted. */
+  readonly site?: true;
   /** Public keys of somebody else's, whose tokens slurmrestd takes too. */
   readonly jwksFile?: string;
   readonly minJobAgeSeconds?: number;
@@ -56,6 +64,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       ...path,
       TMPDIR: tmpdir(),
       SLURM_REST: needs.rest ? '1' : '0',
+      SLURM_SITE: needs.site ? '1' : '0',
       ...(needs.jwksFile === undefined ? {} : { SLURM_JWKS: needs.jwksFile }),
       SLURM_MESSAGE_TIMEOUT: String(needs.messageTimeoutSeconds ?? 2),
       SLURM_MIN_JOB_AGE: String(needs.minJobAgeSeconds ?? 300),
@@ -65,18 +74,28 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
   });
   if (status !== 0) throw new Error(`Slurm did not come up: ${stderr}`);
   const env = { ...path, SLURM_CONF: join(folder, 'etc/slurm.conf') };
+  const tool = (file = '', ...argv: string[]): string =>
+    execFileSync(file, argv, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  // With TERM they write their state down first; what they forget when they are killed is not ours to test.
+  const stop = (daemon: string): void => {
+    const pid = Number(readFileSync(join(folder, `run/${daemon}.pid`), 'utf8'));
+    process.kill(pid, 'SIGTERM');
+    waitUntil(`${daemon} has ended`, () => !isAlive(pid));
+  };
   return {
-    folder,
-    env,
+    ...{ folder, env, tool },
     restUrl: /^SLURM_REST=(.*)$/m.exec(stdout)?.[1] ?? '',
-    tool: (file = '', ...argv) =>
-      execFileSync(file, argv, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }),
-    // With TERM it writes its state down first; what it forgets when it is killed is not ours to test.
-    stopController: () => {
-      const pid = Number(readFileSync(join(folder, 'run/slurmctld.pid'), 'utf8'));
-      process.kill(pid, 'SIGTERM');
-      waitUntil('slurmctld has ended', () => !isAlive(pid));
+    stopController: () => stop('slurmctld'),
+    stopAccounting: () => stop('slurmdbd'),
+    startAccounting: () => {
+      const socket = { MYSQL_UNIX_PORT: join(folder, 'database/socket') };
+      spawnSync('slurmdbd', [], { env: { ...env, ...socket }, stdio: 'ignore', timeout: UP_LIMIT_MS });
+      waitUntil('slurmdbd answers', () => spawnSync('sacct', ['--jobs=1'], { env }).status === 0);
     },
+    forget: (id) =>
+      until(`${id} is forgotten`, () => {
+        return !tool('squeue', '--states=all', '--noheader', '--format=%F').split('\n').includes(id);
+      }),
     startController: () => {
       waitUntil('slurmctld answers', () => {
         if (spawnSync('scontrol', ['ping'], { env, encoding: 'utf8' }).stdout.includes(' UP')) return true;
