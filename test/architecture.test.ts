@@ -119,7 +119,10 @@ const LAYERS: readonly checks.Layer[] = [
   // The HPC bridge: what is decided without asking anybody, the port, and what is behind it.
   {
     name: 'hpc port',
-    files: ['coordinator/hpc/backend.ts', 'coordinator/hpc/perform-step.ts', 'coordinator/hpc/secret-files.ts'],
+    files: [
+      ...['coordinator/hpc/backend.ts', 'coordinator/hpc/perform-step.ts', 'coordinator/hpc/secret-files.ts'],
+      ...['coordinator/hpc/witnesses.ts', 'coordinator/hpc/explain-end.ts'],
+    ],
     mayImport: ['shared', 'hpc policy'],
     nature: 'closed',
   },

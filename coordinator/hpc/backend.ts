@@ -15,6 +15,9 @@ export interface HpcBackend {
   /** What the system itself expects of jobs that have not been submitted; absent where it says nothing of that. */
   readonly outlook?: QueueOutlook;
 
+  /** What the system remembers of jobs that its controller has forgotten; absent where that is nothing. */
+  readonly accounting?: Accounting;
+
   /**
    * Looks whether jobs can be submitted as configured: connection, credentials, partition, a staging root that can be
    * written. Changes nothing but that it makes the staging root. May be repeated.
@@ -37,8 +40,8 @@ export interface HpcBackend {
   find(tag: string, signal: AbortSignal): Promise<readonly RemoteJob[]>;
 
   /**
-   * The state of many jobs by one call to the controller; what it has forgotten is asked for in accounting by one
-   * more. An id that is missing from the answer is known to neither, which is no error.
+   * The state of many jobs by one call to the controller. It forgets what has ended, single tasks of an array too: an id
+   * that is missing from the answer is no error.
    */
   statusOf(ids: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, RemoteJob>>;
 
@@ -47,6 +50,17 @@ export interface HpcBackend {
 
   /** Gives up connections; nothing may be called any more. */
   close(): Promise<void>;
+}
+
+export interface Accounting {
+  /**
+   * Of these jobs those that have ended; by one call, where the system has one for many. May be repeated.
+   *
+   * An id that is missing from the answer is not known, or not known to have ended: accounting lags behind the
+   * controller, and at times is never told. Of an array any part may be missing; one that ended before it was taken
+   * apart is told without tasks.
+   */
+  endedOf(ids: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, RemoteJob>>;
 }
 
 export interface QueueOutlook {

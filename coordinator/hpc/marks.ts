@@ -56,27 +56,16 @@ export function jobOfMarks(marks: Marks, tag: string, indexes: Iterable<number>)
 }
 
 /**
- * An array with the tasks that its controller has forgotten while others go on: as they were seen before, else as
- * their marks say; once the rest has ended, a task of which nothing is known has ended too.
+ * An array with the tasks of which nobody else tells: as their marks say; once the rest has ended, a task of which
+ * nothing is known has ended too.
  *
- * @param before  the job when last seen; null when it never was
+ * @param indexes  of all its tasks
  */
-export function withForgottenTasks(job: RemoteJob, marks: Marks, known: KnownTasks): RemoteJob {
+export function withForgottenTasks(job: RemoteJob, marks: Marks, indexes: Iterable<number>): RemoteJob {
   const present = new Set(job.tasks.map(({ index }) => index));
-  const earlier = new Map((known.before?.tasks ?? []).map((task) => [task.index, task]));
-  const found: RemoteTask[] = [];
-  for (const index of known.indexes) {
-    if (present.has(index)) continue;
-    const seen = earlier.get(index);
-    if (seen?.state === 'ended') found.push(seen);
-    else found.push(taskOfMarks(index, marks, job.state === 'ended'));
-  }
+  const missing = [...indexes].filter((index) => !present.has(index));
+  const found = missing.map((index) => taskOfMarks(index, marks, job.state === 'ended'));
   return found.length === 0 ? job : jobOfTasks(job.id, job.tag, [...job.tasks, ...found]);
-}
-
-export interface KnownTasks {
-  readonly before: RemoteJob | null;
-  readonly indexes: Iterable<number>;
 }
 
 function taskOfMarks(index: number, marks: Marks, isOver: boolean): RemoteTask {
@@ -84,6 +73,6 @@ function taskOfMarks(index: number, marks: Marks, isOver: boolean): RemoteTask {
   const task = { index, reason: '', nodes: '', requeueCount: 0 };
   if (exitCode !== undefined) return { ...task, state: 'ended', outcome: outcomeOfExitCode(exitCode) };
   if (!isOver) return { ...task, state: 'running', outcome: null };
-  const message = `nobody knows what became of task ${index}: the controller forgot it, and it left no status`;
+  const message = `nobody knows what became of task ${index}: controller and accounting do not know it, and it left no status`;
   return { ...task, state: 'ended', outcome: { kind: 'unknown', message } };
 }

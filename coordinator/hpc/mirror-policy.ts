@@ -15,8 +15,8 @@ import type { MonitoringPeriod } from './target.js';
  * - Trouble is no end. It is said, with a time at which to try again, and the job goes on where it is; only what the
  *   remote side refuses to take at all ends a mirror before it has a job.
  * - That a job is to be canceled is part of the record, and is asked for until the job has ended.
- * - A job that the system no longer knows has ended as its own marks say; without any it is lost, once it has been
- *   asked for often enough.
+ * - A job that the controller no longer knows has ended as accounting says, else as its own marks do; without any it is
+ *   lost, once it has been asked for often enough. While accounting cannot be asked nothing is concluded.
  */
 export type MirrorStep =
   /** Ask for jobs with the tag; if there are none, for marks in the work directory. */
@@ -33,6 +33,8 @@ export type MirrorResult =
   | { readonly kind: 'submitted'; readonly remoteId: string }
   /** Undefined: neither controller, accounting nor marks tell of the job. */
   | { readonly kind: 'status'; readonly job: RemoteJob | undefined }
+  /** The controller does not tell of it, or not of all, and accounting could not be asked. */
+  | { readonly kind: 'unsure'; readonly job: RemoteJob | undefined; readonly error: MirrorError }
   | { readonly kind: 'cancel-sent'; readonly remoteId: string }
   | { readonly kind: 'failed'; readonly step: MirrorStep; readonly error: MirrorError };
 
@@ -66,6 +68,10 @@ export function nextStep(mirror: Mirror, now: EpochMs): MirrorStep {
 /** The record after a step. Throws only if the result belongs to no step of this mirror. */
 export function afterStep(mirror: Mirror, result: MirrorResult, clock: PolicyClock): Mirror {
   if (result.kind === 'failed') return afterFailure(mirror, result, clock.now);
+  if (result.kind === 'unsure') {
+    const trouble = troubleOf(mirror.trouble, result.error, clock.now);
+    return { ...mirror, trouble, job: result.job ?? mirror.job };
+  }
   const calm: Mirror = { ...mirror, trouble: null };
   switch (result.kind) {
     case 'found':

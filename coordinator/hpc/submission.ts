@@ -28,8 +28,14 @@ export interface SubmitOptions {
 
 /** Names within a work directory. */
 export const SCRIPT_FILE = 'job.sh';
-/** What the system itself says of the job. */
-export const SYSTEM_LOG = 'scheduler.log';
+/**
+ * What the system itself says of the job, or of one task of an array.
+ *
+ * @param index  of the task, or the system's word for it; null for a job that is no array
+ */
+export function systemLog(index: number | '%a' | null): string {
+  return index === null ? 'scheduler.log' : `scheduler.${index}.log`;
+}
 /** Inputs that every task of an array copies. */
 export const INPUTS_FOLDER = 'in';
 /** A workspace for each task, by index. */

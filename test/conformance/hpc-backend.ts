@@ -1,12 +1,12 @@
 import type { Test } from 'tap';
 import { type HpcBackend, HpcError } from '../../coordinator/hpc/backend.js';
 import { readMarks } from '../../coordinator/hpc/marks.js';
-import { judge } from '../../coordinator/hpc/perform-step.js';
 import { planJob } from '../../coordinator/hpc/plan-job.js';
 import { parseTarget } from '../../coordinator/hpc/read-target.js';
 import type { HpcErrorKind, RemoteJob, RemoteState } from '../../coordinator/hpc/remote-job.js';
 import { MARKS_FOLDER, outputFile, SCRIPT_FILE, type Submission } from '../../coordinator/hpc/submission.js';
 import type { HpcTarget } from '../../coordinator/hpc/target.js';
+import { judge } from '../../coordinator/hpc/witnesses.js';
 import { isRefusal } from '../../shared/errors.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { until } from '../kit/until.js';
@@ -214,7 +214,7 @@ const PROMISES: Promises = {
       script: 'echo "$BERTH_TASK_INDEX"; exit $((BERTH_TASK_INDEX - 1))',
     });
     const job = await site.reaches(id, 'ended');
-    const whole = await judge(job, { backend: site.backend, submission, before: null }, signal);
+    const whole = await judge({ id, job }, { backend: site.backend, submission, before: null }, signal);
     t.same(
       whole?.tasks.map(({ index, outcome }) => [index, outcome]),
       [
@@ -315,7 +315,7 @@ const PROMISES: Promises = {
     await site.reaches(id, 'ended');
     await forget(id);
     const job = await site.status(id);
-    const judged = await judge(job, { backend: site.backend, submission, before: null }, signal);
+    const judged = await judge({ id, job }, { backend: site.backend, submission, before: null }, signal);
     t.same(judged?.outcome, { kind: 'failed', exitCode: 4, signal: null });
     t.equal(judged?.id, id);
   },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { readAccounting, readQueue } from '../../coordinator/hpc/backends/slurm/slurm-tables.js';
-import { complaintOf, readJobs } from '../../coordinator/hpc/backends/slurm-rest/rest-answers.js';
+import { complaintOf, readJobs, readRecords } from '../../coordinator/hpc/backends/slurm-rest/rest-answers.js';
 import { planOwnScript } from '../../coordinator/hpc/own-script.js';
 import { mapPath } from '../../coordinator/hpc/paths.js';
 import { planJob } from '../../coordinator/hpc/plan-job.js';
@@ -227,6 +227,8 @@ t.test('what Slurm says of a job is read for what it is, in the queue and in acc
   t.match(readQueue(array).get('9'), { state: 'ended', nodes: 'n1,n2', outcome: { kind: 'failed', exitCode: 3 } });
   const accounting = readAccounting('5|CANCELLED by 1000|0:15|n1|x|None\n6_2|FAILED|4:0|n[1-2]|y|None\n');
   t.same(accounting.get('5')?.outcome, { kind: 'canceled' });
+  const again = ['8|REQUEUED|0:0|n1|x|None|100', '8|FAILED|3:0|n2|x|None|200', '8|FAILED|1:0|n9|long-ago|None|50'];
+  t.match(readAccounting(again.join('\n')).get('8'), { nodes: 'n2', requeueCount: 1, outcome: { exitCode: 3 } });
   t.match(accounting.get('6'), { tag: 'y', outcome: { kind: 'failed', exitCode: 4 }, tasks: [{ index: 2 }] });
 });
 
@@ -256,6 +258,20 @@ t.test('newer answers of slurmrestd are read like older ones', async (t) => {
       state: 'running',
       tasks: [{ index: 1, outcome: { exitCode: 3 } }, { index: 2 }, {}, { index: 4 }],
     });
+  }
+  const record = {
+    ...{ job_id: 8, name: 'x', user: 'ann', nodes: 'None assigned', restart_cnt: 0, time: { submission: set(9) } },
+    ...{ state: { current: ['CANCELLED'], reason: 'None' }, exit_code: { return_code: set(0) } },
+  };
+  const array = { job_id: 8, task_id: { set: false, number: 0 } };
+  for (const task of ['0x3C', '2-5%1']) {
+    const job = readRecords({ jobs: [{ ...record, array: { ...array, task } }] }, 'ann').get('8');
+    t.same(
+      job?.tasks.map(({ index }) => index),
+      [2, 3, 4, 5],
+      task,
+    );
+    t.match(job, { state: 'ended', nodes: '', outcome: { kind: 'canceled' } });
   }
   t.equal(complaintOf({ errors: [{ error_number: 2017, description: 'a', error: 'b' }] }), 'a: b');
   t.equal(complaintOf({ errors: [] }), undefined);

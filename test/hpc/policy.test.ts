@@ -14,6 +14,7 @@ import { planJob } from '../../coordinator/hpc/plan-job.js';
 import { parseTarget } from '../../coordinator/hpc/read-target.js';
 import { jobOfTasks, type RemoteJob, type RemoteTask } from '../../coordinator/hpc/remote-job.js';
 import type { HpcTarget } from '../../coordinator/hpc/target.js';
+import { withSeenTasks } from '../../coordinator/hpc/witnesses.js';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { seededRandom } from '../../shared/random.js';
@@ -139,6 +140,17 @@ t.test('a job that nobody knows is lost after several looks and some time, and n
   t.same(gone.step(), { kind: 'done', outcome: { kind: 'canceled' } }, 'it was to go');
 });
 
+t.test('while accounting cannot be asked nothing is concluded, and what is known is kept', async (t) => {
+  const part = aJob({ tasks: [aTask(1, 'ended', { kind: 'completed' })] });
+  const play = new Play().after({ kind: 'found', jobs: [] }, { kind: 'submitted', remoteId: '7' });
+  const error = { kind: 'unavailable', message: 'no database' } as const;
+  for (let count = 0; count <= PATIENCE.missesBeforeLost; count += 1) {
+    play.now += PATIENCE.lostAfterMs;
+    play.after({ kind: 'unsure', job: count === 0 ? part : undefined, error });
+  }
+  t.match(play.mirror, { job: part, phase: { kind: 'watching', missedCount: 0 }, trouble: error });
+});
+
 t.test('a canceled job that a signal ended was canceled, and one that ended by itself was not', async (t) => {
   const outcomes = ([143, 3] as const).map((exitCode) => {
     const play = new Play().after(nothing, submitted, status());
@@ -208,9 +220,9 @@ t.test(
     ]);
     t.equal(jobOfMarks(marks, 'x', [0, 1, 2]), undefined, 'task 2 has not said how it ended');
     t.match(jobOfMarks(marks, 'x', [0, 1]), { id: '5', state: 'ended', outcome: { kind: 'failed', exitCode: 7 } });
-    const seen = jobOfTasks('5', 'x', [aTask(2, 'ended', { kind: 'out-of-memory' })]);
     const rest = jobOfTasks('5', 'x', [aTask(3, 'ended', done)]);
-    const whole = withForgottenTasks(rest, marks, { before: seen, indexes: [0, 1, 2, 3, 4] });
+    const seen = withSeenTasks(rest, { before: jobOfTasks('5', 'x', [aTask(2, 'ended', { kind: 'out-of-memory' })]) });
+    const whole = withForgottenTasks(seen ?? rest, marks, [0, 1, 2, 3, 4]);
     t.same(
       whole.tasks.map(({ outcome }) => outcome?.kind),
       ['completed', 'failed', 'out-of-memory', 'completed', 'unknown'],

@@ -25,6 +25,38 @@ function jobOfRows(id: string, rows: readonly TaskRow[]): RemoteJob {
   return rows.some(({ isArray }) => isArray) ? job : { ...job, tasks: [] };
 }
 
+/** A line of accounting, which may have several of one task: one for each time that it was put back into the queue. */
+export interface RecordRow extends TaskRow {
+  /** Epoch seconds of the submission, or of the return to the queue. */
+  readonly submittedAt: number;
+  /** It stands for tasks that have not been taken out of their array; each that has been is told by itself too. */
+  readonly isShared: boolean;
+}
+
+/** The jobs of accounting, by their newest records, with how often they were put back. */
+export function jobsOfRecords(records: readonly RecordRow[]): Map<string, RemoteJob> {
+  const newest = new Map<string, RecordRow>();
+  const byAge = [...records].sort((left, right) => left.submittedAt - right.submittedAt);
+  for (const record of [...byAge.filter(({ isShared }) => isShared), ...byAge.filter(({ isShared }) => !isShared)]) {
+    const key = `${record.jobId}_${record.index}`;
+    const earlier = newest.get(key);
+    // Ids are given out again after years.
+    const isAgain = earlier !== undefined && earlier.tag === record.tag && !earlier.isShared;
+    newest.set(key, { ...record, requeueCount: isAgain ? earlier.requeueCount + 1 : record.requeueCount });
+  }
+  return jobsOf([...newest.values()].map(({ submittedAt: _, isShared: __, ...row }) => row));
+}
+
+/** Of these jobs, what has ended of those that were asked for. */
+export function endedOf(jobs: ReadonlyMap<string, RemoteJob>, ids: readonly string[]): Map<string, RemoteJob> {
+  const asked = [...pick(jobs, ids).values()].flatMap((job) => {
+    const tasks = job.tasks.filter(({ state }) => state === 'ended');
+    if (tasks.length > 0) return [jobOfTasks(job.id, job.tag, tasks)];
+    return job.state === 'ended' ? [job] : [];
+  });
+  return new Map(asked.map((job) => [job.id, job]));
+}
+
 /** Of these jobs, those that were asked for. */
 export function pick(jobs: ReadonlyMap<string, RemoteJob>, ids: readonly string[]): Map<string, RemoteJob> {
   return new Map(

@@ -5,10 +5,10 @@ import { INPUT_MODE, type InputSpec, type OutputSpec } from '../../../shared/job
 import { eachIndex } from '../../../shared/ranges.js';
 import type { SecretGrant } from '../../../shared/wire/messages.js';
 import type { RemoteFiles } from '../backend.js';
-import { indexesOf } from '../perform-step.js';
 import { localPath } from '../plan-job.js';
 import { writeSecrets } from '../secret-files.js';
 import { INPUTS_FOLDER, SCRIPT_FILE, type Submission, WORKSPACES_FOLDER } from '../submission.js';
+import { indexesOf } from '../witnesses.js';
 import type { LoadedJob } from './load-job.js';
 import { download, upload } from './transfer.js';
 

@@ -41,7 +41,7 @@ export function endOf(outcome: MirrorOutcome, { stopReason, ranMs }: Attempt): A
 function failed({ exitCode, signal }: MirrorOutcome & { readonly kind: 'failed' }, ranMs: number): AllocationEnd {
   if (exitCode !== null) return { kind: 'exited', exitCode, ranMs };
   if (signal !== null) return { kind: 'signaled', signal: signalName(signal), ranMs };
-  return { kind: 'start-failed', message: 'the site could not launch it' };
+  return { kind: 'start-failed', message: 'it could not be launched, or the site does not say its exit code' };
 }
 
 /** Of an array the task, else the job itself; undefined while nothing is known of it. */

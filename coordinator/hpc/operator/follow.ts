@@ -3,8 +3,9 @@ import type { NodeId } from '../../../shared/ids.js';
 import type { Input } from '../../engine/inputs.js';
 import { asHpcError, type HpcBackend } from '../backend.js';
 import { expectChange, type MirrorResult } from '../mirror-policy.js';
-import { isWhole, judge } from '../perform-step.js';
+import type { RemoteJob, RemoteTask } from '../remote-job.js';
 import type { HpcTarget } from '../target.js';
+import { conclude, isSettled, isWhole, type Remote, withSeenTasks } from '../witnesses.js';
 import { taskOf } from './ends.js';
 import type { Output } from './output.js';
 import { isArray, type Member, type RemoteWork } from './remote-work.js';
@@ -17,16 +18,13 @@ export const FOLLOW_LIMITS = {
   cancelAgainMs: 10_000,
 } as const;
 
+type Take = (work: RemoteWork, result: MirrorResult) => Promise<void>;
+
 /**
- * The states of all jobs, by one call. What it tells whole is taken at once, so that it costs the disk one write; where
- * marks must be read, one job comes after the other.
+ * The states of all jobs, by one call. What it tells whole is taken at once, so that it costs the disk one write; for
+ * the rest accounting is asked, by one call more, and where marks must be read, one job comes after the other.
  */
-export async function lookAtAll(
-  works: Works,
-  backend: HpcBackend,
-  take: (work: RemoteWork, result: MirrorResult) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
+export async function lookAtAll(works: Works, backend: HpcBackend, take: Take, signal: AbortSignal): Promise<void> {
   const watched = new Map<string, RemoteWork>();
   for (const work of works.values()) {
     if (work.mirror.phase.kind === 'watching') watched.set(work.mirror.phase.remoteId, work);
@@ -34,17 +32,15 @@ export async function lookAtAll(
   try {
     const jobs = await backend.statusOf([...watched.keys()], signal);
     const taken: Promise<void>[] = [];
+    const rest = new Map<string, Unsettled>();
     for (const [id, work] of watched) {
-      const job = jobs.get(id);
-      if (isWhole(job, work.submission)) taken.push(take(work, { kind: 'status', job }));
+      const remote = remoteOf(work, backend);
+      const seen = withSeenTasks(jobs.get(id), remote);
+      if (isSettled(seen, remote)) taken.push(take(work, { kind: 'status', job: seen }));
+      else rest.set(id, { work, seen });
     }
     await Promise.all(taken);
-    for (const [id, work] of watched) {
-      const job = jobs.get(id);
-      if (isWhole(job, work.submission)) continue;
-      const remote = { backend, submission: work.submission, before: work.mirror.job };
-      await take(work, { kind: 'status', job: await judge(job, remote, signal) });
-    }
+    if (rest.size > 0) await settle(rest, backend, take, signal);
   } catch (error) {
     signal.throwIfAborted();
     const { kind, message } = asHpcError(error, 'looking at jobs');
@@ -54,6 +50,40 @@ export async function lookAtAll(
   }
 }
 
+/** A job of which the controller does not tell all. */
+interface Unsettled {
+  readonly work: RemoteWork;
+  readonly seen: RemoteJob | undefined;
+}
+
+async function settle(
+  rest: ReadonlyMap<string, Unsettled>,
+  backend: HpcBackend,
+  take: Take,
+  signal: AbortSignal,
+): Promise<void> {
+  let accounted: ReadonlyMap<string, RemoteJob> | undefined;
+  try {
+    const ids = [...rest].flatMap(([id, { work, seen }]) => (isWhole(seen, work.submission) ? [] : [id]));
+    if (ids.length > 0) accounted = await backend.accounting?.endedOf(ids, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    const { kind, message } = asHpcError(error, 'asking accounting');
+    // Their trouble alone: what the controller tells of others is seen as ever.
+    for (const { work, seen } of rest.values())
+      await take(work, { kind: 'unsure', job: seen, error: { kind, message } });
+    return;
+  }
+  for (const [id, { work, seen }] of rest) {
+    const told = { seen, accounted: accounted?.get(id) };
+    await take(work, { kind: 'status', job: await conclude(told, remoteOf(work, backend), signal) });
+  }
+}
+
+function remoteOf({ submission, mirror }: RemoteWork, backend: HpcBackend): Remote {
+  return { backend, submission, before: mirror.job };
+}
+
 /** What the engine is to know of a task since the last time; the member remembers that it was told. */
 export function changesOf(work: RemoteWork, member: Member, at: { readonly nodeId: NodeId; now: EpochMs }): Input[] {
   const { allocationId, index } = member;
@@ -61,8 +91,8 @@ export function changesOf(work: RemoteWork, member: Member, at: { readonly nodeI
   const task = job ? taskOf(job, index, isArray(work)) : undefined;
   const inputs: Input[] = [];
   if (!task) return inputs;
-  if (task.nodes !== member.nodes || task.requeueCount !== member.requeueCount) {
-    const { nodes, requeueCount } = task;
+  const { nodes, requeueCount } = keptOf(task, member);
+  if (nodes !== member.nodes || requeueCount !== member.requeueCount) {
     Object.assign(member, { nodes, requeueCount });
     inputs.push({ type: 'mirrorMoved', allocationId, nodes, requeueCount });
   }
@@ -72,6 +102,15 @@ export function changesOf(work: RemoteWork, member: Member, at: { readonly nodeI
     inputs.push({ type: 'agentReported', nodeId: at.nodeId, report });
   }
   return inputs;
+}
+
+/** Not all who tell of an end know where it ran, and how often it was put back. */
+function keptOf(
+  task: Pick<RemoteTask, 'state' | 'nodes' | 'requeueCount'>,
+  member: Member,
+): Pick<RemoteTask, 'nodes' | 'requeueCount'> {
+  const nodes = task.state === 'ended' && task.nodes === '' ? member.nodes : task.nodes;
+  return { nodes, requeueCount: Math.max(task.requeueCount, member.requeueCount) };
 }
 
 /** A task that is to go while others of its array stay. */

@@ -223,16 +223,20 @@ export class Site {
   async #advance(work: RemoteWork, result: MirrorResult): Promise<void> {
     const { clock, target, engine, nodeId, log } = this.#options;
     const idBefore = remoteIdOf(work);
+    // That accounting cannot be asked is the trouble of the job alone: the controller has just answered.
+    const isOwn = result.kind === 'unsure';
+    const known = isOwn ? work.mirror.trouble : this.#trouble;
     work.mirror = afterStep(work.mirror, result, { now: clock.now(), period: target.period });
     const { trouble } = work.mirror;
-    if (trouble && trouble.kind !== this.#trouble?.kind) {
+    if (trouble && trouble.kind !== known?.kind) {
       log.warn('a remote batch system does not do as told', {
         target: nodeId,
         kind: trouble.kind,
         reason: trouble.message,
       });
     }
-    if (trouble || result.kind !== 'failed') this.#trouble = trouble;
+    if (isOwn) this.#trouble = null;
+    else if (trouble || result.kind !== 'failed') this.#trouble = trouble;
     const remoteId = remoteIdOf(work);
     const { tag } = work.submission;
     if (remoteId !== null && remoteId !== idBefore) {

@@ -4,10 +4,10 @@ import type { HpcErrorKind, RemoteJob } from '../../remote-job.js';
 import { firstLine, mustRun, type RemoteShell, type ShellResult } from '../../shell/remote-shell.js';
 import { shellFiles } from '../../shell/shell-files.js';
 import { LOCK_BUSY, submitOnceScript } from '../../shell/submit-once.js';
-import { SCRIPT_FILE, type Submission, type SubmitOptions, SYSTEM_LOG } from '../../submission.js';
+import { SCRIPT_FILE, type Submission, type SubmitOptions, systemLog } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
 import { checkPartition, checkRoot } from '../site-check.js';
-import { jobsOf, pick } from '../task-rows.js';
+import { endedOf, jobsOf, pick } from '../task-rows.js';
 import { rowsOfAccounting, rowsOfQueue } from './sge-answers.js';
 
 /** `qstat -r` writes a job's whole name below its line; this prints the ids of those with the name in `$tag`. */
@@ -29,6 +29,7 @@ export function sgeBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partitio
   };
   return {
     files: shellFiles(shell),
+    accounting: { endedOf: async (ids, signal) => endedOf(await account(shell, ids, signal), ids) },
     check: async (signal) => {
       const [system = '', ...queues] = (await run('qstat -help | head -n 1 && qconf -sql', signal)).trim().split('\n');
       checkPartition(target, queues);
@@ -49,12 +50,7 @@ export function sgeBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partitio
       if (queued.length > 0) return queued;
       return [...(await account(shell, [tag], signal)).values()].filter((job) => job.tag === tag);
     },
-    statusOf: async (ids, signal) => {
-      const found = await queue(signal);
-      const missing = ids.filter((id) => !found.has(id));
-      const accounted = missing.length === 0 ? [] : await account(shell, missing, signal);
-      return pick(new Map([...found, ...accounted]), ids);
-    },
+    statusOf: async (ids, signal) => pick(await queue(signal), ids),
     cancel: async (id, signal) => {
       const result = await shell.run(quoteArgv(['qdel', id]), signal);
       if (result.exitCode !== 0 && explain(result).kind !== 'unknown-job') throw explain(result);
@@ -74,7 +70,7 @@ async function account(
 }
 
 function qsub({ tag, options }: Submission): string[] {
-  const words = ['qsub', '-terse', '-N', tag, '-cwd', '-j', 'y', '-o', SYSTEM_LOG, '-S', '/bin/sh'];
+  const words = ['qsub', '-terse', '-N', tag, '-cwd', '-j', 'y', '-o', systemLog(null), '-S', '/bin/sh'];
   return [...words, ...qsubOptions(options), SCRIPT_FILE];
 }
 

@@ -2,14 +2,16 @@ import type { Clock } from '../../../../shared/clock.js';
 import { isRecord } from '../../../../shared/job-spec/findings.js';
 import { type HpcBackend, HpcError, type RemoteFiles } from '../../backend.js';
 import type { RemoteJob } from '../../remote-job.js';
-import { SUBMITTED_FILE, type Submission, SYSTEM_LOG } from '../../submission.js';
+import { SUBMITTED_FILE, type Submission } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
 import { ask, type HttpRequest, parseJson } from '../http-client.js';
 import type { Credential } from '../means.js';
 import { checkPartition } from '../site-check.js';
+import { slurmLog } from '../slurm/sbatch-options.js';
 import { slurmErrorKind } from '../slurm/slurm-errors.js';
+import { endedOf, pick } from '../task-rows.js';
 import { isSpent } from './json-web-token.js';
-import { complaintOf, numberOf, partitionsOf, readJobs } from './rest-answers.js';
+import { complaintOf, numberOf, partitionsOf, readJobs, readRecords } from './rest-answers.js';
 
 export interface RestOptions {
   readonly clock: Clock;
@@ -40,6 +42,7 @@ export function restBackend(options: RestOptions): HpcBackend {
     readJobs(await client.call({ method: 'GET', path: '/slurm/VERSION/jobs' }, signal), user);
   return {
     files,
+    accounting: { endedOf: async (ids, signal) => endedOf(await accountEach(client, { user, ids }, signal), ids) },
     check: (signal) => checkSite(client, target, signal),
     submit: async (submission, signal) => {
       const body = submitBody(submission, await client.version(signal));
@@ -54,21 +57,12 @@ export function restBackend(options: RestOptions): HpcBackend {
     find: async (tag, signal) => {
       const queued = [...(await queue(signal)).values()].filter((job) => job.tag === tag);
       if (queued.length > 0) return queued;
-      const query = `?users=${encodeURIComponent(user)}&job_name=${encodeURIComponent(tag)}`;
-      return [...(await account(client, { user, path: `/jobs${query}` }, signal)).values()].filter(
-        (job) => job.tag === tag,
-      );
+      // By its name alone: servers before v0.0.39 know no other field that would narrow it down.
+      const path = `/jobs?job_name=${encodeURIComponent(tag)}`;
+      const accounted = await account(client, { user, path }, signal);
+      return [...accounted.values()].filter((job) => job.tag === tag);
     },
-    statusOf: async (ids, signal) => {
-      const found = new Map(await queue(signal));
-      // The interface tells of one forgotten job at a time, and few are forgotten between two rounds.
-      for (const id of ids) {
-        if (found.has(id)) continue;
-        const job = (await account(client, { user, path: `/job/${encodeURIComponent(id)}` }, signal)).get(id);
-        if (job) found.set(id, job);
-      }
-      return new Map([...found].filter(([id]) => ids.includes(id)));
-    },
+    statusOf: async (ids, signal) => pick(await queue(signal), ids),
     cancel: async (id, signal) => {
       try {
         await client.call({ method: 'DELETE', path: `/slurm/VERSION/job/${encodeURIComponent(id)}` }, signal);
@@ -169,6 +163,20 @@ function errorOf(status: number, body: Buffer): HpcError {
   return new HpcError(slurmErrorKind(complaint), complaint);
 }
 
+/** The interface tells of one job at a time, and few are forgotten between two rounds. */
+async function accountEach(
+  client: RestClient,
+  { user, ids }: { readonly user: string; readonly ids: readonly string[] },
+  signal: AbortSignal,
+): Promise<Map<string, RemoteJob>> {
+  const found = new Map<string, RemoteJob>();
+  for (const id of ids) {
+    const job = (await account(client, { user, path: `/job/${encodeURIComponent(id)}` }, signal)).get(id);
+    if (job) found.set(id, job);
+  }
+  return found;
+}
+
 /** A server without a database has no such address, or says that it has none. A broken answer says nothing. */
 async function account(
   client: RestClient,
@@ -176,15 +184,17 @@ async function account(
   signal: AbortSignal,
 ): Promise<Map<string, RemoteJob>> {
   try {
-    return readJobs(await client.call({ method: 'GET', path: `/slurmdb/VERSION${path}` }, signal), user);
+    return readRecords(await client.call({ method: 'GET', path: `/slurmdb/VERSION${path}` }, signal), user);
   } catch (error) {
-    if (error instanceof HpcError && (error.kind === 'unknown-job' || hasNoAccounting(error.message))) return new Map();
+    if (error instanceof HpcError && (error.kind === 'unknown-job' || knowsNothing(error.message))) return new Map();
     throw error;
   }
 }
 
-function hasNoAccounting(message: string): boolean {
-  return message === 'slurmrestd answers 404' || /accounting storage is disabled|not found/i.test(message);
+function knowsNothing(message: string): boolean {
+  return (
+    message === 'slurmrestd answers 404' || /accounting storage is disabled|not found|nothing found/i.test(message)
+  );
 }
 
 async function checkSite(client: RestClient, target: HpcTarget, signal: AbortSignal): ReturnType<HpcBackend['check']> {
@@ -192,7 +202,18 @@ async function checkSite(client: RestClient, target: HpcTarget, signal: AbortSig
   const partitions = partitionsOf(answer);
   checkPartition(target, partitions);
   const version = await client.version(signal);
-  return { system: `slurmrestd, ${version}`, partitions, hasAccounting: false, maxArraySize: null };
+  const hasAccounting = await tellsOfJobs(client, signal);
+  return { system: `slurmrestd, ${version}`, partitions, hasAccounting, maxArraySize: null };
+}
+
+/** Whether it has an accounting that answers: of a job that is not there, it says so. */
+async function tellsOfJobs(client: RestClient, signal: AbortSignal): Promise<boolean> {
+  try {
+    await client.call({ method: 'GET', path: '/slurmdb/VERSION/job/1' }, signal);
+    return true;
+  } catch (error) {
+    return error instanceof HpcError && /nothing found/i.test(error.message);
+  }
 }
 
 function submitBody({ tag, work, script, options }: Submission, version: ApiVersion): unknown {
@@ -204,7 +225,7 @@ function submitBody({ tag, work, script, options }: Submission, version: ApiVers
     name: tag,
     environment: isNew ? Object.entries(ENVIRONMENT).map((pair) => pair.join('=')) : ENVIRONMENT,
     current_working_directory: work,
-    standard_output: `${work}/${SYSTEM_LOG}`,
+    standard_output: `${work}/${slurmLog(options)}`,
     ...(options.account === undefined ? {} : { account: options.account }),
     ...(options.partition === undefined ? {} : { partition: options.partition }),
     ...(options.cpus === undefined ? {} : { cpus_per_task: options.cpus }),

@@ -1,4 +1,4 @@
-import type { SubmitOptions } from '../../submission.js';
+import { type SubmitOptions, systemLog } from '../../submission.js';
 import { formatTimeLimit } from './slurm-words.js';
 
 /** What sbatch must be told, on its command line or as directives. */
@@ -25,4 +25,9 @@ export function sbatchOptions(options: SubmitOptions): string[] {
     ...(options.isExclusive ? ['--exclusive'] : []),
     ...(options.mayRequeue === undefined ? [] : [options.mayRequeue === 'yes' ? '--requeue' : '--no-requeue']),
   ];
+}
+
+/** Each task of an array has a file of its own, so that it is known whom a word is about. */
+export function slurmLog({ array }: Pick<SubmitOptions, 'array'>): string {
+  return systemLog(array === undefined ? null : '%a');
 }

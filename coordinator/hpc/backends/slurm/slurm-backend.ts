@@ -4,11 +4,11 @@ import type { RemoteJob } from '../../remote-job.js';
 import { mustRun, type RemoteShell } from '../../shell/remote-shell.js';
 import { shellFiles } from '../../shell/shell-files.js';
 import { submitOnceScript } from '../../shell/submit-once.js';
-import { SCRIPT_FILE, type Submission, SYSTEM_LOG } from '../../submission.js';
+import { SCRIPT_FILE, type Submission } from '../../submission.js';
 import type { HpcTarget } from '../../target.js';
 import { checkPartition, checkRoot } from '../site-check.js';
-import { pick } from '../task-rows.js';
-import { sbatchOptions } from './sbatch-options.js';
+import { endedOf, pick } from '../task-rows.js';
+import { sbatchOptions, slurmLog } from './sbatch-options.js';
 import { explainSlurm } from './slurm-errors.js';
 import { IN_SECONDS, slurmOutlook } from './slurm-outlook.js';
 import { ACCOUNTING_FORMAT, QUEUE_FORMAT, readAccounting, readQueue } from './slurm-tables.js';
@@ -24,6 +24,10 @@ export function slurmBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partit
   return {
     files: shellFiles(shell),
     outlook: slurmOutlook(shell),
+    accounting: {
+      endedOf: async (ids, signal) =>
+        ids.length === 0 ? new Map() : endedOf(await account(shell, `--jobs=${quote(ids.join(','))}`, signal), ids),
+    },
     check: (signal) => checkSite(shell, target, signal),
     submit: async (submission, signal) => {
       const lookup = `${quoteArgv([...SQUEUE, `--name=${submission.tag}`])} --format=%A`;
@@ -35,13 +39,7 @@ export function slurmBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partit
       if (queued.length > 0) return queued;
       return [...(await account(shell, `--name=${quote(tag)}`, signal)).values()];
     },
-    statusOf: async (ids, signal) => {
-      const found = await queue(signal);
-      const missing = ids.filter((id) => !found.has(id));
-      if (missing.length === 0) return pick(found, ids);
-      const accounted = await account(shell, `--jobs=${quote(missing.join(','))}`, signal);
-      return pick(new Map([...found, ...accounted]), ids);
-    },
+    statusOf: async (ids, signal) => pick(await queue(signal), ids),
     cancel: async (id, signal) => {
       const result = await shell.run(quoteArgv(['scancel', id]), signal);
       if (result.exitCode !== 0 && explainSlurm(result).kind !== 'unknown-job') throw explainSlurm(result);
@@ -54,10 +52,13 @@ export function slurmBackend(shell: RemoteShell, target: Pick<HpcTarget, 'partit
 const SQUEUE = ['squeue', '--me', '--states=all', '--noheader'];
 const QUEUE = `${IN_SECONDS} ${quoteArgv([...SQUEUE, '--array', `--Format=${QUEUE_FORMAT}`])}`;
 
+/** Indexes of an array are otherwise cut short at 64 bytes. */
+const ALL_INDEXES = 'SLURM_BITSTR_LEN=0';
+const SACCT = `${IN_SECONDS} ${ALL_INDEXES} sacct --noheader --parsable2 --allocations --duplicates --starttime=${ACCOUNTING_SINCE} --format=${ACCOUNTING_FORMAT}`;
+
 /** A site without accounting answers with an error, which is as good as knowing nothing. */
 async function account(shell: RemoteShell, which: string, signal: AbortSignal): Promise<Map<string, RemoteJob>> {
-  const options = `--noheader --parsable2 --allocations --starttime=${ACCOUNTING_SINCE} --format=${ACCOUNTING_FORMAT}`;
-  const result = await shell.run(`sacct ${options} ${which}`, signal);
+  const result = await shell.run(`${SACCT} ${which}`, signal);
   if (result.exitCode === 0) return readAccounting(result.stdout);
   if (hasNoAccounting(result)) return new Map();
   throw explainSlurm(result);
@@ -96,7 +97,7 @@ function sbatch({ tag, work, options }: Submission): string[] {
     '--parsable',
     `--job-name=${tag}`,
     `--chdir=${work}`,
-    `--output=${work}/${SYSTEM_LOG}`,
+    `--output=${work}/${slurmLog(options)}`,
     '--open-mode=append',
     ...sbatchOptions(options),
     SCRIPT_FILE,

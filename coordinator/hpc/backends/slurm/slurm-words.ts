@@ -84,6 +84,11 @@ export function readReason(reason: string): string {
   return reason === 'None' || reason === '(null)' ? '' : reason;
 }
 
+/** Of a job that has, or had, none. */
+export function readNodes(nodes: string): string {
+  return nodes === '(null)' || nodes === 'None assigned' ? '' : nodes;
+}
+
 /** Days-hours:minutes:seconds; Slurm counts in minutes and rounds up by itself. */
 export function formatTimeLimit(timeLimitMs: number): string {
   const seconds = Math.ceil(timeLimitMs / 1_000);
