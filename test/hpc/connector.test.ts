@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { below, seededRandom } from '../../shared/random.js';
 import { connectorFiles, type RunningConnector, startConnector } from '../kit/connector.js';
+import { survivesKills } from '../kit/killed-connector.js';
 import { slurmTests, startSlurm } from '../kit/slurm.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
@@ -10,9 +11,8 @@ import { until } from '../kit/until.js';
 t.setTimeout(300_000);
 
 const IS_LONG = process.env.BERTH_TEST_LONG === '1';
-const KILLED_RUNS = IS_LONG ? 20 : 4;
-const KILL_WITHIN_MS = 3_000;
-const PARALLEL = 4;
+const KILLED_RUNS = IS_LONG ? 40 : 4;
+const TOKEN_SECONDS = 3_600;
 
 const CASES: Readonly<Record<string, (t: Test, site: ReturnType<typeof startSite>) => Promise<void>>> = {
   'a job runs with its files there and back, its output is printed, its code is the exit code': async (
@@ -74,36 +74,14 @@ const CASES: Readonly<Record<string, (t: Test, site: ReturnType<typeof startSite
     t.match(waiting.stderr(), /the job was canceled/);
   },
 
-  'killed at any point and started again, there is one remote job, which ran once': async (
-    t,
-    { folder, run, idsOf },
-  ) => {
-    const attempt = async (seed: number): Promise<void> => {
-      const random = seededRandom(seed);
-      const name = `kill-${seed}`;
-      // Half of the runs remember nothing at all on this side.
-      const state = seed % 2 === 0 ? ['--state-dir', join(folder, 'state')] : [];
-      const job = { command: ['sh', '-c', `echo $BERTH_HPC_JOB >>${folder}/${name}.ran; sleep 1; exit ${20 + seed}`] };
-      for (let life = 0; life < 3; life += 1) {
-        const connector = run(name, job, state);
-        const timer = setTimeout(() => connector.child.kill('SIGKILL'), below(random, KILL_WITHIN_MS));
-        const exitCode = await connector.exitCode;
-        clearTimeout(timer);
-        if (exitCode !== 137) break;
-      }
-      const last = run(name, job, state);
-      t.equal(await last.exitCode, 20 + seed, `seed ${seed}: ${last.stderr()}`);
-      const ran = readFileSync(`${folder}/${name}.ran`, 'utf8').trim().split('\n');
-      t.equal(ran.length, 1, `seed ${seed} ran once`);
-      t.same(
-        idsOf(name).filter((id) => id !== ran[0]),
-        [],
-        `seed ${seed} has no other job`,
-      );
+  'killed at any point and started again, there is one remote job, which ran once': async (t, site) => {
+    const overRest = {
+      ...site,
+      run: (name: string, job: object, more: readonly string[]) =>
+        site.run(name, job, [...more, ...site.secrets], site.rest),
     };
-    for (let seed = 0; seed < KILLED_RUNS; seed += PARALLEL) {
-      await Promise.all(Array.from({ length: Math.min(PARALLEL, KILLED_RUNS - seed) }, (_, at) => attempt(seed + at)));
-    }
+    // Each way with a memory of its own and without.
+    await survivesKills(t, (seed) => (seed % 4 < 2 ? site : overRest), [...Array(KILLED_RUNS).keys()]);
   },
 
   'a job that ended and was forgotten while nobody looked still tells its code': async (t, { run, workOf, idsOf }) => {
@@ -181,7 +159,7 @@ t.test('the connector at a real Slurm', slurmTests, async (t) => {
 
 /** A Slurm, and the connector at it. */
 function startSite(t: Test) {
-  const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
+  const slurm = startSlurm(t, { rest: true, minJobAgeSeconds: 3 });
   const folder = temporaryFolder(t);
   const target = {
     backend: 'slurm-local',
@@ -190,6 +168,11 @@ function startSite(t: Test) {
     keep: 'always',
     period: '500ms',
   };
+  const user = userInfo().username;
+  const { backend: _, ...common } = target;
+  const rest = { ...common, backend: 'slurm-rest', endpoint: slurm.restUrl, user, credential: 'token' };
+  const token = slurm.tool('scontrol', 'token', `lifespan=${TOKEN_SECONDS}`, `username=${user}`);
+  writeFileSync(join(folder, 'token'), token.replace('SLURM_JWT=', ''));
   const run = (
     name: string,
     job: string | object,
@@ -203,5 +186,5 @@ function startSite(t: Test) {
       .tool('squeue', '--states=all', '--noheader', '--format=%A', `--name=berth-${name}`)
       .split('\n')
       .filter(Boolean);
-  return { slurm, folder, target, run, workOf, idsOf };
+  return { slurm, folder, target, rest, secrets: ['--secrets-dir', folder], run, workOf, idsOf };
 }

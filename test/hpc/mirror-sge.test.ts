@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -30,15 +29,7 @@ async function aBench(t: Test): Promise<MirrorBench> {
   return {
     ...cluster,
     ...{ running: 'hpc/grid', waiting: 'hpc/shut', shared: sge.folder, holdSubmissions: qsub.hold },
-    inQueue: () => idsIn(execFileSync('qstat', ['-u', '*'], { env: sge.env, encoding: 'utf8' })),
+    inQueue: () => sge.jobs().map(({ id, state }) => `${id} ${state}`),
     outage: { begin: sge.stopMaster, end: sge.startMaster },
   };
-}
-
-/** Columns are the id, priority, name, owner and state, below two lines of head. */
-function idsIn(table: string): readonly string[] {
-  return table.split('\n').flatMap((line) => {
-    const [id = '', , , , state] = line.trim().split(/\s+/);
-    return /^\d+$/.test(id) ? [`${id} ${state}`] : [];
-  });
 }

@@ -1,13 +1,19 @@
+import { join } from 'node:path';
 import t from 'tap';
 import { openBackend } from '../../coordinator/hpc/backends/open-backend.js';
 import { parseTarget } from '../../coordinator/hpc/read-target.js';
 import { systemClock } from '../../shared/clock.js';
 import { isRefusal } from '../../shared/errors.js';
 import { type HpcBench, hpcBackendConformance } from '../conformance/hpc-backend.js';
+import { connectorFiles, startConnector } from '../kit/connector.js';
+import { type KillingSite, survivesKills } from '../kit/killed-connector.js';
 import { sgeTests, startGridEngine } from '../kit/sge.js';
+import { temporaryFolder } from '../kit/temporary-folder.js';
 import { until } from '../kit/until.js';
 
 t.setTimeout(300_000);
+
+const KILLED_RUNS = process.env.BERTH_TEST_LONG === '1' ? 20 : 2;
 
 t.test('Grid Engine by the tools of this machine', sgeTests, async (t) => {
   const sge = startGridEngine(t);
@@ -20,6 +26,18 @@ t.test('Grid Engine by the tools of this machine', sgeTests, async (t) => {
     differs: { cancelIsSignal: true, forgetsWaiting: true },
   };
   hpcBackendConformance(t, () => bench);
+
+  t.test('a connector that is killed at any point and started again has one job, which ran once', async (t) => {
+    const folder = temporaryFolder(t);
+    const target = { ...bench.target, stagingRoot: bench.stagingRoot, period: '500ms', keep: 'always' };
+    const site: KillingSite = {
+      folder,
+      run: (name, job, more) =>
+        startConnector(['run', ...connectorFiles(join(folder, name), target, job), '--name', name, ...more], sge.env),
+      idsOf: (name) => sge.jobs().flatMap((job) => (job.name === `berth-${name}` ? [job.id] : [])),
+    };
+    await survivesKills(t, () => site, [...Array(KILLED_RUNS).keys()]);
+  });
 
   t.test('a master that is down is unavailable, and forgets nothing', async (t) => {
     const target = parseTarget({ ...bench.target, stagingRoot: bench.stagingRoot });

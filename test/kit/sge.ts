@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,8 +9,16 @@ export interface GridEngine {
   readonly folder: string;
   /** The environment of its tools. */
   readonly env: Readonly<Record<string, string>>;
+  /** What waits or runs. */
+  jobs(): readonly SgeJob[];
   stopMaster(): void;
   startMaster(): void;
+}
+
+export interface SgeJob {
+  readonly id: string;
+  readonly name: string;
+  readonly state: string;
 }
 
 const UP_LIMIT_MS = 120_000;
@@ -41,7 +49,14 @@ export function startGridEngine(t: Pick<Test, 'teardown'>): GridEngine {
   return {
     folder,
     env,
+    jobs: () => readJobs(execFileSync('qstat', ['-u', '*', '-r'], { env, encoding: 'utf8' })),
     stopMaster: () => process.kill(Number(readFileSync(join(folder, 'qmaster/qmaster.pid'), 'utf8')), 'SIGKILL'),
     startMaster: () => void spawnSync('sge_qmaster', [], { env, stdio: 'ignore', timeout: UP_LIMIT_MS }),
   };
+}
+
+/** Columns are the id, priority, name cut short, owner and state; lines about each job follow its own. */
+function readJobs(text: string): readonly SgeJob[] {
+  const lines = /^ *(\d+) +\S+ +\S+ +\S+ +(\S+) .*\n +Full jobname: +(\S+)$/gm;
+  return [...text.matchAll(lines)].map(([, id = '', state = '', name = '']) => ({ id, state, name }));
 }

@@ -61,8 +61,7 @@ export class Foresight {
     const question = known && this.#questionOf({ spec, step, target }, known);
     if (!known || !found) return undefined;
     const { site, outlooks } = found;
-    const isPaused = site.trouble !== null && this.#options.clock.now() < site.trouble.retryAt;
-    const ofJobs = isPaused ? troubleWords(site.trouble) : null;
+    const ofJobs = site.trouble && troubleWords(site.trouble);
     const { pricePerCoreHour } = known;
     const said = question ? outlooks.of(question) : null;
     const refused = said?.kind === 'refused' ? `does not take it: ${said.message}` : null;

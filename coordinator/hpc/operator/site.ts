@@ -79,9 +79,12 @@ export class Site {
     if (!this.#isRunning) void this.#run();
   }
 
-  /** Why nothing can be asked of it for now; null when it can. */
+  /**
+   * Why nothing can be asked of it for now; null when it can. It lasts while it is tried again, which may take long, and
+   * no longer than somebody tries.
+   */
   get trouble(): MirrorTrouble | null {
-    return this.#trouble;
+    return this.#works.size > 0 || this.#isPaused() ? this.#trouble : null;
   }
 
   /** What is set up wrongly; undefined when nothing is, or when that cannot be known now. */
@@ -134,7 +137,7 @@ export class Site {
     const { nodeId, clock } = this.#options;
     if (!found) return undefined;
     // What has not been tried since the site let nobody in waits for the same.
-    const trouble = found.work.mirror.trouble ?? (this.#isPaused() ? this.#trouble : null);
+    const trouble = found.work.mirror.trouble ?? this.#trouble;
     return stateOf(found.work, found.member.index, { target: nodeId, now: clock.now(), trouble });
   }
 
