@@ -82,7 +82,7 @@ class StateFile implements Adapter<AgentFile> {
   readonly #path: string;
   readonly #files: TwinFiles;
   /** An attempt is written many times and never changes: a change makes a new record. */
-  readonly #texts = new WeakMap<Attempt, string>();
+  readonly #texts = new WeakMap<Attempt, Uint8Array>();
 
   constructor(path: string) {
     this.#path = path;
@@ -104,21 +104,31 @@ class StateFile implements Adapter<AgentFile> {
 
   async write(file: AgentFile): Promise<void> {
     try {
-      await this.#files.write(this.#textOf(file));
+      await this.#files.write(this.#partsOf(file));
     } catch (cause) {
       throw unavailable(`${this.#path} cannot be written`, cause);
     }
   }
 
-  #textOf({ format, identity, attempts }: AgentFile): string {
-    const texts = attempts.map((attempt) => {
-      const text = this.#texts.get(attempt) ?? JSON.stringify(attempt);
-      this.#texts.set(attempt, text);
-      return text;
-    });
-    return `{"format":${format},"identity":${JSON.stringify(identity)},"attempts":[\n${texts.join(',\n')}\n]}\n`;
+  #partsOf({ format, identity, attempts }: AgentFile): Uint8Array[] {
+    const parts: Uint8Array[] = [
+      Buffer.from(`{"format":${format},"identity":${JSON.stringify(identity)},"attempts":[`),
+    ];
+    for (const [at, attempt] of attempts.entries()) parts.push(at === 0 ? LINE : NEXT_LINE, this.#textOf(attempt));
+    parts.push(END);
+    return parts;
+  }
+
+  #textOf(attempt: Attempt): Uint8Array {
+    const text = this.#texts.get(attempt) ?? Buffer.from(JSON.stringify(attempt));
+    this.#texts.set(attempt, text);
+    return text;
   }
 }
+
+const LINE = Buffer.from('\n');
+const NEXT_LINE = Buffer.from(',\n');
+const END = Buffer.from('\n]}\n');
 
 function checked(value: unknown): AgentFile {
   const file = value as Partial<AgentFile> | null;

@@ -23,6 +23,8 @@ interface Version {
  */
 export class TwinFiles {
   readonly #paths: readonly [string, string];
+  /** Of the version being written; its text begins at MAX_HEADER_BYTES. Kept, since new memory costs more than its use. */
+  #page = Buffer.alloc(STEP_BYTES);
   #sequence = 0;
   /** Which of them the next version goes to. */
   #next: 0 | 1 = 0;
@@ -43,14 +45,28 @@ export class TwinFiles {
     return newest.text;
   }
 
-  /** Resolves when it is on disk. When it rejects, the version before is the newest still. */
-  async write(text: string): Promise<void> {
-    const bytes = Buffer.from(text);
+  /** Resolves when the parts are on disk as one text. When it rejects, the version before is the newest still. */
+  async write(parts: readonly Uint8Array[]): Promise<void> {
     const sequence = this.#sequence + 1;
-    const header = `berth ${sequence} ${bytes.length} ${crc32(bytes).toString(16).padStart(8, '0')}\n`;
-    await place(this.#paths[this.#next], Buffer.concat([Buffer.from(header), bytes]));
+    await place(this.#paths[this.#next], this.#laidOut(parts, sequence));
     this.#sequence = sequence;
     this.#next = this.#next === 0 ? 1 : 0;
+  }
+
+  #laidOut(parts: readonly Uint8Array[], sequence: number): Buffer {
+    const textBytes = parts.reduce((sum, { length }) => sum + length, 0);
+    const end = MAX_HEADER_BYTES + textBytes;
+    if (end > this.#page.length) this.#page = Buffer.alloc(Math.ceil(end / STEP_BYTES) * STEP_BYTES);
+    let at = MAX_HEADER_BYTES;
+    for (const part of parts) {
+      this.#page.set(part, at);
+      at += part.length;
+    }
+    const sum = crc32(this.#page.subarray(MAX_HEADER_BYTES, end)).toString(16).padStart(8, '0');
+    const header = `berth ${sequence} ${textBytes} ${sum}\n`;
+    const from = MAX_HEADER_BYTES - header.length;
+    this.#page.write(header, from, 'latin1');
+    return this.#page.subarray(from, end);
   }
 }
 
