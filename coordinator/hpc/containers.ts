@@ -18,6 +18,9 @@ export interface ContainerCommand {
   readonly command: string;
 }
 
+/** From TERM to KILL, well within the half minute that batch systems wait. */
+const STOP_SECONDS = 5;
+
 /** The shell command that runs a command in a container. The current folder is the workspace, which it sees. */
 export function inContainer(container: ContainerCommand): string {
   const { runtime, image, names, hasGpus, hasSecretFiles, workdir, command } = container;
@@ -35,14 +38,36 @@ export function inContainer(container: ContainerCommand): string {
       const places = hasSecretFiles ? ['BERTH_WORKSPACE', 'BERTH_SECRETS_DIR'] : ['BERTH_WORKSPACE'];
       const env = [...names, ...places].map((name) => ` --env ${quote(name)}`).join('');
       const secrets = hasSecretFiles ? ` --volume "$BERTH_SECRETS_DIR:$BERTH_SECRETS_DIR:ro"` : '';
-      return `podman run --rm${gpus}${env} --volume "$PWD:$PWD"${secrets} --workdir ${start} --entrypoint '' ${quote(image)} ${command}`;
+      const id = '--cidfile "$work/container.$index"';
+      const run = `podman run --rm ${id}${gpus}${env} --volume "$PWD:$PWD"${secrets} --workdir ${start} --entrypoint '' ${quote(image)} ${command}`;
+      return untilStopped(run, `podman rm --force --ignore --time ${STOP_SECONDS} ${id}`, '"$work/container.$index"');
     }
     case 'charliecloud': {
       const own = ` --bind "$PWD:${workspaceIn(runtime)}" --set-env=BERTH_WORKSPACE=${workspaceIn(runtime)}`;
       const secrets = hasSecretFiles ? ` --bind "$BERTH_SECRETS_DIR:/mnt/1" --set-env=BERTH_SECRETS_DIR=/mnt/1` : '';
-      return `ch-run${own}${secrets} --cd ${start} ${quote(image)} -- ${command}`;
+      // It wants to know the user, and not every system tells a job.
+      return `USER="\${USER:-$(id -un)}" ch-run${own}${secrets} --cd ${start} ${quote(image)} -- ${command}`;
     }
   }
+}
+
+/**
+ * Podman's containers are no children of the job, so that nothing ends them with it; and a batch system that ends a job
+ * ends the programs too by which podman passes signals on (seen at Slurm). So the job's shell stops its container itself.
+ */
+function untilStopped(run: string, remove: string, idFile: string): string {
+  return `rm -f ${idFile}
+${run} &
+stop=
+trap 'stop=1' TERM INT
+wait $!
+status=$?
+while [ -z "$stop" ] && kill -0 $! 2>/dev/null; do
+  wait $!
+  status=$?
+done
+[ -z "$stop" ] || ${remove} >/dev/null 2>&1
+(exit $status)`;
 }
 
 /** Where the workspace is within the container, as the shell outside of it writes that. */

@@ -97,12 +97,17 @@ t.test('containers are run by what the site has', async (t) => {
   t.equal(run('apptainer'), `apptainer exec --bind "$PWD" --pwd "$PWD" 'docker://python:3.12' 'python' '-V'`);
   t.match(
     run('podman'),
-    /^podman run --rm --env 'A' .*--env 'BERTH_WORKSPACE' --volume "\$PWD:\$PWD" --workdir "\$PWD" --entrypoint '' 'python:3.12' 'python' '-V'$/,
+    /^podman run --rm --cidfile "\$work\/container.\$index" --env 'A' .*--env 'BERTH_WORKSPACE' --volume "\$PWD:\$PWD" --workdir "\$PWD" --entrypoint '' 'python:3.12' 'python' '-V' &$/,
   );
   t.equal(
     run('charliecloud'),
-    `ch-run --bind "$PWD:/mnt/0" --set-env=BERTH_WORKSPACE=/mnt/0 --cd "/mnt/0" 'python:3.12' -- 'python' '-V'`,
+    `USER="\${USER:-$(id -un)}" ch-run --bind "$PWD:/mnt/0" --set-env=BERTH_WORKSPACE=/mnt/0 --cd "/mnt/0" 'python:3.12' -- 'python' '-V'`,
   );
+  const withGpu = { ...step, resources: { gpus: 1 } };
+  const gpuFlags = { apptainer: '--nv', podman: '--device nvidia.com/gpu=all' };
+  for (const [container, flag] of Object.entries(gpuFlags)) {
+    t.match(taken(plan(withGpu, aTarget({ container }))).script, new RegExp(` ${flag} `), container);
+  }
   t.match(problems(plan(step)), /image: hpc\/slurm-local has no "container"/);
 });
 

@@ -15,6 +15,7 @@ import { isRefusal, type Refusal } from '../../shared/errors.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { connectorFiles, startConnector } from '../kit/connector.js';
 import { aRemoteJob, aTarget, MirrorCoordinator } from '../kit/mirrors.js';
+import { type SiteImages, siteImages } from '../kit/site-images.js';
 import { type Slurm, slurmTests, startSlurm } from '../kit/slurm.js';
 import { startSshd } from '../kit/sshd.js';
 import { until } from '../kit/until.js';
@@ -39,6 +40,7 @@ t.test('a Slurm like that of a site', slurmTests, async (t) => {
   t.test('a job that needs more memory than it asked for is told so, with exit code 137', (t) => memory(t, slurm));
   t.test('what is preempted and put back starts again there, and is no new attempt', (t) => putBack(t, slurm));
   t.test('what is preempted and ended is tried again for free, unless it may not', (t) => preempted(t, slurm));
+  t.test('an image runs by what the site has, and looks the same to its task', (t) => containers(t, slurm));
   t.test('a coordinator that comes back when nothing else is left learns it from accounting', (t) => away(t, slurm));
   t.test('while accounting is down what it would tell is waited for, and all else goes on', (t) =>
     down(t, slurm, ways),
@@ -141,6 +143,49 @@ async function tellsOf(t: Test, backend: HpcBackend, jobs: readonly ForgottenJob
   const tag = jobs[0]?.submission.tag ?? '';
   t.match(await backend.find(tag, signal), [{ tag, state: 'ended', requeueCount: 1 }]);
   t.same(await backend.find('never-was', signal), []);
+}
+
+const ARGUMENT = `it's  "q" $HOME *`;
+
+async function containers(t: Test, slurm: Slurm): Promise<void> {
+  const images = siteImages(t, join(slurm.folder, 'images'));
+  for (const { image, ...runtime } of [images.podman, images.charliecloud, images.apptainer]) {
+    const place = { name: `by-${runtime.container}`, ...runtime };
+    const { coordinator } = await coordinatorAt(t, slurm, place);
+    const says = 'cat in.txt; printf "%s|" "$0" "$1" "$VALUE" "$BERTH_TASK_ID"; wc -c <"$BERTH_SECRETS_DIR/key"';
+    const argv = ['sh', '-c', `${says}; cd "$BERTH_WORKSPACE" && echo kept >out; exit 7`, ARGUMENT, ''];
+    const command = await coordinator.submit(
+      aRemoteJob('', {
+        ...{ image, driver: 'docker', run: { kind: 'command', argv }, env: { VALUE: 'a  b' } },
+        inputs: [{ source: { kind: 'content', content: 'in\n' }, to: 'in.txt' }],
+        outputs: [{ path: 'out', required: true }],
+        secrets: [{ name: 'key', file: 'key' }],
+      }),
+    );
+    const run = { kind: 'script', script: '#!/bin/sh\necho "$1"; exit 3\n', args: ['x  y'] } as const;
+    const script = await coordinator.submit(aRemoteJob('', { image, driver: 'docker', run }));
+    t.same(await coordinator.endsOf(command), ['exited 7'], await coordinator.output(`${command}.0#1`, 'stderr'));
+    t.equal(await coordinator.output(`${command}.0#1`), `in\n${ARGUMENT}||a  b|${command}.0|8\n`);
+    const { phase } = coordinator.engine.view.allocations.get(`${command}.0#1` as never) ?? {};
+    t.match(phase, { staging: { outputs: [{ path: 'out', sizeBytes: 5 }] } });
+    t.same(await coordinator.endsOf(script), ['exited 3'], await coordinator.output(`${script}.0#1`, 'stderr'));
+    t.equal(await coordinator.output(`${script}.0#1`), 'x  y\n');
+    if (runtime.container === 'podman') await cancelsIn(t, coordinator, images);
+  }
+  t.match(images.standInArguments(), /^ --bind (\S+) --pwd \1 docker:\/\/busybox:site\n$/);
+}
+
+async function cancelsIn(
+  t: Test,
+  coordinator: MirrorCoordinator,
+  { podman: { image }, ...images }: SiteImages,
+): Promise<void> {
+  const run = { kind: 'command', argv: ['sleep', '600'] } as const;
+  const jobId = await coordinator.submit(aRemoteJob('', { image, driver: 'docker', run }));
+  await until('its container is there', () => images.containers().length === 1);
+  await coordinator.cancel(jobId);
+  t.same(await coordinator.endsOf(jobId), ['stopped canceled']);
+  await until('its container is gone', () => images.containers().length === 0);
 }
 
 async function away(t: Test, slurm: Slurm): Promise<void> {
@@ -249,15 +294,16 @@ async function down(t: Test, slurm: Slurm, ways: Ways): Promise<void> {
   t.same(await second.endsOf(forgotten), ['exited 7']);
 }
 
+/** A name, and fields of the target. */
 interface Place {
   readonly name: string;
-  readonly partition?: string;
+  readonly [field: string]: string;
 }
 
 /** A coordinator with one target, and how to begin another one in its place. */
-async function coordinatorAt(t: Test, slurm: Slurm, { name, partition = 'main' }: Place) {
+async function coordinatorAt(t: Test, slurm: Slurm, { name, ...fields }: Place) {
   const folder = join(slurm.folder, name);
-  const targets = aTarget(join(folder, 'site'), { partition });
+  const targets = aTarget(join(folder, 'site'), { partition: 'main', ...fields });
   const parts = { folder, targets, open: () => localBackend(slurm, targets[0]?.target) };
   const begin = async (): Promise<MirrorCoordinator> => {
     const coordinator = await MirrorCoordinator.begin(parts);
