@@ -83,6 +83,30 @@ export function slotsOnEmpty(demand: DemandClass, node: NodeClass): number {
   return demand.gpus === null ? slots : Math.min(slots, gpuSlots(demand.gpus, node));
 }
 
+interface Meeting {
+  /** An empty node could hold a task now. */
+  readonly couldHold: boolean;
+  readonly slots: number;
+}
+
+/** Both kinds of class are interned and never change, so what is found of a pair stays true. */
+const meetings = new WeakMap<NodeClass, WeakMap<DemandClass, Meeting>>();
+
+/** `obstacleTo` and `slotsOnEmpty`, found once for each pair of classes. */
+export function meetingOf(demand: DemandClass, node: NodeClass): Meeting {
+  let known = meetings.get(node);
+  if (!known) {
+    known = new WeakMap();
+    meetings.set(node, known);
+  }
+  let meeting = known.get(demand);
+  if (!meeting) {
+    meeting = { couldHold: obstacleTo(demand, node) === undefined, slots: slotsOnEmpty(demand, node) };
+    known.set(demand, meeting);
+  }
+  return meeting;
+}
+
 /** A device holds so many parts; a task takes its parts of as many different devices as it asks for. */
 function gpuSlots(demand: GpuDemand, { gpus }: NodeClass): number {
   const parts = gpus

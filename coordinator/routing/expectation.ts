@@ -1,6 +1,6 @@
 import type { EpochMs } from '../../shared/clock.js';
 import { Draft } from '../elastic/policy/draft.js';
-import { LOOK_AHEAD, lookAhead, type QueuePlace, type Waiting, waitingTasks } from '../elastic/policy/look-ahead.js';
+import { LOOK_AHEAD, type QueuePlace, type Waiting, waitingTasks } from '../elastic/policy/places.js';
 import { serveWaiting } from '../elastic/policy.js';
 import type { DemandClass } from '../model/demand.js';
 import { slotsOnEmpty } from '../model/feasible.js';
@@ -13,7 +13,7 @@ export interface Queue {
   readonly others: readonly Waiting[];
   readonly position: number;
   readonly own: QueuePlace;
-  /** How many of its tasks are looked at. */
+  /** How many of its tasks, or gangs, are looked at. */
   readonly count: number;
 }
 
@@ -31,7 +31,8 @@ export function queueOf(
   const later = others.findIndex(
     ({ of }) => of.priority < priority || (of.priority === priority && of.sequence > job.sequence),
   );
-  const count = Math.max(1, Math.min(step.counts.queued, Math.max(MAX_TASKS, step.demand.gangSize ?? 0)));
+  const { gangSize = 1 } = step.demand;
+  const count = Math.max(1, Math.min(Math.floor(step.counts.queued / gangSize), MAX_TASKS));
   return { others, position: later < 0 ? others.length : later, own, count };
 }
 
@@ -55,12 +56,10 @@ export function expectationOf(
   const waiting = [...others.slice(0, position), ...tasks, ...others.slice(position)];
   const draft = new Draft(view, waiting, now);
   serveWaiting(draft);
-  const { starts } = lookAhead(draft.places, waiting, { now });
+  const { starts } = draft.lookAhead(draft.places, waiting);
   const known = starts.slice(position, position + count).filter((at) => at < now + LOOK_AHEAD.neverMs);
-  const isWhole = known.length === count;
-  const lastAt = isWhole ? Math.max(...known) : null;
-  const startAt = demand.gangSize === undefined ? (known[0] ?? null) : lastAt;
-  return { startAt, lastAt, draft };
+  const lastAt = known.length === count ? Math.max(...known) : null;
+  return { startAt: known[0] ?? null, lastAt, draft };
 }
 
 /**

@@ -6,6 +6,9 @@ import type { Instance } from '../model/instance.js';
 import type { Pool } from '../model/pool.js';
 import type { ClusterView } from '../model/state.js';
 import { explainRoom } from './explain-room.js';
+import { slotsIn } from './outlook.js';
+import { roomOf } from './room.js';
+import { isUsable } from './slot.js';
 import type { WaitReason } from './wait-reason.js';
 
 export interface MachinePolicy {
@@ -36,7 +39,9 @@ export function explainRoomAndMachines(view: ClusterView, demand: DemandClass, p
   if (fitting.length === 0) return reason;
   const coming = nextMachine(view, fitting, policy.now);
   if (coming) return explainComing(coming, policy.now);
-  const obstacles = fitting.flatMap((pool) => obstacleOf(view, pool, policy) ?? []).slice(0, SHOWN_POOLS);
+  const obstacles = fitting
+    .flatMap((pool) => obstacleOf(view, pool, policy) ?? obstacleToGang(view, pool, demand) ?? [])
+    .slice(0, SHOWN_POOLS);
   const { details } = reason;
   const more = details === undefined ? {} : { details };
   if (reason.code === 'capacity') {
@@ -106,6 +111,20 @@ function obstacleOf(view: ClusterView, pool: Pool, { now, troubleOf }: MachinePo
   const count = machinesOf(view, pool).filter(({ phase }) => phase.kind !== 'suspended').length;
   if (count >= max) return `pool ${name} is at its max of ${max}`;
   return quota !== null && count >= quota ? `pool ${name} is at its quota of ${quota}` : undefined;
+}
+
+/** Its ranks start together, so that machines are started for all of them or for none. */
+function obstacleToGang(view: ClusterView, pool: Pool, demand: DemandClass): string | undefined {
+  const { gangSize } = demand;
+  if (gangSize === undefined) return undefined;
+  let free = 0;
+  for (const node of view.nodes.values()) if (isUsable(node)) free += slotsIn(roomOf(view, node), demand, gangSize);
+  const needed = Math.ceil((gangSize - free) / slotsOnEmpty(demand, pool.nodeClass));
+  const { name, max, quota } = pool.spec;
+  const onCount = machinesOf(view, pool).filter(({ phase }) => phase.kind !== 'suspended').length;
+  const left = Math.min(max, quota ?? max) - onCount;
+  if (needed <= left) return undefined;
+  return `its ${gangSize} ranks need ${needed} more machines of pool ${name} at once, which can have ${left}`;
 }
 
 function machinesOf(view: ClusterView, { spec }: Pool): Instance[] {

@@ -7,7 +7,7 @@ import type { Allocation } from '../model/allocation.js';
 import type { DemandClass } from '../model/demand.js';
 import type { Node } from '../model/node.js';
 import { type ClusterView, stepOf } from '../model/state.js';
-import { give, hasRoom, positionsOf, type Room, roomOf, type Share, shareFor, shareOf, take } from './room.js';
+import { give, hasFree, hasRoom, positionsOf, type Room, roomOf, type Share, shareFor, shareOf, take } from './room.js';
 import { openGpus } from './slot.js';
 
 /** A task that is to start, and for how long it would hold its place at most; Infinity without a time limit. */
@@ -86,14 +86,26 @@ export function* roomsOver(
   }
 }
 
-/** How many tasks of the demand fit into the room at once, counted up to a most. Cost: O(counted). */
+/** How many tasks of the demand fit into the room at once, counted up to a most. Cost: O(counted) with GPUs, else O(1). */
 export function slotsIn(room: Room, demand: DemandClass, most: number): number {
-  if (!hasRoom(room, demand)) return 0;
-  if (most === 1) return 1;
+  return hasRoom(room, demand) ? slotsFree(room, demand, most) : 0;
+}
+
+/** The same on a node that could hold such a task when empty. */
+export function slotsFree(room: Room, demand: DemandClass, most: number): number {
+  if (!hasFree(room, demand)) return 0;
+  if (most === 1 || demand.exclusive) return 1;
+  if (demand.gpus === null) return Math.min(most, copiesIn(room.free, demand.resources));
   const copy = { ...room, gpuMillis: [...room.gpuMillis] };
   let count = 0;
-  for (; count < most && hasRoom(copy, demand); count += 1) takeOne(copy, demand);
+  for (; count < most && hasFree(copy, demand); count += 1) takeOne(copy, demand);
   return count;
+}
+
+function copiesIn(free: Resources, { cpuMillis, memoryMiB, diskMiB }: Resources): number {
+  const times = (amount: number, each: number): number => (each === 0 ? Infinity : Math.floor(amount / each));
+  const { cpuMillis: cpu, memoryMiB: memory, diskMiB: disk } = free;
+  return Math.min(times(cpu, cpuMillis), times(memory, memoryMiB), times(disk, diskMiB));
 }
 
 /** A task of the demand takes its place in a room that has it, on the first devices that are open. */

@@ -36,7 +36,12 @@ export function roomOf(view: ClusterView, node: Node): Room {
 
 /** Would a task of the demand fit? */
 export function hasRoom(slot: Slot, demand: DemandClass): boolean {
-  if (!fits(demand.resources, slot.free) || obstacleTo(demand, slot.node.nodeClass)) return false;
+  return hasFree(slot, demand) && obstacleTo(demand, slot.node.nodeClass) === undefined;
+}
+
+/** Is enough free for a task of the demand, which the node could hold when empty? */
+export function hasFree(slot: Slot, demand: DemandClass): boolean {
+  if (!fits(demand.resources, slot.free)) return false;
   if (demand.exclusive) return isEmpty(slot.free, slot.node.inventory.capacity);
   return demand.gpus === null || openGpus(slot, demand.gpus).length >= demand.gpus.count;
 }

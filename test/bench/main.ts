@@ -7,6 +7,7 @@ import { logs } from './logs.js';
 import { mirror } from './mirror.js';
 import { overhead } from './overhead.js';
 import { planning } from './plan.js';
+import { policy } from './policy.js';
 import { scale } from './scale.js';
 import { throughput } from './throughput.js';
 
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, (args: string[]) => Promise<object>>> = {
   mirror,
   overhead,
   plan: planning,
+  policy,
   scale,
   throughput,
 };

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { placesNow } from '../../coordinator/elastic/policy/look-ahead.js';
+import { placesNow } from '../../coordinator/elastic/policy/places.js';
 import { JoinTickets } from '../../coordinator/gateway/join-tickets.js';
 import { applyEvent } from '../../coordinator/model/apply.js';
 import { type BerthEvent, EVENT_VERSION } from '../../coordinator/model/events.js';

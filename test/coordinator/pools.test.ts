@@ -220,6 +220,24 @@ t.test('a task that waits for a machine says so, and until when', async (t) => {
   t.match((await server.get('/v1/jobs/j1')).body, { counts: { placed: 1 }, waitingReason: full });
 });
 
+t.test('a gang that needs more machines at once than its pool may have gets none, and says so', async (t) => {
+  const server = await serverOf(t);
+  await put(server, 'small', SMALL);
+  const whole = { command: ['true'], resources: { cpus: 4 } };
+  await server.submit(whole);
+  await ordered(server, 1);
+  await server.engine.handle({ type: 'machineCreated', instanceId: MACHINE, ref: 'vm-7' });
+  await server.join(NODE);
+  await server.submit({ ...whole, array: '1-3', gang: true });
+  await server.submit({ command: ['true'], allowFutureNodes: true, constraints: ['label:pool=other'] });
+  t.match((await server.get('/v1/jobs/j2')).body, {
+    waitingReason: /its 3 ranks need 3 more machines of pool small at once, which can have 2$/,
+  });
+  t.equal(server.engine.view.instances.size, 1);
+  await put(server, 'small', { ...SMALL, max: 4 });
+  await ordered(server, 4);
+});
+
 t.test('who waits behind others for machines is told when, by what the pool has learnt', async (t) => {
   const server = await serverOf(t);
   await put(server, 'small', { ...SMALL, max: 2, times: { boot: '40s' } });

@@ -14,13 +14,11 @@ import { type History, measure } from '../../coordinator/simulate/measure.js';
 import { parseScenario } from '../../coordinator/simulate/read-scenario.js';
 import { allowed, type Scenario } from '../../coordinator/simulate/scenario.js';
 import { simulate } from '../../coordinator/simulate/simulate.js';
-import { present } from '../../shared/assert.js';
 import type { Clock } from '../../shared/clock.js';
 import { isRefusal } from '../../shared/errors.js';
 import { jobIdOf } from '../../shared/ids.js';
 import { silentLog } from '../../shared/log.js';
 import { seededRandom } from '../../shared/random.js';
-import { randomScenario } from '../bench/arrival-scripts.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
 const TIMES = 'times: { boot: 600s, resume: 100s, off: 50s }';
@@ -95,6 +93,30 @@ arrivals: a.csv`;
   t.strictSame(
     history.orders.filter(({ atMs }) => atMs > 0),
     [],
+  );
+});
+
+t.test('machines for a gang are started all at once, when all of its ranks will start, or none is', async (t) => {
+  const textOf = (max: number): string => `window: 3h
+pools:
+  - { name: p, node: { cpus: 4, memory: 16GiB }, ${TIMES}, max: ${max}, warm: 2, idle: 60s }
+jobs:
+  long: { run: 1h, timeLimit: 1h, exclusive: true, resources: { cpus: 4, memory: 1GiB } }
+  longer: { run: 2h, timeLimit: 2h, exclusive: true, resources: { cpus: 4, memory: 1GiB } }
+  trio: { run: 5m, exclusive: true, array: 0-2, gang: true, resources: { cpus: 4, memory: 1GiB } }
+arrivals: a.csv`;
+  const lived = async (max: number): Promise<readonly [number[], number | null | undefined]> => {
+    const rows = ['long-1,long,0', 'longer-1,longer,0', 'trio-1,trio,2200'];
+    const { orders, jobs } = await simulate(read(textOf(max), rows));
+    // When the two have just come, more of their kind are expected.
+    const ordered = orders.map(({ atMs }) => Math.round(atMs / 1_000)).filter((at) => at >= 2_200);
+    return [ordered, jobs.find(({ id }) => id === 'trio-1')?.startMs];
+  };
+  t.strictSame(await lived(5), [[2200, 2200, 2200], 2_800_000], 'three more may be had, and it has them');
+  t.strictSame(
+    await lived(4),
+    [[2400, 2400], 3_600_000],
+    'two would wait for a third: they come a little sooner than that',
   );
 });
 
@@ -353,38 +375,3 @@ arrivals: a.csv`;
   t.match(missing, { problems: [{ field: 'arrivals', message: 'cannot be read: no such file' }] });
   t.end();
 });
-
-t.test('a cluster on which everything happens sixty times as fast does the same', async (t) => {
-  for (const seed of [6, 9]) {
-    const { scenario } = randomScenario(seed);
-    const [usual, fast] = [scenario, faster(scenario, 60)].map(async (each) => {
-      const { waits: found, nodeHours } = measure(await simulate(each), each.pools, each.windowMs);
-      return { waitSeconds: found.all?.mean ?? 0, hours: nodeHours.total };
-    });
-    const [slowly, quickly] = [await present(usual, 'usual'), await present(fast, 'fast')];
-    const told = `seed ${seed}: ${JSON.stringify({ slowly, quickly })}`;
-    t.ok(Math.abs(quickly.waitSeconds * 60 - slowly.waitSeconds) < 5 + 0.1 * slowly.waitSeconds, told);
-    t.ok(Math.abs(quickly.hours * 60 - slowly.hours) < 0.05 * slowly.hours, told);
-  }
-});
-
-/** The same work and machines, each time a part of what it was. */
-function faster(scenario: Scenario, speedup: number): Scenario {
-  const part = (durationMs: number): number => Math.round(durationMs / speedup);
-  return {
-    ...scenario,
-    windowMs: scenario.windowMs === null ? null : part(scenario.windowMs),
-    pools: scenario.pools.map((pool) => ({
-      ...pool,
-      idleMs: part(pool.idleMs),
-      times: {
-        bootMs: part(pool.times.bootMs),
-        resumeMs: part(pool.times.resumeMs),
-        offMs: part(pool.times.offMs),
-      },
-    })),
-    arrivals: scenario.arrivals.map((arrival) => {
-      return { ...arrival, submitMs: part(arrival.submitMs), runMs: part(arrival.runMs) };
-    }),
-  };
-}

@@ -1,6 +1,6 @@
 import type { EpochMs } from '../../../shared/clock.js';
 import type { DemandClass } from '../../model/demand.js';
-import { slotsOnEmpty } from '../../model/feasible.js';
+import { meetingOf } from '../../model/feasible.js';
 import type { Instance } from '../../model/instance.js';
 import { isLasting, type Pool } from '../../model/pool.js';
 import type { ClusterView } from '../../model/state.js';
@@ -86,7 +86,7 @@ export type Source =
   | { readonly kind: 'await'; readonly instance: Instance; readonly leadMs: number }
   | { readonly kind: 'request'; readonly leadMs: number };
 
-export function sourceOf(fleet: Fleet, now: EpochMs): Source | undefined {
+export function sourceOf(fleet: Fleet, now: EpochMs, atOnce = orderedAtOnce(fleet)): Source | undefined {
   const { pool, closing, suspended, parking, count, unansweredCount } = fleet;
   const { bootMs, resumeMs } = pool.times;
   if (pool.intake.kind !== 'enabled') return undefined;
@@ -99,7 +99,7 @@ export function sourceOf(fleet: Fleet, now: EpochMs): Source | undefined {
   if (going && going.readyAt - now < bootMs)
     return { kind: 'await', instance: going.instance, leadMs: going.readyAt - now };
   if (isCooling || count >= Math.min(pool.spec.max, pool.spec.quota ?? pool.spec.max)) return undefined;
-  return unansweredCount < orderedAtOnce(fleet) ? { kind: 'request', leadMs: bootMs } : undefined;
+  return unansweredCount < atOnce ? { kind: 'request', leadMs: bootMs } : undefined;
 }
 
 /** What has been found not to be worth it is looked at again after this part of the time that its machines take to come. */
@@ -125,8 +125,9 @@ export const ANSWER_MS = 5_000;
  * has to mend is nobody's home as long as there is another.
  */
 export function fleetsFor(demand: DemandClass, fleets: readonly Fleet[]): readonly Fleet[] {
-  const able = fleets.filter(({ pool }) => pool.intake.kind === 'enabled' && slotsOnEmpty(demand, pool.nodeClass) > 0);
-  const priceOf = ({ pool }: Fleet): number => pool.spec.prices.onPerHour / slotsOnEmpty(demand, pool.nodeClass);
+  const slotsOn = ({ pool }: Fleet): number => meetingOf(demand, pool.nodeClass).slots;
+  const able = fleets.filter((fleet) => fleet.pool.intake.kind === 'enabled' && slotsOn(fleet) > 0);
+  const priceOf = (fleet: Fleet): number => fleet.pool.spec.prices.onPerHour / slotsOn(fleet);
   const [home] = able.toSorted(
     (left, right) => Number(isBroken(left)) - Number(isBroken(right)) || priceOf(left) - priceOf(right),
   );

@@ -3,7 +3,7 @@ import { slotsOf } from '../../../shared/pool-spec/contradictions.js';
 import { WHOLE_GPU_MILLIS } from '../../../shared/resources.js';
 import type { Draft } from './draft.js';
 import type { Fleet } from './fleet.js';
-import type { Place } from './look-ahead.js';
+import type { Place } from './places.js';
 
 /** Orders what is to be there whatever comes: machines, machines that are on, room. */
 export function keepFloors(draft: Draft): void {

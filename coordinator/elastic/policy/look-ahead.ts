@@ -1,170 +1,272 @@
 import type { EpochMs } from '../../../shared/clock.js';
-import type { NodeId } from '../../../shared/ids.js';
-import { WHOLE_GPU_MILLIS } from '../../../shared/resources.js';
 import type { DemandClass } from '../../model/demand.js';
+import { meetingOf } from '../../model/feasible.js';
 import { MinHeap } from '../../model/heap.js';
-import type { ReadyStep } from '../../model/lanes.js';
-import type { Node } from '../../model/node.js';
-import type { Pool } from '../../model/pool.js';
-import { type ClusterView, stepOf } from '../../model/state.js';
-import { orderQueue } from '../../scheduler/order.js';
-import { slotsIn, takeOne, togetherOf } from '../../scheduler/outlook.js';
-import type { PlanPolicy } from '../../scheduler/plan.js';
-import { give, hasRoom, type Room, roomOf, type Share, shareOf } from '../../scheduler/room.js';
-import { usableNodes } from '../../scheduler/slot.js';
-
-/** A node that is there, or will be. */
-export interface Place {
-  readonly nodeId: NodeId;
-  /** Undefined for nodes that are in none. */
-  readonly pool: string | undefined;
-  readonly room: Room;
-  readonly readyAt: EpochMs;
-  /** What its tasks will give back, as far as it is known when. */
-  readonly releases: readonly { readonly at: EpochMs; readonly share: Share }[];
-}
-
-/** A task that waits, and how long it is expected to run. */
-export interface Waiting {
-  readonly demand: DemandClass;
-  readonly runMs: number;
-  readonly of: QueuePlace;
-}
-
-/** Whose task it is, and where that is in the queue. */
-export type QueuePlace = Pick<ReadyStep, 'jobId' | 'step' | 'priority' | 'sequence'>;
-
-export const LOOK_AHEAD = {
-  /** Waiting tasks that are looked at; what is behind them is looked at when they are served. */
-  maxWaiting: 500,
-  /** A task that has run for longer than expected will run for this part of that still, and for as long as it is late. */
-  overdueShare: 0.2,
-  /** A task that will never start waits for so long, for the sake of sums. */
-  neverMs: 24 * 3_600_000,
-} as const;
-
-/** What is there, with the ends of what runs as they are expected. Cost: O(nodes + live allocations). */
-export function placesNow(view: ClusterView, now: EpochMs): Place[] {
-  return usableNodes(view).map((node) => {
-    const releases = [...view.index.usage(node.id).live].flatMap((id) => {
-      const allocation = view.allocations.get(id);
-      if (!allocation) return [];
-      const expectedMs = expectedRunMs(view, allocation.ref.jobId, allocation.ref.step);
-      const startedAt = allocation.startedAt ?? allocation.committedAt;
-      const lateMs = Math.max(0, now - startedAt - expectedMs);
-      const at = Math.max(startedAt + expectedMs, now + Math.max(LOOK_AHEAD.overdueShare * expectedMs, lateMs));
-      return [{ at, share: shareOf(node, allocation) }];
-    });
-    const instanceId = view.index.instanceByNode.get(node.id);
-    const pool = instanceId && view.instances.get(instanceId)?.pool;
-    return { nodeId: node.id, pool, room: roomOf(view, node), readyAt: now, releases };
-  });
-}
-
-/** An empty node of the pool that will join. */
-export function placeComing({ spec, nodeClass }: Pool, nodeId: NodeId, readyAt: EpochMs): Place {
-  const { capacity, gpus, labels, attributes } = nodeClass;
-  const inventory = { capacity, gpus, labels, attributes, drivers: [] };
-  const node = { id: nodeId, inventory, nodeClass } as unknown as Node;
-  const room = { node, free: capacity, gpuMillis: gpus.map(() => WHOLE_GPU_MILLIS) };
-  return { nodeId, pool: spec.name, room, readyAt, releases: [] };
-}
-
-/** Tasks that wait for room, in the order in which they are served; those beyond a limit wait for something else. */
-export function waitingTasks(view: ClusterView, policy: PlanPolicy, now: EpochMs): Waiting[] {
-  const found: Waiting[] = [];
-  const queue = orderQueue(view, policy, now);
-  const left = new Map<unknown, number>();
-  for (const entry of queue) {
-    const step = stepOf(view, entry);
-    if (!step) continue;
-    const together = togetherOf(entry.demand);
-    const task = { demand: entry.demand, runMs: expectedRunMs(view, entry.jobId, entry.step), of: entry };
-    let remaining = left.get(entry) ?? step.counts.queued;
-    while (remaining >= together && queue.take(entry, { count: together })) {
-      for (let rank = 0; rank < together; rank += 1) found.push(task);
-      if (found.length >= LOOK_AHEAD.maxWaiting) return found;
-      remaining -= together;
-      if (queue.isTurnOver) break;
-    }
-    left.set(entry, remaining);
-  }
-  return found;
-}
-
-function expectedRunMs(view: ClusterView, jobId: Parameters<ClusterView['jobs']['get']>[0], name: string): number {
-  const { experience } = view.index;
-  const job = view.jobs.get(jobId);
-  const step = job?.steps.get(name);
-  if (!job || !step) return experience.usualRunMs;
-  return experience.runMs(step.demand, job.spec.name) ?? step.spec.timeLimitMs ?? experience.usualRunMs;
-}
+import type { NodeClass } from '../../model/node.js';
+import { slotsFree, takeOne, togetherOf } from '../../scheduler/outlook.js';
+import { give, hasFree, type Room, type Share } from '../../scheduler/room.js';
+import { LOOK_AHEAD, type Place, type Waiting } from './places.js';
 
 export interface Ahead {
-  /** When each waiting task is expected to start, in their order. */
+  /** When each waiting task, or gang, is expected to start, in their order. */
   readonly starts: readonly EpochMs[];
   /** Slots of the sampled demand that are free at each sampled moment. */
   readonly free: readonly number[];
+  /** Places, ends of tasks and waiting tasks that were looked at. */
+  readonly effort: number;
 }
 
-interface Sample {
+export interface Sample {
   readonly demand: DemandClass;
   readonly moments: readonly EpochMs[];
 }
 
-type Happening =
-  | { readonly kind: 'ready'; readonly place: Place }
-  | { readonly kind: 'release'; readonly room: Room; readonly share: Share }
-  | { readonly kind: 'sample' };
-
 /**
- * Serves the waiting tasks in their order as room comes up, each where it fits, none holding room back for another.
+ * Serves the waiting tasks in their order as room comes up, each where it fits, a gang where all its ranks do, none
+ * holding room back for another.
  *
- * An estimate: it decides about machines, never about tasks.
- * Cost: O((releases + waiting) x demands x places).
+ * An estimate: it decides about machines, never about tasks. Room is looked for where it has just come up, since
+ * elsewhere there was none for anybody a moment ago.
+ * Cost: O(places + (ends before the last start + waiting) x demands that meet there).
  */
 export function lookAhead(
   places: readonly Place[],
   waiting: readonly Waiting[],
-  { now, sample }: { readonly now: EpochMs; readonly sample?: Sample },
+  options: { readonly now: EpochMs; readonly sample?: Sample },
 ): Ahead {
-  const happenings = new MinHeap<Happening>();
-  const rooms: Room[] = [];
-  for (const place of places) happenings.push(place.readyAt, { kind: 'ready', place });
-  for (const at of sample?.moments ?? []) happenings.push(at, { kind: 'sample' });
-  const starts: EpochMs[] = waiting.map(() => now + LOOK_AHEAD.neverMs);
-  const free: number[] = [];
-  const open = new Set(waiting.keys());
-  for (let at = happenings.firstAt(); at !== undefined; at = happenings.firstAt()) {
-    let isSampled = false;
-    while (happenings.firstAt() === at) {
-      const next = happenings.pop();
-      if (next?.kind === 'ready') {
-        const room = { ...next.place.room, gpuMillis: [...next.place.room.gpuMillis] };
-        rooms.push(room);
-        for (const release of next.place.releases)
-          happenings.push(release.at, { kind: 'release', room, share: release.share });
-      } else if (next?.kind === 'release') give(next.room, next.share);
-      else isSampled = true;
-    }
-    const full = new Set<DemandClass>();
-    for (const index of open) {
-      const task = waiting[index];
-      if (!task || full.has(task.demand)) continue;
-      const room = rooms.find((each) => hasRoom(each, task.demand));
-      if (!room) {
-        full.add(task.demand);
-        continue;
-      }
-      happenings.push(at + task.runMs, { kind: 'release', room, share: takeOne(room, task.demand) });
-      starts[index] = at;
-      open.delete(index);
-    }
-    if (isSampled && sample) free.push(rooms.reduce((sum, room) => sum + slotsIn(room, sample.demand, MAX_SLOTS), 0));
-    if (open.size === 0 && free.length === (sample?.moments.length ?? 0)) break;
-  }
-  return { starts, free };
+  return new LookAhead(places, waiting, options).run();
 }
+
+/** Tasks of one demand that wait, in their order. */
+interface Line {
+  readonly demand: DemandClass;
+  readonly positions: number[];
+  next: number;
+  /** Of a gang: room for its ranks, over all nodes. */
+  readonly room: SlotCount | undefined;
+}
+
+/** What may use the nodes of a class, and what counts its slots there. */
+interface Users {
+  readonly lines: ReadonlySet<Line>;
+  readonly counts: readonly SlotCount[];
+}
+
+interface Standing {
+  readonly room: Room;
+  readonly users: Users;
+  /** Those that were there first are filled first. */
+  readonly order: number;
+}
+
+type EndOfTask = Extract<Happening, { kind: 'end' }>;
+
+type Happening =
+  | { readonly kind: 'ready'; readonly place: Place; readonly users: Users }
+  /** Of a task that runs on the place, the one of this number in its releases; the next follows it. */
+  | { readonly kind: 'end'; readonly standing: Standing; readonly place: Place; readonly number: number }
+  | { readonly kind: 'release'; readonly standing: Standing; readonly share: Share }
+  | { readonly kind: 'sample' };
 
 /** More free slots on one node than this are as good as this many. */
 const MAX_SLOTS = 64;
+
+class LookAhead {
+  readonly #waiting: readonly Waiting[];
+  readonly #lines = new Map<DemandClass, Line>();
+  readonly #sample: SlotCount | undefined;
+  readonly #sampleCount: number;
+  readonly #happenings = new MinHeap<Happening>();
+  readonly #starts: EpochMs[];
+  #openCount: number;
+  #standingCount = 0;
+  #effort: number;
+
+  constructor(
+    places: readonly Place[],
+    waiting: readonly Waiting[],
+    { now, sample }: { readonly now: EpochMs; readonly sample?: Sample },
+  ) {
+    this.#waiting = waiting;
+    this.#openCount = waiting.length;
+    this.#effort = waiting.length;
+    this.#starts = waiting.map(() => now + LOOK_AHEAD.neverMs);
+    this.#sample = sample && new SlotCount(sample.demand, MAX_SLOTS);
+    this.#sampleCount = sample?.moments.length ?? 0;
+    for (const [position, { demand }] of waiting.entries()) this.#lineOf(demand).positions.push(position);
+    const usersOf = new Map<NodeClass, Users | undefined>();
+    for (const place of places) {
+      const { nodeClass } = place.room.node;
+      if (!usersOf.has(nodeClass)) usersOf.set(nodeClass, this.#usersOf(nodeClass));
+      const users = usersOf.get(nodeClass);
+      if (users) this.#happenings.push(place.readyAt, { kind: 'ready', place, users });
+    }
+    for (const at of sample?.moments ?? []) this.#happenings.push(at, { kind: 'sample' });
+  }
+
+  run(): Ahead {
+    const free: number[] = [];
+    const happenings = this.#happenings;
+    for (let at = happenings.firstAt(); at !== undefined; at = happenings.firstAt()) {
+      const changed = new Set<Standing>();
+      let isSampled = false;
+      while (happenings.firstAt() === at) {
+        const next = happenings.pop();
+        if (next?.kind === 'ready') changed.add(this.#enter(next));
+        else if (next?.kind === 'end') changed.add(this.#end(next));
+        else if (next?.kind === 'release') changed.add(given(next.standing, next.share));
+        else isSampled = true;
+      }
+      this.#serve(changed, at);
+      if (isSampled && this.#sample) free.push(this.#sample.total);
+      if (this.#openCount === 0 && free.length === this.#sampleCount) break;
+    }
+    return { starts: this.#starts, free, effort: this.#effort };
+  }
+
+  #lineOf(demand: DemandClass): Line {
+    let line = this.#lines.get(demand);
+    if (!line) {
+      const together = togetherOf(demand);
+      line = { demand, positions: [], next: 0, room: together > 1 ? new SlotCount(demand, together) : undefined };
+      this.#lines.set(demand, line);
+    }
+    return line;
+  }
+
+  /** Undefined for nodes that are of no interest. */
+  #usersOf(nodeClass: NodeClass): Users | undefined {
+    const couldHold = ({ demand }: { readonly demand: DemandClass }): boolean => meetingOf(demand, nodeClass).couldHold;
+    const lines = [...this.#lines.values()].filter(couldHold);
+    const counts = [...lines.map(({ room }) => room), this.#sample].filter((count) => count !== undefined);
+    if (lines.length === 0 && counts.filter(couldHold).length === 0) return undefined;
+    return { lines: new Set(lines), counts: counts.filter(couldHold) };
+  }
+
+  #enter({ place, users }: Extract<Happening, { kind: 'ready' }>): Standing {
+    const room = { ...place.room, gpuMillis: [...place.room.gpuMillis] };
+    const standing = { room, users, order: this.#standingCount };
+    this.#standingCount += 1;
+    this.#effort += 1;
+    this.#expectEnd({ kind: 'end', standing, place, number: 0 });
+    return standing;
+  }
+
+  #end({ standing, place, number }: EndOfTask): Standing {
+    this.#expectEnd({ kind: 'end', standing, place, number: number + 1 });
+    const release = place.releases[number];
+    return release ? given(standing, release.share) : standing;
+  }
+
+  #expectEnd(end: EndOfTask): void {
+    const at = end.place.releases[end.number]?.at;
+    if (at === undefined) return;
+    this.#effort += 1;
+    this.#happenings.push(at, end);
+  }
+
+  /** Starts what fits now, given where room has come up. */
+  #serve(changed: ReadonlySet<Standing>, at: EpochMs): void {
+    const lines = new Set<Line>();
+    for (const standing of changed) {
+      recount(standing);
+      for (const line of standing.users.lines) if (line.next < line.positions.length) lines.add(line);
+    }
+    const standings = [...changed].sort((left, right) => left.order - right.order);
+    // Within a moment room only shrinks: what has been passed by a line is passed for good.
+    const passed = new Map<Line, number>();
+    for (let line = foremost(lines); line; line = foremost(lines)) {
+      const shares = line.room ? sharesOfGang(line, line.room) : sharesOfOne(line, standings, passed);
+      if (shares.length === 0) {
+        lines.delete(line);
+        continue;
+      }
+      this.#start(line, shares, at);
+      if (line.next >= line.positions.length) lines.delete(line);
+    }
+  }
+
+  #start(line: Line, shares: readonly Holding[], at: EpochMs): void {
+    const position = line.positions[line.next] ?? 0;
+    const runMs = this.#waiting[position]?.runMs ?? 0;
+    for (const { standing, share } of shares) {
+      this.#happenings.push(at + runMs, { kind: 'release', standing, share });
+      recount(standing);
+    }
+    this.#starts[position] = at;
+    line.next += 1;
+    this.#openCount -= 1;
+  }
+}
+
+interface Holding {
+  readonly standing: Standing;
+  readonly share: Share;
+}
+
+/** Takes the place of the line's next task; nothing when there is none. */
+function sharesOfOne(line: Line, standings: readonly Standing[], passed: Map<Line, number>): readonly Holding[] {
+  for (let place = passed.get(line) ?? 0; place < standings.length; place += 1) {
+    const standing = standings[place];
+    if (!standing?.users.lines.has(line) || !hasFree(standing.room, line.demand)) continue;
+    passed.set(line, place);
+    return [{ standing, share: takeOne(standing.room, line.demand) }];
+  }
+  passed.set(line, standings.length);
+  return [];
+}
+
+/** Takes the places of all ranks of the line's next gang, or none. */
+function sharesOfGang({ demand }: Line, room: SlotCount): readonly Holding[] {
+  let left = togetherOf(demand);
+  if (room.total < left) return [];
+  const found: Holding[] = [];
+  for (const [standing, slots] of room.slots) {
+    for (let taken = Math.min(slots, left); taken > 0; taken -= 1, left -= 1) {
+      found.push({ standing, share: takeOne(standing.room, demand) });
+    }
+    if (left === 0) break;
+  }
+  return found;
+}
+
+/** How many tasks of a demand fit on all nodes together, kept up to date node by node. */
+class SlotCount {
+  readonly demand: DemandClass;
+  readonly slots = new Map<Standing, number>();
+  total = 0;
+  readonly #mostOnOne: number;
+
+  constructor(demand: DemandClass, mostOnOne: number) {
+    this.demand = demand;
+    this.#mostOnOne = mostOnOne;
+  }
+
+  recount(standing: Standing): void {
+    const slots = slotsFree(standing.room, this.demand, this.#mostOnOne);
+    this.total += slots - (this.slots.get(standing) ?? 0);
+    this.slots.set(standing, slots);
+  }
+}
+
+function recount(standing: Standing): void {
+  for (const count of standing.users.counts) count.recount(standing);
+}
+
+function given(standing: Standing, share: Share): Standing {
+  give(standing.room, share);
+  return standing;
+}
+
+/** The line whose next task is the first of all. */
+function foremost(lines: ReadonlySet<Line>): Line | undefined {
+  let first: Line | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const line of lines) {
+    const position = line.positions[line.next] ?? least;
+    if (position >= least) continue;
+    first = line;
+    least = position;
+  }
+  return first;
+}

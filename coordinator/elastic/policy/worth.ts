@@ -5,7 +5,7 @@ import type { ClusterView } from '../../model/state.js';
 import { expectedFor, shortageRates } from './arrivals.js';
 import type { Draft } from './draft.js';
 import type { Fleet } from './fleet.js';
-import { lookAhead, type Place } from './look-ahead.js';
+import type { Place } from './places.js';
 
 /**
  * What waiting is worth: a second of one task's waiting weighs as much as so many seconds of a machine that is on.
@@ -40,9 +40,10 @@ export function forecast(
   draft: Draft,
   { fleet, places, horizonMs, patienceMs }: Question,
 ): Forecast | undefined {
-  const { now, waiting } = draft;
+  const { now } = draft;
+  // Gangs are not foreseen: a machine for a part of one is of no use.
   const demands = [...view.index.experience.demands].filter(
-    (demand) => draft.fleetsFor(demand)[0]?.pool === fleet.pool,
+    (demand) => demand.gangSize === undefined && draft.isHome(demand, fleet),
   );
   const expected = expectedFor(view, { pool: fleet.pool, demands, now });
   if (!expected) return undefined;
@@ -50,7 +51,7 @@ export function forecast(
   const offsets = Array.from({ length: SAMPLES }, (_, step) => (step + 0.5) * stepMs);
   const patience = Math.floor(patienceMs / stepMs);
   const moments = Array.from({ length: SAMPLES + patience }, (_, step) => now + (step + 0.5) * stepMs);
-  const { free } = lookAhead(places, waiting, { now, sample: { demand: expected.demand, moments } });
+  const { free } = draft.lookAhead(places, draft.waitingBeside(expected.demand), { demand: expected.demand, moments });
   const soon = offsets.map((_, step) => Math.max(...free.slice(step, step + patience + 1)));
   const rates = shortageRates(expected, soon, offsets);
   let left = 1;
