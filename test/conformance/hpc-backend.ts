@@ -118,7 +118,15 @@ class Site {
   }
 
   async status(id: string): Promise<RemoteJob | undefined> {
-    return (await this.backend.statusOf([id], signal)).get(id);
+    return (await this.statuses([id])).get(id);
+  }
+
+  /** Where ended jobs are told of by accounting alone, by that. */
+  async statuses(ids: readonly string[]): Promise<Map<string, RemoteJob>> {
+    const found = await this.backend.statusOf(ids, signal);
+    const missing = ids.filter((id) => !found.has(id));
+    const accounted = missing.length === 0 ? [] : ((await this.backend.accounting?.endedOf(missing, signal)) ?? []);
+    return new Map([...found, ...accounted]);
   }
 
   async reaches(id: string, ...states: readonly RemoteState[]): Promise<RemoteJob> {
@@ -299,10 +307,10 @@ const PROMISES: Promises = {
     const jobs = await Promise.all(['exit 0', 'exit 1', 'sleep 30'].map((script) => site.submit({ script })));
     const ids = jobs.map(({ id }) => id);
     await until('two have ended', async () => {
-      const found = await site.backend.statusOf([...ids, '999999'], signal);
+      const found = await site.statuses([...ids, '999999']);
       return [...found.values()].filter(({ state }) => state === 'ended').length === 2;
     });
-    const found = await site.backend.statusOf([...ids, '999999'], signal);
+    const found = await site.statuses([...ids, '999999']);
     t.same([...found.keys()].sort(), [...ids].sort());
     t.same(await site.backend.statusOf([], signal), new Map());
     await site.backend.cancel(ids[2] ?? '', signal);

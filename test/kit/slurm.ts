@@ -93,9 +93,13 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       waitUntil('slurmdbd answers', () => spawnSync('sacct', ['--jobs=1'], { env }).status === 0);
     },
     forget: (id) =>
-      until(`${id} is forgotten`, () => {
-        return !tool('squeue', '--states=all', '--noheader', '--format=%F').split('\n').includes(id);
-      }),
+      until(
+        `${id} is forgotten`,
+        () => {
+          return !tool('squeue', '--states=all', '--noheader', '--format=%F').split('\n').includes(id);
+        },
+        UP_LIMIT_MS,
+      ),
     startController: () => {
       waitUntil('slurmctld answers', () => {
         if (spawnSync('scontrol', ['ping'], { env, encoding: 'utf8' }).stdout.includes(' UP')) return true;
