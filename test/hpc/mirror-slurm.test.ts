@@ -217,7 +217,9 @@ function of(...more: string[]): string[] {
 
 async function outage(t: Test, bench: Bench): Promise<void> {
   const { berth, slurm } = bench;
-  const jobId = await detach(bench, '--target', 'hpc/lab', '--', 'sh', '-c', 'sleep 1; exit 5');
+  const go = join(slurm.folder, 'go-outage');
+  const command = ['sh', '-c', `until [ -e ${go} ]; do sleep 0.1; done; exit 5`];
+  const jobId = await detach(bench, '--target', 'hpc/lab', '--', ...command);
   await until('it is there', async () => /\(job \d+/.test(await reasonOf(bench, jobId)));
   slurm.stopController();
   await until('that is said', async () =>
@@ -226,6 +228,7 @@ async function outage(t: Test, bench: Bench): Promise<void> {
   const alone = await detach(bench, ...of('-t', '7m', '--prefer', 'price'));
   const why = (await berth(['why', alone])).stdout;
   t.match(why, /main goes to pool\/small: the only one .*\n.*\n {3}hpc\/lab +- +cannot be asked \(unavailable\)/);
+  writeFileSync(go, '');
   slurm.startController();
   t.match(await berth(['wait', jobId]), { exitCode: 5 });
 }
