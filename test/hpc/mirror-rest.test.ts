@@ -30,7 +30,7 @@ interface Bench extends MirrorBench {
 }
 
 async function aBench(t: Test): Promise<Bench> {
-  const slurm = startSlurm(t, { rest: true, messageTimeoutSeconds: 6 });
+  const slurm = startSlurm(t, { rest: true });
   const proxy = await startProxy(t, slurm.restUrl);
   const user = userInfo().username;
   const targets = join(slurm.folder, 'targets.yaml');

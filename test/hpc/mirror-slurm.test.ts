@@ -41,7 +41,7 @@ interface Bench extends MirrorBench {
 }
 
 async function aBench(t: Test): Promise<Bench> {
-  const slurm = startSlurm(t, { minJobAgeSeconds: 6, maxArraySize: MAX_ARRAY_SIZE, messageTimeoutSeconds: 6 });
+  const slurm = startSlurm(t, { minJobAgeSeconds: 6, maxArraySize: MAX_ARRAY_SIZE });
   const calls = countCalls(slurm, ['squeue']);
   const sbatch = heldProgram('sbatch', slurm.folder, slurm.env.PATH ?? '');
   const targets = join(slurm.folder, 'targets.yaml');

@@ -25,6 +25,8 @@ export interface Slurm {
 }
 
 const UP_LIMIT_MS = 120_000;
+/** For which tools wait for a controller that is down. */
+const TOOL_TIMEOUT_SECONDS = 5;
 
 /** Slurm's daemons need root; continuous integration has it, so there these tests are never left out. */
 export const slurmTests =
@@ -38,11 +40,6 @@ export interface SlurmNeeds {
   readonly jwksFile?: string;
   readonly minJobAgeSeconds?: number;
   readonly maxArraySize?: number;
-  /**
-   * For which tools wait for a controller that is down, and the controller for a node: one that is slower, on a busy
-   * machine, has its job put back and held. 2 when absent.
-   */
-  readonly messageTimeoutSeconds?: number;
   /** CPUs that the node claims. */
   readonly cpus?: number;
 }
@@ -66,14 +63,15 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       SLURM_REST: needs.rest ? '1' : '0',
       SLURM_SITE: needs.site ? '1' : '0',
       ...(needs.jwksFile === undefined ? {} : { SLURM_JWKS: needs.jwksFile }),
-      SLURM_MESSAGE_TIMEOUT: String(needs.messageTimeoutSeconds ?? 2),
+      SLURM_TOOL_TIMEOUT: String(TOOL_TIMEOUT_SECONDS),
       SLURM_MIN_JOB_AGE: String(needs.minJobAgeSeconds ?? 300),
       ...(needs.maxArraySize === undefined ? {} : { SLURM_MAX_ARRAY_SIZE: String(needs.maxArraySize) }),
       ...(needs.cpus === undefined ? {} : { SLURM_BENCH_CPUS: String(needs.cpus) }),
     },
   });
   if (status !== 0) throw new Error(`Slurm did not come up: ${stderr}`);
-  const env = { ...path, SLURM_CONF: join(folder, 'etc/slurm.conf') };
+  const env = { ...path, SLURM_CONF: join(folder, 'etc/tools.conf') };
+  const daemonEnv = { ...path, SLURM_CONF: join(folder, 'etc/slurm.conf') };
   const tool = (file = '', ...argv: string[]): string =>
     execFileSync(file, argv, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   // With TERM they write their state down first; what they forget when they are killed is not ours to test.
@@ -89,7 +87,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
     stopAccounting: () => stop('slurmdbd'),
     startAccounting: () => {
       const socket = { MYSQL_UNIX_PORT: join(folder, 'database/socket') };
-      spawnSync('slurmdbd', [], { env: { ...env, ...socket }, stdio: 'ignore', timeout: UP_LIMIT_MS });
+      spawnSync('slurmdbd', [], { env: { ...daemonEnv, ...socket }, stdio: 'ignore', timeout: UP_LIMIT_MS });
       waitUntil('slurmdbd answers', () => spawnSync('sacct', ['--jobs=1'], { env }).status === 0);
     },
     forget: (id) =>
@@ -103,7 +101,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
     startController: () => {
       waitUntil('slurmctld answers', () => {
         if (spawnSync('scontrol', ['ping'], { env, encoding: 'utf8' }).stdout.includes(' UP')) return true;
-        spawnSync('slurmctld', [], { env, stdio: 'ignore', timeout: UP_LIMIT_MS });
+        spawnSync('slurmctld', [], { env: daemonEnv, stdio: 'ignore', timeout: UP_LIMIT_MS });
         return false;
       });
     },
