@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -122,16 +123,12 @@ async function holdsOut(t: Test, bench: Bench): Promise<void> {
 async function nodeFails(t: Test, bench: Bench): Promise<void> {
   const { berth, api, slurm, inQueue } = bench;
   const once = await detach(bench, '--target', 'hpc/lab', '--retry', '1', '--', 'sleep', '600');
-  const again = await detach(
-    bench,
-    '--target',
-    'hpc/lab',
-    '--',
-    'sh',
-    '-c',
-    'if mkdir been; then sleep 600; fi; exit 4',
-  );
-  await until('both run', () => inQueue().filter((line) => line.endsWith('RUNNING')).length === 2);
+  const been = join(slurm.folder, 'been');
+  const command = ['sh', '-c', `if mkdir ${been}; then sleep 600; fi; exit 4`];
+  const again = await detach(bench, '--target', 'hpc/lab', '--', ...command);
+  await until('both run', () => {
+    return existsSync(been) && inQueue().filter((line) => line.endsWith('RUNNING')).length === 2;
+  });
   slurm.tool('scontrol', 'update', 'NodeName=bench', 'State=DOWN', 'Reason=test');
   t.match(await berth(['wait', once]), { exitCode: 125 });
   t.match((await api.tasks(once))[0]?.reason, /a node of the site failed/);
@@ -139,6 +136,10 @@ async function nodeFails(t: Test, bench: Bench): Promise<void> {
     /waits again in the queue of hpc\/lab/.test(await reasonOf(bench, again)),
   );
   const [remoteId = ''] = (inQueue()[0] ?? '').split(' ');
+  // It would wait two minutes, lest what the node still does to the first run is done to the second.
+  await until('its first run has left the node', () => {
+    return spawnSync('pgrep', ['--full', `slurmstepd: .${remoteId}.batch`]).status === 1;
+  });
   slurm.tool('scontrol', 'update', `JobId=${remoteId}`, 'StartTime=now');
   t.match(await berth(['wait', again]), { exitCode: 4 });
 }
