@@ -125,7 +125,7 @@ t.test('volumes are at any absolute path, and leave no trace on the node', { ski
   t.equal(output, [...places.map(() => 'a.nii'), ...seen, ''].join('\n'));
   t.equal(readFileSync(join(scans, 'made'), 'utf8'), `${places.join('\n')}\n`, 'what it wrote is in the volume');
   // Other tests mount what is theirs meanwhile.
-  for (const name of [scans, folder, '/berth-test', ' /srv ']) t.notOk(mountTable().includes(name), name);
+  for (const name of [scans, folder, ' /berth-test/', ' /srv ']) t.notOk(mountTable().includes(name), name);
   t.notOk(existsSync('/berth-test') || existsSync('/mnt/berth-test'));
   await until('no namespace has it any more', () => mountedSomewhere(scans).length === 0);
   await watched.driver.start(shell(neighbour, 'ls -d /berth-test /mnt/berth-test; ls -A /tmp /srv'));
