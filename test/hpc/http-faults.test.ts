@@ -73,13 +73,15 @@ t.test('an answer that breaks off is a site that is not available', async (t) =>
 
 t.test('accounting that cannot be asked concludes nothing, and none there is none', async (t) => {
   const site = await aSite(t);
+  const { accounting } = site.backend;
   for (const breaks of BREAKS) {
     site.accounting = breaks;
-    await t.rejects(site.backend.statusOf(['1'], signal), { kind: 'unavailable', message: /^127/ });
+    t.same(await site.backend.statusOf(['1'], signal), new Map(), 'the states of others are told all the same');
+    await t.rejects(Promise.resolve(accounting?.endedOf(['1'], signal)), { kind: 'unavailable', message: /^127/ });
     await t.rejects(site.backend.find('x', signal), { kind: 'unavailable', message: /^127/ });
   }
   site.accounting = (_, response) => void response.writeHead(404).end('Unable find requested URL.');
-  t.same(await site.backend.statusOf(['1'], signal), new Map());
+  t.same(await accounting?.endedOf(['1'], signal), new Map());
 });
 
 t.test('no connection is kept from one question to the next, which would find it closed', async (t) => {
