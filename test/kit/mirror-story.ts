@@ -19,10 +19,15 @@ export interface MirrorBench extends Cluster {
   readonly outage: { begin(): void; end(): void };
 }
 
-/** What a person sees of remote jobs, whatever the batch system is. */
-export function mirrorStory(t: Test, bench: MirrorBench): void {
-  for (const [title, act] of Object.entries(STORY)) t.test(title, (t) => act(t, bench));
+/** What a person sees of remote jobs, whatever the batch system is; `long` says whether to play what takes long at some. */
+export function mirrorStory(t: Test, bench: MirrorBench, long: { readonly skip?: string } = {}): void {
+  for (const [title, act] of Object.entries(STORY)) t.test(title, LONG.has(title) ? long : {}, (t) => act(t, bench));
 }
+
+const LONG = new Set([
+  'a job that waits there says why, and cancel ends it and one that runs',
+  'while the site is away nothing fails',
+]);
 
 /** The id of a job that was submitted with these words. */
 export async function detach({ berth }: Pick<Cluster, 'berth'>, ...args: string[]): Promise<string> {
