@@ -43,14 +43,16 @@ t.test('Grid Engine by the tools of this machine', sgeTests, async (t) => {
     const target = parseTarget({ ...bench.target, stagingRoot: bench.stagingRoot });
     if (isRefusal(target)) throw new Error(target.detail);
     const backend = bench.open(target);
+    const { signal } = new AbortController();
     sge.stopMaster();
-    await t.rejects(backend.statusOf(['1'], new AbortController().signal), { kind: 'unavailable', message: /commlib/ });
+    await t.rejects(backend.statusOf(['1'], signal), { kind: 'unavailable', message: /commlib/ });
     sge.startMaster();
-    await until('it is back', () =>
-      backend.statusOf(['1'], new AbortController().signal).then(
-        ({ size }) => size === 1,
+    const answers = (): Promise<boolean> =>
+      backend.statusOf(['1'], signal).then(
+        () => true,
         () => false,
-      ),
-    );
+      );
+    await until('it is back', answers);
+    t.equal((await backend.accounting?.endedOf(['1'], signal))?.size, 1);
   });
 });
