@@ -179,7 +179,10 @@ async function containers(t: Test, slurm: Slurm): Promise<void> {
     t.equal(await coordinator.output(`${script}.0#1`), 'x  y\n');
     if (runtime.container === 'podman') await cancelsIn(t, coordinator, images);
   }
-  t.match(images.standInArguments(), /^ --bind (\S+) --pwd \1 docker:\/\/busybox:site\n$/);
+  t.match(
+    images.standInArguments(),
+    /^ --bind (\S+) --bind (\S+\/secrets\/files):\2:ro --pwd \1 docker:\/\/busybox:site\n$/,
+  );
 }
 
 async function cancelsIn(
