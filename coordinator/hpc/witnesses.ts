@@ -25,12 +25,11 @@ export interface Sighting {
   readonly job: RemoteJob | undefined;
 }
 
-/** The job as far as it can be known. Asks nobody while the controller tells all of it. */
-export async function judge(
-  { id, job }: Sighting,
-  remote: Remote,
-  signal: AbortSignal,
-): Promise<RemoteJob | undefined> {
+/** A job as far as it can be known; undefined when nobody knows it. */
+type Known = RemoteJob | undefined;
+
+/** Asks nobody while the controller tells all of it. */
+export async function judge({ id, job }: Sighting, remote: Remote, signal: AbortSignal): Promise<Known> {
   const seen = withSeenTasks(job, remote);
   if (isSettled(seen, remote)) return seen;
   const accounted = isWhole(seen, remote.submission)
@@ -46,11 +45,7 @@ export interface Told {
 }
 
 /** The same, once accounting has been asked for what the controller does not tell. */
-export async function conclude(
-  { seen, accounted }: Told,
-  remote: Remote,
-  signal: AbortSignal,
-): Promise<RemoteJob | undefined> {
+export async function conclude({ seen, accounted }: Told, remote: Remote, signal: AbortSignal): Promise<Known> {
   const { backend, submission } = remote;
   const told = accounted ? withAccounted(seen, accounted, submission) : seen;
   if (isSettled(told, remote)) return told;

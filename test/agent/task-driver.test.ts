@@ -252,6 +252,7 @@ t.test('output that is asked for by its path while its task runs keeps that path
   const { watched, shell, folder } = await withDriver(t);
   const go = join(folder, 'go');
   await watched.driver.start(shell(id, `echo text; until [ -e ${go} ]; do sleep 0.02; done; echo more`));
+  await watched.started(id);
   await until('it has written', async () => (await outputOf(watched, id)) === 'text\n');
   const path = watched.driver.output?.outputFile(id, 'stdout') ?? '';
   t.equal(readFileSync(path, 'utf8'), 'text\n');
