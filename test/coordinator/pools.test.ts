@@ -223,19 +223,22 @@ t.test('a task that waits for a machine says so, and until when', async (t) => {
 t.test('a gang that needs more machines at once than its pool may have gets none, and says so', async (t) => {
   const server = await serverOf(t);
   await put(server, 'small', SMALL);
-  const whole = { command: ['true'], resources: { cpus: 4 } };
-  await server.submit(whole);
-  await ordered(server, 1);
-  await server.engine.handle({ type: 'machineCreated', instanceId: MACHINE, ref: 'vm-7' });
-  await server.join(NODE);
-  await server.submit({ ...whole, array: '1-3', gang: true });
+  // A gang too: of others more may be expected, and a machine ordered for them.
+  const gang = { command: ['true'], resources: { cpus: 4 }, gang: true };
+  await server.submit({ ...gang, array: '1-2' });
+  await ordered(server, 2);
+  for (const number of [1, 2]) {
+    await server.engine.handle({ type: 'machineCreated', instanceId: instanceIdOf(number), ref: `vm-${number}` });
+    await server.join(`small-${number}`);
+  }
+  await server.submit({ ...gang, array: '1-3' });
   await server.submit({ command: ['true'], allowFutureNodes: true, constraints: ['label:pool=other'] });
   t.match((await server.get('/v1/jobs/j2')).body, {
-    waitingReason: /its 3 ranks need 3 more machines of pool small at once, which can have 2$/,
+    waitingReason: /its 3 ranks need 3 more machines of pool small at once, which can have 1$/,
   });
-  t.equal(server.engine.view.instances.size, 1);
-  await put(server, 'small', { ...SMALL, max: 4 });
-  await ordered(server, 4);
+  t.equal(server.engine.view.instances.size, 2);
+  await put(server, 'small', { ...SMALL, max: 5 });
+  await ordered(server, 5);
 });
 
 t.test('who waits behind others for machines is told when, by what the pool has learnt', async (t) => {

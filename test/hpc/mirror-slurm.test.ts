@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -136,11 +135,7 @@ async function nodeFails(t: Test, bench: Bench): Promise<void> {
     /waits again in the queue of hpc\/lab/.test(await reasonOf(bench, again)),
   );
   const [remoteId = ''] = (inQueue()[0] ?? '').split(' ');
-  // It would wait two minutes, lest what the node still does to the first run is done to the second.
-  await until('its first run has left the node', () => {
-    return spawnSync('pgrep', ['--full', `slurmstepd: .${remoteId}.batch`]).status === 1;
-  });
-  slurm.tool('scontrol', 'update', `JobId=${remoteId}`, 'StartTime=now');
+  await slurm.startAgain(remoteId);
   t.match(await berth(['wait', again]), { exitCode: 4 });
 }
 
@@ -218,9 +213,11 @@ function of(...more: string[]): string[] {
 
 async function outage(t: Test, bench: Bench): Promise<void> {
   const { berth, slurm } = bench;
-  const go = join(slurm.folder, 'go-outage');
-  const command = ['sh', '-c', `until [ -e ${go} ]; do sleep 0.1; done; exit 5`];
+  const [begun, go] = [join(slurm.folder, 'begun-outage'), join(slurm.folder, 'go-outage')];
+  const command = ['sh', '-c', `touch ${begun}; until [ -e ${go} ]; do sleep 0.1; done; exit 5`];
   const jobId = await detach(bench, '--target', 'hpc/lab', '--', ...command);
+  // A controller that ends while a node gets a job may find it missing there when it is back, and ends it.
+  await until('it runs', () => existsSync(begun));
   await until('it is there', async () => /\(job \d+/.test(await reasonOf(bench, jobId)));
   slurm.stopController();
   await until('that is said', async () =>

@@ -126,16 +126,9 @@ async function forgottenJobs(slurm: Slurm, backend: HpcBackend): Promise<Forgott
   slurm.tool('scontrol', 'requeue', again);
   slurm.tool('scancel', oneByOne, never, neverAny);
   writeFileSync(gate, '');
-  await startAgain(slurm, again);
+  await slurm.startAgain(again);
   for (const { id } of jobs) await slurm.forget(id);
   return jobs;
-}
-
-/** What was put back would wait two minutes. Slurm fails a job that starts before its first run has left the node. */
-async function startAgain(slurm: Slurm, id: string): Promise<void> {
-  const sacct = ['sacct', '--duplicates', '--noheader', '--parsable2', `--jobs=${id}`, '--format=JobID,State'];
-  await until('its first run is over', () => /\.batch\|(?!RUNNING)/.test(slurm.tool(...sacct)));
-  slurm.tool('scontrol', 'update', `JobId=${id}`, 'StartTime=now');
 }
 
 async function tellsOf(t: Test, backend: HpcBackend, jobs: readonly ForgottenJob[]): Promise<void> {
@@ -252,7 +245,7 @@ async function putBack(t: Test, slurm: Slurm): Promise<void> {
   preempt(slurm);
   await until('it waits again', () => /waits again in the queue of hpc\/site/.test(words()));
   const [, remoteId] = /job (\d+)/.exec(words()) ?? [];
-  await startAgain(slurm, remoteId ?? '');
+  await slurm.startAgain(remoteId ?? '');
   t.same(await coordinator.endsOf(jobId), ['exited 4']);
   const attempt = coordinator.engine.view.allocations.get(`${jobId}.0#1` as never);
   t.match(attempt?.mirror, { remoteId, requeueCount: 1, nodes: 'bench' });

@@ -22,6 +22,11 @@ export interface Slurm {
   startAccounting(): void;
   /** Waits until the controller no longer knows a job that has ended. */
   forget(id: string): Promise<void>;
+  /**
+   * Starts a job that was put back, which would wait two minutes: what the node still does to its first run it would do
+   * to the second.
+   */
+  startAgain(id: string): Promise<void>;
 }
 
 const UP_LIMIT_MS = 120_000;
@@ -98,6 +103,12 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
         },
         UP_LIMIT_MS,
       ),
+    startAgain: async (id) => {
+      await until('its first run has left the node', () => {
+        return spawnSync('pgrep', ['--full', `slurmstepd: .${id}.batch`]).status === 1;
+      });
+      tool('scontrol', 'update', `JobId=${id}`, 'StartTime=now');
+    },
     startController: () => {
       waitUntil('slurmctld answers', () => {
         if (spawnSync('scontrol', ['ping'], { env, encoding: 'utf8' }).stdout.includes(' UP')) return true;

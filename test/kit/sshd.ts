@@ -30,6 +30,8 @@ export async function startSshd(t: Pick<Test, 'teardown'>, env: Readonly<Record<
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', join(folder, name)]);
   }
   const port = await freePort();
+  // bash reads its user's own start file in the first shell of a connection: whatever stands there is none of the tests' affair.
+  const sessionEnv = { SHLVL: '1', ...env };
   const hostPublic = readFileSync(join(folder, 'host.pub'), 'utf8').split(' ').slice(0, 2).join(' ');
   writeFileSync(join(folder, 'known_hosts'), `# host keys\n[127.0.0.1]:${port} ${hostPublic}\n`);
   writeFileSync(
@@ -42,7 +44,7 @@ StrictModes no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
-SetEnv ${Object.entries(env)
+SetEnv ${Object.entries(sessionEnv)
       .map(([name, value]) => `"${name}=${value}"`)
       .join(' ')}
 `,

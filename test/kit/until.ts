@@ -8,8 +8,12 @@ export async function until(
   limitMs: number = LIMIT_MS,
 ): Promise<void> {
   const limit = Date.now() + limitMs;
-  while (!(await isTrue())) {
-    if (Date.now() > limit) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  for (;;) {
+    const askedAt = Date.now();
+    if (await isTrue()) return;
+    const now = Date.now();
+    if (now > limit) throw new Error(`waited in vain: ${what}`);
+    // As long as the question took: what starts programs to answer leaves those that are waited for half of the machine.
+    await new Promise((resolve) => setTimeout(resolve, Math.max(POLL_MS, now - askedAt)));
   }
 }
