@@ -10,7 +10,7 @@ const WARM_UP_COUNT = 10;
 const LENGTHS: readonly (readonly [seconds: number, runs: number])[] = [
   [0.1, 30],
   [1, 10],
-  [10, 2],
+  [10, 5],
 ];
 
 /**

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { until } from './until.js';
 
@@ -30,6 +31,7 @@ export interface Slurm {
 }
 
 const UP_LIMIT_MS = 120_000;
+const REVOCATION_MS = 2_000;
 /** For which tools wait for a controller that is down. */
 const TOOL_TIMEOUT_SECONDS = 5;
 
@@ -86,7 +88,7 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
     waitUntil(`${daemon} has ended`, () => !isAlive(pid));
   };
   return {
-    ...{ folder, env, tool },
+    ...{ folder, env, tool, ...jobActs(tool) },
     restUrl: /^SLURM_REST=(.*)$/m.exec(stdout)?.[1] ?? '',
     stopController: () => stop('slurmctld'),
     stopAccounting: () => stop('slurmdbd'),
@@ -95,26 +97,27 @@ export function startSlurm(t: Pick<Test, 'teardown'>, needs: SlurmNeeds = {}): S
       spawnSync('slurmdbd', [], { env: { ...daemonEnv, ...socket }, stdio: 'ignore', timeout: UP_LIMIT_MS });
       waitUntil('slurmdbd answers', () => spawnSync('sacct', ['--jobs=1'], { env }).status === 0);
     },
-    forget: (id) =>
-      until(
-        `${id} is forgotten`,
-        () => {
-          return !tool('squeue', '--states=all', '--noheader', '--format=%F').split('\n').includes(id);
-        },
-        UP_LIMIT_MS,
-      ),
-    startAgain: async (id) => {
-      await until('its first run has left the node', () => {
-        return spawnSync('pgrep', ['--full', `slurmstepd: .${id}.batch`]).status === 1;
-      });
-      tool('scontrol', 'update', `JobId=${id}`, 'StartTime=now');
-    },
     startController: () => {
       waitUntil('slurmctld answers', () => {
         if (spawnSync('scontrol', ['ping'], { env, encoding: 'utf8' }).stdout.includes(' UP')) return true;
         spawnSync('slurmctld', [], { env: daemonEnv, stdio: 'ignore', timeout: UP_LIMIT_MS });
         return false;
       });
+    },
+  };
+}
+
+function jobActs(tool: Slurm['tool']): Pick<Slurm, 'forget' | 'startAgain'> {
+  const known = (): string[] => tool('squeue', '--states=all', '--noheader', '--format=%F').split('\n');
+  return {
+    forget: (id) => until(`${id} is forgotten`, () => !known().includes(id), UP_LIMIT_MS),
+    startAgain: async (id) => {
+      await until('its first run has left the node', () => {
+        return spawnSync('pgrep', ['--full', `slurmstepd: .${id}.batch`]).status === 1;
+      });
+      // The first run's end revokes its credential, and all that are made in the same second.
+      await setTimeout(REVOCATION_MS);
+      tool('scontrol', 'update', `JobId=${id}`, 'StartTime=now');
     },
   };
 }

@@ -110,7 +110,7 @@ export class MirrorOperator {
     if (refusal) return refusal;
     for (const { name, field } of requestsOf(spec)) {
       const site = this.#siteOf(targetNode(name), spec.namespace);
-      const message = site && (await Promise.race([site.fault(), sleep(clock, CHECK_MS).then(() => undefined)]));
+      const message = site && (await Promise.race([site.setup.fault(), sleep(clock, CHECK_MS).then(() => undefined)]));
       if (message) return refuse('invalid-spec', message, { problems: [{ field, message }] });
     }
     await Promise.race([this.#foresight.ask(spec), sleep(clock, CHECK_MS)]);
@@ -188,7 +188,7 @@ export class MirrorOperator {
       const job = allocation && view.jobs.get(allocation.ref.jobId);
       const step = allocation && job?.steps.get(allocation.ref.step);
       if (!spec || !job || !step || !isArray(step) || ranges.has(allocation.nodeId)) continue;
-      const asked = await this.#siteOf(allocation.nodeId, job.spec.namespace)?.maxArraySize();
+      const asked = await this.#siteOf(allocation.nodeId, job.spec.namespace)?.setup.maxArraySize();
       ranges.set(allocation.nodeId, arrayRangeOf(spec.target, asked ?? null));
     }
     return ranges;

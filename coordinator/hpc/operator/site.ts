@@ -1,4 +1,4 @@
-import { type Clock, type EpochMs, sleep } from '../../../shared/clock.js';
+import type { Clock, EpochMs } from '../../../shared/clock.js';
 import { Gate } from '../../../shared/gate.js';
 import type { AllocationId, NodeId } from '../../../shared/ids.js';
 import type { Log } from '../../../shared/log.js';
@@ -6,15 +6,17 @@ import type { StopReason } from '../../../shared/outcome.js';
 import type { ArtifactStore } from '../../artifacts/artifact-store.js';
 import type { EngineHandle } from '../../engine/handle.js';
 import type { Input } from '../../engine/inputs.js';
-import { asHpcError, type HpcBackend } from '../backend.js';
+import type { HpcBackend } from '../backend.js';
 import type { MirrorOutcome, MirrorTrouble } from '../mirror.js';
 import { afterStep, type MirrorResult, type MirrorStep, nextStep, tryingAgain } from '../mirror-policy.js';
 import type { HpcTarget } from '../target.js';
 import { outcomeOf } from './ends.js';
+import { Errands } from './errands.js';
 import { finish, removeFiles } from './finish.js';
 import { cancelTasks, changesOf, followOutput, lookAtAll, tasksToCancel } from './follow.js';
 import { Output, type OutputSink } from './output.js';
 import { type Member, type RemoteState, type RemoteWork, remoteIdOf, stateOf, stopMember } from './remote-work.js';
+import { SiteSetup } from './site-setup.js';
 import { takeStep } from './submit.js';
 import { Works } from './works.js';
 
@@ -35,16 +37,7 @@ export const SITE_LIMITS = {
   /** Ended tasks whose output and files are fetched at once. */
   finishesAtOnce: 16,
   followMs: 2_000,
-  /** What is set up wrongly may be mended meanwhile. */
-  checkAgainMs: 10_000,
-  /** What the engine did not take is tried again after this. */
-  pauseMs: 1_000,
-  /** What is asked before a submission is waited for so long. */
-  askMs: 5_000,
 } as const;
-
-/** What is done beside all else: a step of one job, or one of these for all jobs. */
-type Errand = RemoteWork | 'look' | 'follow' | 'cancel tasks';
 
 /**
  * All remote jobs of one account at one target: one loop, so that however many there are their states cost one call a
@@ -52,25 +45,27 @@ type Errand = RemoteWork | 'look' | 'follow' | 'cancel tasks';
  * from being seen. While the site does not answer, or does not let us in, nothing is asked of it but now and then.
  */
 export class Site {
+  readonly setup: SiteSetup;
   readonly #options: SiteOptions;
   readonly #output: Output;
   readonly #works = new Works();
   readonly #stop = new AbortController();
   #trouble: MirrorTrouble | null = null;
-  #maxArraySize: number | null = null;
-  #wasAsked = false;
-  #checked: { readonly at: EpochMs; readonly found: Promise<string | undefined> } | undefined;
   #lookAt: EpochMs = 0;
   #followAt: EpochMs = 0;
   #isRunning = false;
-  readonly #underWay = new Set<Errand>();
+  readonly #errands: Errands;
   readonly #gate = new Gate(SITE_LIMITS.finishesAtOnce);
   #isWoken = false;
   #endRest: () => void = () => {};
 
   constructor(options: SiteOptions) {
     this.#options = options;
-    this.#output = new Output(options.backend.files, options.logs);
+    const { backend, logs, clock, log } = options;
+    const { signal } = this.#stop;
+    this.#output = new Output(backend.files, logs);
+    this.setup = new SiteSetup(backend, clock, signal);
+    this.#errands = new Errands({ clock, log, signal, ended: () => this.#wake() });
   }
 
   add(work: RemoteWork): void {
@@ -85,33 +80,6 @@ export class Site {
    */
   get trouble(): MirrorTrouble | null {
     return this.#works.size > 0 || this.#isPaused() ? this.#trouble : null;
-  }
-
-  /** What is set up wrongly; undefined when nothing is, or when that cannot be known now. */
-  async fault(): Promise<string | undefined> {
-    const { clock, backend } = this.#options;
-    const { at, found } = this.#checked ?? { at: Number.NEGATIVE_INFINITY, found: undefined };
-    if (found && clock.now() - at < SITE_LIMITS.checkAgainMs) return found;
-    const check = backend.check(this.#stop.signal).then(
-      ({ maxArraySize }) => {
-        this.#maxArraySize = maxArraySize;
-        return undefined;
-      },
-      (error: unknown) => {
-        const { kind, message } = asHpcError(error, 'looking at the site');
-        return kind === 'configuration' || kind === 'refused' ? message : undefined;
-      },
-    );
-    this.#checked = { at: clock.now(), found: check };
-    return check;
-  }
-
-  /** As the site says; asked for once, and null while it is not known. */
-  async maxArraySize(): Promise<number | null> {
-    const isFirst = !this.#wasAsked;
-    this.#wasAsked = true;
-    if (isFirst) await Promise.race([this.fault(), sleep(this.#options.clock, SITE_LIMITS.askMs)]);
-    return this.#maxArraySize;
   }
 
   /** False when the attempt is none of this site's. */
@@ -170,36 +138,18 @@ export class Site {
     for (const work of this.#works.values()) {
       const step = nextStep(work.mirror, now);
       if (step.kind === 'poll') mustLook = true;
-      else if (this.#mayBegin(work, step)) this.#aside(work, () => this.#take(work, step));
+      else if (this.#mayBegin(work, step)) this.#errands.begin(work, () => this.#take(work, step));
     }
     const tasks = tasksToCancel(this.#works, now);
     if (tasks.length > 0)
-      this.#aside('cancel tasks', () => cancelTasks(tasks, { backend, target, clock }, this.#stop.signal));
-    if (mustLook && now >= this.#lookAt) this.#aside('look', () => this.#look());
-    if (now >= this.#followAt) this.#aside('follow', () => this.#follow());
+      this.#errands.begin('cancel tasks', () => cancelTasks(tasks, { backend, target, clock }, this.#stop.signal));
+    if (mustLook && now >= this.#lookAt) this.#errands.begin('look', () => this.#look());
+    if (now >= this.#followAt) this.#errands.begin('follow', () => this.#follow());
   }
 
   #mayBegin(work: RemoteWork, { kind }: MirrorStep): boolean {
-    if (kind === 'wait' || kind === 'done' || kind === 'poll' || this.#underWay.has(work)) return false;
-    return [...this.#underWay].filter((each) => typeof each === 'object').length < SITE_LIMITS.stepsAtOnce;
-  }
-
-  /** Does it beside all else, unless it is under way already. */
-  #aside(what: Errand, act: () => Promise<void>): void {
-    if (this.#underWay.has(what)) return;
-    this.#underWay.add(what);
-    const { clock, log } = this.#options;
-    void act()
-      .catch(async (error: unknown) => {
-        // The engine takes nothing now: it is closing, or has too much to do.
-        if (this.#stop.signal.aborted) return;
-        log.warn('remote jobs could not be looked after', { error });
-        await sleep(clock, SITE_LIMITS.pauseMs);
-      })
-      .finally(() => {
-        this.#underWay.delete(what);
-        this.#wake();
-      });
+    if (kind === 'wait' || kind === 'done' || kind === 'poll' || this.#errands.has(work)) return false;
+    return this.#errands.stepCount < SITE_LIMITS.stepsAtOnce;
   }
 
   #isPaused(): boolean {
@@ -284,11 +234,11 @@ export class Site {
   #rest(): Promise<void> {
     const { clock } = this.#options;
     const now = clock.now();
-    let until = this.#underWay.has('follow') ? now + SITE_LIMITS.followMs : this.#followAt;
+    let until = this.#errands.has('follow') ? now + SITE_LIMITS.followMs : this.#followAt;
     for (const work of this.#works.values()) {
       const step = nextStep(work.mirror, now);
       if (step.kind === 'wait') until = Math.min(until, step.until);
-      if (step.kind === 'poll' && !this.#underWay.has('look')) until = Math.min(until, this.#lookAt);
+      if (step.kind === 'poll' && !this.#errands.has('look')) until = Math.min(until, this.#lookAt);
       if (this.#mayBegin(work, step)) until = now;
     }
     if (this.#isPaused()) until = this.#trouble?.retryAt ?? until;
