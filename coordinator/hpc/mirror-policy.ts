@@ -10,8 +10,8 @@ import type { MonitoringPeriod } from './target.js';
  *   looking ──found──────────────> watching ──ended──> ended
  *      └──not found──> submitting ──id──┘
  *
- * - A lookup by the tag precedes every submission, the first one too, so that a submission of which nobody knows
- *   whether it arrived is found instead of being sent again.
+ * - A lookup by the tag precedes every submission that may not be the first, so that one of which nobody knows whether
+ *   it arrived is found instead of being sent again.
  * - Trouble is no end. It is said, with a time at which to try again, and the job goes on where it is; only what the
  *   remote side refuses to take at all ends a mirror before it has a job.
  * - That a job is to be canceled is part of the record, and is asked for until the job has ended.

@@ -28,6 +28,8 @@ export interface HpcBench {
   readonly differs?: {
     /** Two submissions with one tag are two jobs. */
     readonly submitsTwice?: true;
+    /** A submission looks for no job by itself: only the id that an earlier one has left holds it back. */
+    readonly submitsBlindly?: true;
     /** A canceled job reads as one that has failed by a signal. */
     readonly cancelIsSignal?: true;
     /** A job that was canceled while it waited is known to nobody afterwards. */
@@ -256,6 +258,10 @@ const PROMISES: Promises = {
     const ids = await Promise.all([site.backend, other, site.backend].map((each) => each.submit(submission, signal)));
     await other.close();
     t.equal(new Set(ids).size, 1, ids.join());
+    if (!site.bench.differs?.submitsBlindly) {
+      await site.backend.files.remove(`${submission.work}/submitted`, signal);
+      t.equal(await site.backend.submit(submission, signal), ids[0], 'also when the first died before it kept the id');
+    }
     t.equal((await site.backend.find(submission.tag, signal)).length, 1);
     await site.backend.cancel(ids[0] ?? '', signal);
   },

@@ -20,7 +20,7 @@ export interface SiteImages {
   readonly apptainer: SiteRuntime;
   /** Names of Podman's containers. */
   containers(): readonly string[];
-  /** With what the stand-in was called, the command left out. */
+  /** With what the stand-in was called, a line a call, the commands left out. */
   standInArguments(): string;
 }
 
@@ -103,7 +103,7 @@ while shift; do
   --nv) said="$said $1";;
   --bind|--pwd) said="$said $1 $2"; [ "$1" != --pwd ] || cd "$2" || exit 65; shift;;
   --*) exit 66;;
-  *) echo "$said $1" >${said}; shift; exec "$@";;
+  *) echo "$said $1" >>${said}; shift; exec "$@";;
   esac
 done
 `,

@@ -1,9 +1,9 @@
-import { spawn } from 'node:child_process';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { asHpcError, type FilePart, HpcError, type WriteOptions } from '../backend.js';
+import { type FilePart, HpcError, type WriteOptions } from '../backend.js';
 import { HPC_LIMITS } from '../remote-job.js';
-import { limited, type RemoteShell, type ShellResult } from './remote-shell.js';
+import { limited, type RemoteShell } from './remote-shell.js';
+import { ScriptThread } from './script-thread.js';
 
 /**
  * The tools and files of this machine.
@@ -11,45 +11,22 @@ import { limited, type RemoteShell, type ShellResult } from './remote-shell.js';
  * @param env  the whole environment of the tools; jobs may inherit it
  */
 export function localShell(env: Readonly<Record<string, string>>): RemoteShell {
+  const scripts = new ScriptThread(env);
   return {
-    run: (script, signal) => runScript(script, env, limited(signal)),
+    run: (script, signal) => scripts.run(script, limited(signal)),
     read: (path, part) => readPart(path, part),
     write: (path, bytes, options) => writePart(path, bytes, options),
-    // Without a process for each: starting one holds the coordinator up for milliseconds.
     move: (from, to) => moveFile(from, to),
     remove: (path) => removeAll(path),
-    close: async () => undefined,
+    close: () => scripts.close(),
   };
-}
-
-function runScript(script: string, env: Readonly<Record<string, string>>, signal: AbortSignal): Promise<ShellResult> {
-  return new Promise((resolve, reject) => {
-    // In a session of its own, so that a Ctrl-C at the terminal is no concern of a submission under way.
-    const child = spawn('/bin/sh', ['-s'], { env: { ...env }, cwd: '/', stdio: 'pipe', signal, detached: true });
-    const out: Buffer[] = [];
-    const err: Buffer[] = [];
-    let byteCount = 0;
-    const keep = (chunks: Buffer[]) => (chunk: Buffer) => {
-      byteCount += chunk.length;
-      if (byteCount <= HPC_LIMITS.maxAnswerBytes) chunks.push(chunk);
-      else child.kill('SIGKILL');
-    };
-    child.stdout.on('data', keep(out));
-    child.stderr.on('data', keep(err));
-    child.on('error', (error) => reject(asHpcError(error, 'running a command')));
-    child.on('close', (code, killedBy) => {
-      if (byteCount > HPC_LIMITS.maxAnswerBytes) reject(new HpcError('configuration', 'a command printed too much'));
-      else if (code === null) reject(new HpcError('unavailable', `a command was ended by ${killedBy ?? 'a signal'}`));
-      else resolve({ exitCode: code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
-    });
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(script);
-  });
 }
 
 async function readPart(path: string, { offset, maxBytes }: FilePart): Promise<Uint8Array | null> {
   return using(path, 'r', async (file) => {
-    const bytes = Buffer.alloc(Math.min(maxBytes, HPC_LIMITS.maxPieceBytes));
+    // Most of what is read, again and again, is short: a whole piece for each would cost more than the reading.
+    const left = Math.max(0, (await file.stat()).size - offset);
+    const bytes = Buffer.alloc(Math.min(maxBytes, HPC_LIMITS.maxPieceBytes, left));
     const { bytesRead } = await file.read(bytes, 0, bytes.length, offset);
     return bytes.subarray(0, bytesRead);
   });

@@ -27,15 +27,20 @@ export async function readPart(sftp: SFTPWrapper, path: string, part: FilePart):
   }
 }
 
-/** All packets of a piece are under way at once: one after the other, each would cost a round trip. */
+/**
+ * The first packet is most often all that there is. The others are under way at once: one after the other, each would cost
+ * a round trip.
+ */
 async function readAll(sftp: SFTPWrapper, handle: Buffer, { offset, maxBytes }: FilePart): Promise<Uint8Array> {
-  const bytes = Buffer.alloc(Math.min(maxBytes, HPC_LIMITS.maxPieceBytes));
-  const counts = await Promise.all(
-    packetsOf(bytes.length).map(({ from, size }) => readPacket(sftp, { handle, bytes, from, size, at: offset + from })),
-  );
+  const packets = packetsOf(Math.min(maxBytes, HPC_LIMITS.maxPieceBytes));
+  const read = (packet: Packet): Promise<Buffer> => readPacket(sftp, { handle, ...packet, at: offset + packet.from });
+  const [first, ...rest] = packets;
+  if (first === undefined) return Buffer.alloc(0);
+  const head = await read(first);
+  const pieces = head.length < first.size ? [head] : [head, ...(await Promise.all(rest.map(read)))];
   // What comes behind a packet that was not filled is read the next time, from its end on.
-  const short = counts.findIndex((count, position) => count < (packetsOf(bytes.length)[position]?.size ?? 0));
-  return short < 0 ? bytes : bytes.subarray(0, short * MAX_PACKET_BYTES + (counts[short] ?? 0));
+  const short = pieces.findIndex(({ length }, position) => length < (packets[position]?.size ?? 0));
+  return Buffer.concat(short < 0 ? pieces : pieces.slice(0, short + 1));
 }
 
 interface Packet {
@@ -45,16 +50,19 @@ interface Packet {
 
 interface PacketRead extends Packet {
   readonly handle: Buffer;
-  readonly bytes: Buffer;
   /** In the file. */
   readonly at: number;
 }
 
-function readPacket(sftp: SFTPWrapper, { handle, bytes, from, size, at }: PacketRead): Promise<number> {
-  return promised<number>((done) => sftp.read(handle, bytes, from, size, at, done)).catch((error: unknown) => {
-    if (statusOf(error) === END_OF_FILE) return 0;
-    throw error;
-  });
+async function readPacket(sftp: SFTPWrapper, { handle, size, at }: PacketRead): Promise<Buffer> {
+  const bytes = Buffer.alloc(size);
+  const count = await promised<number>((done) => sftp.read(handle, bytes, 0, size, at, done)).catch(
+    (error: unknown) => {
+      if (statusOf(error) === END_OF_FILE) return 0;
+      throw error;
+    },
+  );
+  return bytes.subarray(0, count);
 }
 
 function packetsOf(byteCount: number): Packet[] {
