@@ -42,7 +42,7 @@ function failureOf(asked: Promise<unknown>): Promise<HpcErrorKind | undefined> {
 }
 
 t.test('Slurm by the tools of this machine', { ...slurmTests, buffered: true }, async (t) => {
-  const slurm = startSlurm(t, { minJobAgeSeconds: 3 });
+  const slurm = startSlurm(t, { minJobAgeSeconds: 6 });
   const bench: HpcBench = {
     target: { backend: 'slurm-local', partition: 'main' },
     stagingRoot: `${slurm.folder}/jobs`,
@@ -111,7 +111,7 @@ t.test('Slurm by its tools over SSH', { ...slurmTests, buffered: true }, async (
 
 t.test('Slurm over slurmrestd', { ...slurmTests, buffered: true }, async (t) => {
   const provider = await startOidcProvider(t, userInfo().username);
-  const slurm = startSlurm(t, { rest: true, minJobAgeSeconds: 3, jwksFile: provider.jwksFile });
+  const slurm = startSlurm(t, { rest: true, minJobAgeSeconds: 6, jwksFile: provider.jwksFile });
   const token = (seconds: number): string =>
     slurm
       .tool('scontrol', 'token', `lifespan=${seconds}`, `username=${userInfo().username}`)
