@@ -18,8 +18,9 @@ import { withSeenTasks } from '../../coordinator/hpc/witnesses.js';
 import { isRefusal, type Refusal } from '../../shared/errors.js';
 import { parseJobSpec } from '../../shared/job-spec/parse.js';
 import { seededRandom } from '../../shared/random.js';
-import { type HpcBench, hpcBackendConformance } from '../conformance/hpc-backend.js';
+import { hpcBackendConformance } from '../conformance/hpc-backend.js';
 import { FakeSite } from '../fakes/fake-hpc.js';
+import type { HpcBench } from '../kit/hpc-site.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
 const PERIOD = { minMs: 2_000, maxMs: 60_000 };

@@ -7,7 +7,8 @@ import { readJobLines } from '../../coordinator/hpc/backends/command/job-lines.j
 import { openBackend } from '../../coordinator/hpc/backends/open-backend.js';
 import type { HpcTarget } from '../../coordinator/hpc/target.js';
 import { systemClock } from '../../shared/clock.js';
-import { type HpcBench, hpcBackendConformance } from '../conformance/hpc-backend.js';
+import { hpcBackendConformance } from '../conformance/hpc-backend.js';
+import type { HpcBench } from '../kit/hpc-site.js';
 import { writeSiteTools } from '../kit/site-tools.js';
 import { temporaryFolder } from '../kit/temporary-folder.js';
 
