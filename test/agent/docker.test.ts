@@ -1,8 +1,19 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { killLeftovers } from '../../agent/driver/docker/leftovers.js';
 import { SecretFolder } from '../../agent/driver/secret-folder.js';
 import type { AllocationId } from '../../shared/ids.js';
 import type { ContainerSpec } from '../../shared/job-spec/spec.js';
@@ -23,6 +34,7 @@ const keepAlive = setInterval(() => {}, 60_000);
 t.teardown(() => clearInterval(keepAlive));
 
 const id = 'j1.0#1' as AllocationId;
+const DEAD_MS = 500;
 
 async function ran(t: Test, bench: DockerBench, order: StartOrder) {
   const watched = await Watched.open(bench.factory);
@@ -225,3 +237,54 @@ t.test('a container that its daemon started unheard, and killed on its return, i
     message: /the Docker daemon was restarted/,
   });
 });
+
+t.test('nothing is left of what a daemon started that was killed over it', dockerTests, async (t) => {
+  const daemon = startDocker(t);
+  const bench = dockerBench(t, daemon);
+  const nap = `sleep\0${1_000 + randomBytes(3).readUIntBE(0, 3) / 1e7}\0`;
+  const watched = await Watched.open(bench.factory);
+  t.teardown(() => watched.driver.close());
+  await watched.driver.recover([]);
+  const started = watched.driver.start(bench.shell(id, `exec ${nap.replaceAll('\0', ' ')}`));
+  // The daemon has begun the command then, and written down nowhere that it did.
+  while (!isRunning(nap)) await setImmediate();
+  daemon.kill();
+  // The driver, which is in this process, sees it away before it is back.
+  await setTimeout(DEAD_MS);
+  daemon.restart();
+  await started;
+  const { end } = await watched.ended(id);
+  t.match(end, { kind: 'lost', message: /the Docker daemon (ended while it started the container|was restarted)/ });
+  await watched.driver.remove(id);
+  await until('it is gone', () => !isRunning(nap));
+});
+
+t.test('a container that runs unknown to its daemon is told by its control group', dockerTests, async (t) => {
+  const [container, neighbour] = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')];
+  const sleepers = [container, neighbour].map((name) => {
+    const group = join('/sys/fs/cgroup', existsSync('/sys/fs/cgroup/pids') ? 'pids' : '', `berth-test-${name}`);
+    const sleeper = spawn('sleep', ['600'], { stdio: 'ignore' });
+    mkdirSync(group);
+    t.teardown(async () => {
+      sleeper.kill();
+      await until('its group is empty', () => readFileSync(join(group, 'cgroup.procs'), 'utf8') === '');
+      rmdirSync(group);
+    });
+    writeFileSync(join(group, 'cgroup.procs'), String(sleeper.pid));
+    return sleeper;
+  });
+  t.equal(killLeftovers(container), 1);
+  await until('it has ended', () => sleepers[0]?.signalCode === 'SIGKILL');
+  t.equal(sleepers[1]?.signalCode, null, 'and no other');
+  t.equal(killLeftovers(container), 0);
+});
+
+function isRunning(commandLine: string): boolean {
+  return readdirSync('/proc').some((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'latin1') === commandLine;
+    } catch {
+      return false;
+    }
+  });
+}

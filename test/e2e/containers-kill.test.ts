@@ -77,6 +77,8 @@ async function lost(
   const submitted = await cluster.berth([...RUN, '--retry', '1', '--image', 'busybox:local', '--', ...command]);
   const jobId = submitted.stdout.trim();
   await until('the command runs', () => watch.seen.size > 0);
+  // A daemon that is killed before that was not done with starting it.
+  await until('that is known', async () => (await cluster.berth(['show', `${jobId}.0`])).stdout.includes('running'));
   daemon.kill();
   for (const agent of agents) await agent.kill();
   if (agentsAre === 'last') daemon.restart();

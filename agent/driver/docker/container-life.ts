@@ -11,6 +11,7 @@ import { DOWN_POLL_MS, whileDown } from './daemon-down.js';
 import { endAfterRestart, endOf, endOfRefusal, hasStarted, instantOf } from './ends.js';
 import { inspectContainer } from './engine.js';
 import { faultKind, faultText } from './faults.js';
+import { killLeftovers } from './leftovers.js';
 import { OutputWriter } from './output-writer.js';
 
 export interface ContainerLifeOptions extends CreationOptions {
@@ -88,9 +89,12 @@ export class ContainerLife {
 
   /** Removes a container, running or not; as soon as the daemon is back, if it is away. Idempotent. */
   async discard(name: string): Promise<void> {
-    const { clock, closing } = this.#options;
+    const { clock, closing, docker, log } = this.#options;
     try {
-      await this.#options.docker.getContainer(name).remove({ force: true, v: true });
+      const found = await inspectContainer(docker, name);
+      const leftCount = found && !hasStarted(found.State) ? killLeftovers(found.Id) : 0;
+      if (leftCount > 0) log.warn('a container ran that Docker did not know to run', { container: name, leftCount });
+      await docker.getContainer(name).remove({ force: true, v: true });
     } catch (error) {
       const kind = faultKind(error);
       if (kind === 'down' && !closing.aborted)
