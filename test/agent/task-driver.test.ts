@@ -245,7 +245,12 @@ t.test('a later driver tells the ends, the output and the files of attempts of o
     ],
   );
   t.equal(await outputOf(next, 'j3.0#1' as AllocationId), 'text\n');
-  t.strictSame(readdirSync(join(folder, 'state', 'work')), ['j3.0#1']);
+  // While processes of unknown origin run on this machine, empty folders are put by as well: no later task shares one.
+  const kept = readdirSync(join(folder, 'state', 'work'), { recursive: true });
+  t.strictSame(
+    kept.filter((path) => !ids.slice(0, 2).includes(path as AllocationId)),
+    ['j3.0#1', 'j3.0#1/file'],
+  );
 });
 
 t.test('output that is asked for by its path while its task runs keeps that path', async (t) => {
